@@ -1,0 +1,2 @@
+//! tollc
+fn main() {}

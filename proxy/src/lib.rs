@@ -1,0 +1,13 @@
+//! The map of the gateway. One request walks these rooms in this order; see ARCHITECTURE.md.
+//!
+//! Only `worker` names the runtime. `exchange` may use every room; no room uses `exchange`.
+
+pub mod ai;
+pub mod edit;
+pub mod http;
+pub mod limits;
+pub mod listener;
+pub mod quota;
+pub mod telemetry;
+pub mod upstream;
+pub mod worker;

@@ -1,0 +1,6 @@
+//! `tollgate`: the gateway.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {}

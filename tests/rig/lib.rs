@@ -1,0 +1,1 @@
+//! Black-box tests: they drive the built `tollgate` and `tollc` from outside.
