@@ -1,1 +1,29 @@
-//! The contract between compiler and proxy.
+//! The contract between Tollgate's compiler and its gateway.
+//!
+//! An *artifact* is a file of *tables* and *bytecode*. [`artifact::Builder`] writes one, [`Policy::load`] reads and
+//! verifies one, whoever wrote it; [`route::find`] and [`vm::run`] judge requests with it. Nothing here does I/O,
+//! reads a clock, or allocates after load. Deliberately absent: decK, YAML, sockets, counters.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+#[cfg(target_endian = "big")]
+compile_error!("artifacts are read in place as little-endian words");
+
+pub mod artifact;
+pub mod cost;
+pub mod digest;
+pub mod fault;
+pub mod field;
+pub mod index;
+pub mod isa;
+pub mod route;
+pub mod select;
+pub mod table;
+mod verify;
+pub mod vm;
+
+pub use artifact::Policy;
+pub use fault::{Fault, FaultKind};

@@ -1,0 +1,191 @@
+//! The artifact: one file, read in place.
+//!
+//! ```text
+//!   0  magic[8]            \x89 T L G \r \n \x1a \n      (text-mode damage shows)
+//!   8  u16 major, minor    major must match, minor may be older
+//!  12  u32 endianness      0x0a0b0c0d
+//!  16  u64 file length
+//!  24  u64 generation      given to the compiler, grows
+//!  32  u32 section count, u32 header length
+//!  40  [32] policy id      digest of the compiled source
+//!  72  [32] features needed
+//! 104  section table: { u32 kind, u32 row words, u64 offset, u64 length, [32] digest } each
+//!  ..  [32] digest of everything above
+//!  ..  sections in table order, each at a multiple of 8, gaps zero, the last one padded to 8
+//! ```
+//!
+//! Every byte of a file is covered: header and table by the head digest, sections by theirs, gaps by being zero.
+//! Integers are little endian. The same source, compiler and generation give the same bytes.
+
+mod read;
+mod write;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use regex_automata::dfa::dense;
+
+use crate::fault::Fault;
+use crate::isa::Instr;
+use crate::table::{Id, Meta, Regex, Row, Rows, Table, Text};
+
+pub use write::{BuildError, Builder};
+
+/// First eight bytes of a file.
+pub const MAGIC: [u8; 8] = *b"\x89TLG\r\n\x1a\n";
+/// Format version that this build writes and reads.
+pub const VERSION: (u16, u16) = (1, 0);
+const ENDIANNESS: u32 = 0x0a0b_0c0d;
+const HEADER_LEN: usize = 104;
+const SECTION_LEN: usize = 56;
+const HEAD_DIGEST_LEN: usize = 32;
+
+/// Section kinds beyond the tables.
+const TEXT: u32 = 200;
+const AUTOMATA: u32 = 201;
+const CODE: u32 = 202;
+
+/// Largest file that is read, in bytes.
+pub const FILE_MAX: usize = 1 << 30;
+
+/// Bounds that the gateway puts on an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Worst case of a route's programs, in cost units.
+    pub program_cost: u32,
+    /// Worst case of finding a route, in cost units.
+    pub route_cost: u32,
+}
+
+impl Default for Limits {
+    /// 40,000 units (about 40 µs) for programs, 50,000,000 for the search: a file with thousands of regex routes
+    /// is slow in its worst case but is what the operator wrote.
+    fn default() -> Self {
+        Self {
+            program_cost: 40_000,
+            route_cost: 50_000_000,
+        }
+    }
+}
+
+/// A verified artifact. Only [`Policy::load`] makes one, so every row, reference and program in it is sound.
+///
+/// Costs one copy of the file, and a second one of its automata.
+pub struct Policy {
+    words: Box<[u32]>,
+    tables: [Range<usize>; Table::ALL.len()],
+    text: Range<usize>,
+    code: Range<usize>,
+    automata: Vec<dense::DFA<Vec<u32>>>,
+    meta: Meta,
+    id: [u8; 32],
+    digest: [u8; 32],
+    generation: u64,
+}
+
+impl Policy {
+    /// Copies, reads and verifies a file.
+    ///
+    /// # Errors
+    /// The first [`Fault`], with section and place.
+    pub fn load(file: &[u8], limits: Limits) -> Result<Self, Fault> {
+        let policy = read::read(file)?;
+        crate::verify::verify(&policy, limits)?;
+        Ok(policy)
+    }
+
+    /// The row with this id.
+    pub fn get<R: Row>(&self, id: Id<R>) -> R {
+        R::read(self.row_words(R::TABLE, id.number()))
+    }
+
+    /// Rows in order.
+    pub fn rows<R: Row>(&self, rows: Rows<R>) -> impl Iterator<Item = R> + use<'_, R> {
+        rows.ids().map(|id| self.get(id))
+    }
+
+    /// Every row of a table.
+    pub fn all<R: Row>(&self) -> Rows<R> {
+        Rows::new(0, self.count(R::TABLE))
+    }
+
+    /// How many rows a table has.
+    pub fn count(&self, table: Table) -> u32 {
+        u32::try_from(self.tables[table as usize].len() / table.width()).unwrap_or(u32::MAX)
+    }
+
+    /// The words of a row.
+    pub fn row_words(&self, table: Table, row: u32) -> &[u32] {
+        let width = table.width();
+        let start = self.tables[table as usize].start + row as usize * width;
+        &self.words[start..start + width]
+    }
+
+    /// A text.
+    pub fn text(&self, text: Text) -> &str {
+        let bytes = &self.text_bytes()[text.offset as usize..][..text.len as usize];
+        core::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// The bytes of a text, without a second look at their encoding.
+    pub fn bytes(&self, text: Text) -> &[u8] {
+        &self.text_bytes()[text.offset as usize..][..text.len as usize]
+    }
+
+    /// An instruction; `None` past the end of the code.
+    pub fn instr(&self, pc: u32) -> Option<Instr> {
+        let at = self.code.start + pc as usize * 2;
+        (at < self.code.end)
+            .then(|| Instr::from_words([self.words[at], self.words[at + 1]]))
+            .flatten()
+    }
+
+    /// Instructions in the code section.
+    pub fn code_len(&self) -> u32 {
+        u32::try_from(self.code.len() / 2).unwrap_or(u32::MAX)
+    }
+
+    /// The anchored automaton of a regex.
+    pub fn automaton(&self, regex: Id<Regex>) -> &dense::DFA<Vec<u32>> {
+        &self.automata[regex.index()]
+    }
+
+    /// What holds for the whole artifact.
+    pub const fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Digest of the compiled source.
+    pub const fn id(&self) -> &[u8; 32] {
+        &self.id
+    }
+
+    /// Digest of the artifact's head, which covers every section's digest.
+    pub const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The number that the compiler was given.
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Seeds of an index, as they are stored.
+    pub(crate) fn seeds(&self, rows: Rows<crate::table::Seed>) -> &[u32] {
+        let start = self.tables[Table::Seed as usize].start + rows.first as usize;
+        &self.words[start..start + rows.count as usize]
+    }
+
+    pub(crate) fn text_bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[self.text.clone()]
+    }
+}
+
+impl core::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Policy")
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,177 @@
+//! Tables of what operators name: services, upstreams, certificates, consumers, credentials.
+
+use super::{Id, Rows, Source, Text, Word, choice, rows};
+
+choice! {
+    /// How the gateway speaks to a service.
+    Scheme {
+        /// Plaintext HTTP.
+        Http = "http",
+        /// HTTP over TLS.
+        Https = "https",
+    }
+    /// Whether the certificate of an upstream is verified.
+    Verify {
+        /// As the gateway-wide setting of the Kong version says.
+        Default = "default",
+        /// Always.
+        On = "on",
+        /// Never.
+        Off = "off",
+    }
+    /// How a target is chosen.
+    Algorithm {
+        /// Weighted round-robin.
+        RoundRobin = "round-robin",
+    }
+    /// Where a secret comes from.
+    SecretKind {
+        /// A text with `{vault://…}` references that the gateway resolves when it loads the artifact.
+        Vault = "vault",
+        /// A value of the sealed file beside the artifact.
+        Sealed = "sealed",
+    }
+    /// How a password is proved.
+    Proof {
+        /// Knowing the looked-up value is the proof (API keys).
+        Lookup = "lookup",
+        /// BLAKE3 keyed with the salt over user name, a zero byte and password.
+        Keyed = "keyed",
+    }
+}
+
+rows! {
+    /// Where requests go.
+    Service {
+        /// UUID, given or derived.
+        id: Text,
+        /// Name, may be empty.
+        name: Text,
+        /// Where it stands in the source.
+        source: Option<Id<Source>>,
+        /// Plaintext or TLS.
+        scheme: Scheme,
+        /// Host name or address; ignored when `upstream` is set.
+        host: Text,
+        /// Port; ignored when `upstream` is set.
+        port: u32,
+        /// Path put before the request's, may be empty.
+        path: Text,
+        /// Further tries after a failed one.
+        retries: u32,
+        /// Milliseconds.
+        connect_timeout: u32,
+        /// Milliseconds between two writes.
+        write_timeout: u32,
+        /// Milliseconds between two reads.
+        read_timeout: u32,
+        /// The upstream whose name the host is.
+        upstream: Option<Id<Upstream>>,
+        /// Whether the server's certificate is verified.
+        verify: Verify,
+        /// Authorities to verify against instead of the system's.
+        authorities: Rows<Authority>,
+        /// Certificate shown to the server.
+        client_certificate: Option<Id<Certificate>>,
+        /// JSON of the entity as Kong logs it.
+        json: Text,
+    }
+    /// A named set of targets.
+    Upstream {
+        /// UUID, given or derived.
+        id: Text,
+        /// Name.
+        name: Text,
+        /// Where it stands in the source.
+        source: Option<Id<Source>>,
+        /// How a target is chosen.
+        algorithm: Algorithm,
+        /// Host header to use instead of the target's, may be empty.
+        host_header: Text,
+        /// The targets.
+        targets: Rows<Target>,
+    }
+    /// A server of an upstream.
+    Target {
+        /// Host name or address.
+        host: Text,
+        /// Port.
+        port: u32,
+        /// Share of the requests, 0..=65535.
+        weight: u32,
+        /// `host:port` as written.
+        name: Text,
+    }
+    /// A certificate chain with its key.
+    Certificate {
+        /// UUID, given or derived.
+        id: Text,
+        /// PEM.
+        chain: Text,
+        /// PEM of the key.
+        key: Id<Secret>,
+    }
+    /// A server name and its certificate.
+    Sni {
+        /// Lower-case name; `*.x` and `x.*` allowed, `*` is the default.
+        name: Text,
+        /// The certificate.
+        certificate: Id<Certificate>,
+    }
+    /// A trusted certificate authority.
+    Authority {
+        /// PEM.
+        certificate: Text,
+    }
+    /// A value that never stands in the artifact.
+    Secret {
+        /// Where it comes from.
+        kind: SecretKind,
+        /// The text with references (vault), or the name in the sealed file.
+        text: Text,
+    }
+    /// An authenticated caller.
+    Consumer {
+        /// UUID, given or derived.
+        id: Text,
+        /// User name, may be empty.
+        username: Text,
+        /// Custom id, may be empty.
+        custom_id: Text,
+        /// Groups of the consumer's `acls`: a bit set over the artifact's ACL groups.
+        acl: Rows<Word>,
+        /// Names of those groups joined by `, `.
+        acl_header: Text,
+        /// Consumer groups in the order of their names.
+        groups: Rows<Membership>,
+        /// JSON of the entity as Kong logs it.
+        json: Text,
+    }
+    /// A consumer group. Row order is name order.
+    Group {
+        /// UUID, given or derived.
+        id: Text,
+        /// Name.
+        name: Text,
+    }
+    /// A consumer's membership.
+    Membership {
+        /// The group.
+        group: Id<Group>,
+    }
+    /// What a consumer proves its identity with.
+    Credential {
+        /// BLAKE3 keyed with the salt over the credential's kind, a zero byte, and the key or user name.
+        lookup: [u8; 32],
+        /// What must be proved beyond the look-up.
+        proof: Proof,
+        /// Digest of the proof; zero for [`Proof::Lookup`].
+        digest: [u8; 32],
+        /// Who it belongs to.
+        consumer: Id<Consumer>,
+        /// UUID, given or derived.
+        id: Text,
+        /// `X-Credential-Identifier`: the id for keys, the user name for basic-auth.
+        identifier: Text,
+    }
+}

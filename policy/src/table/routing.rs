@@ -1,0 +1,194 @@
+//! Tables that answer "which route?": hosts, path trees, regexes and the tests that remain.
+//!
+//! A *subroute* is a route, or one path group of it, with its own place in Kong's order; its row number is its
+//! rank, lowest first. Every request takes the lowest ranked subroute that matches.
+
+use super::{Automaton, Code, Id, Rows, Service, Text, choice, rows};
+
+choice! {
+    /// Which Kong release's defaults the file was compiled with.
+    Compat {
+        /// Kong 3.9, the last open release.
+        V3_9 = "3.9",
+        /// Kong 3.15.
+        V3_15 = "3.15",
+    }
+    /// Status of the answer to a plaintext request for an https-only route (Kong `https_redirect_status_code`).
+    HttpsRedirect {
+        /// 426 with an upgrade header.
+        S426 = "426",
+        /// 301.
+        S301 = "301",
+        /// 302.
+        S302 = "302",
+        /// 307.
+        S307 = "307",
+        /// 308.
+        S308 = "308",
+    }
+}
+
+rows! {
+    /// What holds for the whole artifact. Exactly one row.
+    Meta {
+        /// Which version's defaults were used.
+        compat: Compat,
+        /// Key of every keyed hash in the file: 32 bytes derived from the source.
+        salt: [u8; 32],
+        /// Workspace of the file (`_workspace`), or `default`.
+        workspace: Text,
+        /// Hosts in slot order of `host_seeds`.
+        hosts: Rows<Host>,
+        /// Perfect hash over [`Host::key`].
+        host_seeds: Rows<Seed>,
+        /// Whether any host is written `*.x`.
+        suffix_hosts: bool,
+        /// Whether any host is written `x.*`.
+        prefix_hosts: bool,
+        /// Whether any host carries a port.
+        port_hosts: bool,
+        /// Subroutes without a host.
+        any_host: Option<Id<Bucket>>,
+        /// Worst case of finding the route, in cost units.
+        route_cost: u32,
+        /// key-auth credentials in slot order of `key_seeds`.
+        keys: Rows<super::Credential>,
+        /// Perfect hash over [`super::Credential::lookup`] of the keys.
+        key_seeds: Rows<Seed>,
+        /// basic-auth credentials in slot order of `basic_seeds`.
+        basics: Rows<super::Credential>,
+        /// Perfect hash over [`super::Credential::lookup`] of the user names.
+        basic_seeds: Rows<Seed>,
+        /// What runs when no route matched: global plugins' response phases.
+        unmatched: Id<Route>,
+        /// Certificates by server name.
+        snis: Rows<super::Sni>,
+    }
+    /// Where something stands in the source.
+    Source {
+        /// Path as given on the command line.
+        file: Text,
+        /// Line from 1.
+        line: u32,
+        /// Column from 1.
+        column: u32,
+    }
+    /// One host pattern.
+    Host {
+        /// `example.com`, `.example.com` for `*.example.com`, `example.` for `example.*`; with `:port` when the
+        /// route names one. Lower case.
+        key: Text,
+        /// Subroutes for it.
+        bucket: Id<Bucket>,
+    }
+    /// The subroutes of one host pattern, by how their path is tested.
+    Bucket {
+        /// Tree of path prefixes.
+        prefixes: Option<Id<Node>>,
+        /// Subroutes with regexes, in rank order.
+        regexes: Rows<Candidate>,
+        /// Subroutes without a path, in rank order.
+        bare: Rows<Candidate>,
+    }
+    /// A node of a path tree. Children come after their parent, so the tree has no cycle.
+    Node {
+        /// Bytes on the edge that leads here; empty only at a root.
+        label: Text,
+        /// Children, ordered by the first byte of their labels, which are distinct.
+        children: Rows<Node>,
+        /// Subroutes whose prefix ends here, in rank order.
+        candidates: Rows<Candidate>,
+    }
+    /// A subroute to be tested.
+    Candidate {
+        /// The subroute.
+        subroute: Id<Subroute>,
+    }
+    /// One entry of Kong's order.
+    Subroute {
+        /// The route it belongs to.
+        route: Id<Route>,
+        /// Kong's 64-bit priority, for `explain`.
+        priority: u64,
+        /// Bits of [`crate::field::Method`]; 0 means any method.
+        methods: u32,
+        /// Methods without a bit of their own.
+        other_methods: Rows<Name>,
+        /// Headers that must all match.
+        headers: Rows<HeaderTest>,
+        /// Server names, one of which must match when the request came over TLS; `*.x` and `x.*` allowed.
+        snis: Rows<Name>,
+        /// The path test, when it is a regex.
+        regex: Option<Id<Regex>>,
+        /// Bytes of the path prefix, which all prefixes of this subroute share.
+        prefix_len: u32,
+    }
+    /// `headers` of a route: one name and its alternatives.
+    HeaderTest {
+        /// Lower-case name.
+        name: Text,
+        /// Lower-case values, one of which must be equal.
+        values: Rows<Name>,
+        /// Regex alternatives over the lower-case value (`~*`).
+        regex: Option<Id<Regex>>,
+    }
+    /// A bit set's word.
+    Word {
+        /// 32 members, lowest first.
+        bits: u32,
+    }
+    /// A text in a list.
+    Name {
+        /// The text.
+        text: Text,
+    }
+    /// One bucket of a perfect hash; see [`crate::index`].
+    Seed {
+        /// Displacement.
+        seed: u32,
+    }
+    /// A regex, compiled to an anchored DFA.
+    Regex {
+        /// `regex-automata` dense DFA, little endian, anchored, leftmost-first.
+        dfa: Automaton,
+        /// Patterns in their order, as operators wrote them without the leading `~`.
+        patterns: Rows<Name>,
+    }
+    /// A route: how requests to it are judged and forwarded.
+    Route {
+        /// UUID, given or derived.
+        id: Text,
+        /// Name, may be empty.
+        name: Text,
+        /// Where it stands in the source.
+        source: Option<Id<Source>>,
+        /// Where requests go; absent for routes that only run plugins.
+        service: Option<Id<Service>>,
+        /// Bits: 1 http, 2 https, 4 grpc, 8 grpcs, 16 ws, 32 wss.
+        protocols: u32,
+        /// How plaintext requests are answered when only secure protocols are listed.
+        https_redirect: HttpsRedirect,
+        /// Whether the matched path is cut before the upstream sees it.
+        strip_path: bool,
+        /// Whether the client's Host goes to the upstream.
+        preserve_host: bool,
+        /// Whether the request body is read before it is sent on.
+        request_buffering: bool,
+        /// Whether the response body is read before it is sent on.
+        response_buffering: bool,
+        /// JSON of the entity as Kong logs it.
+        json: Text,
+        /// Entry for the request head.
+        on_request: Code,
+        /// Entry for the whole request body.
+        on_body: Code,
+        /// Entry for the response head.
+        on_response: Code,
+        /// Entry for each piece of the response body.
+        on_chunk: Code,
+        /// Entry for the end of the exchange.
+        on_end: Code,
+        /// Worst case of all entries, in cost units; the verifier proves it.
+        cost: u32,
+    }
+}

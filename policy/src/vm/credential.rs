@@ -1,0 +1,47 @@
+//! Looks presented credentials up. Unknown and wrong ones take the same steps as right ones.
+
+use base64ct::{Base64, Encoding as _};
+
+use crate::artifact::Policy;
+use crate::digest::{self, CREDENTIAL_MAX, Domain};
+use crate::index;
+use crate::table::{Credential, Id, Proof, Rows, Seed};
+
+/// The key-auth credential with this key.
+pub(super) fn by_key(policy: &Policy, key: &[u8]) -> Option<Id<Credential>> {
+    if key.is_empty() || key.len() > CREDENTIAL_MAX {
+        return None;
+    }
+    let meta = policy.meta();
+    let lookup = digest::keyed(&meta.salt, Domain::Key, &[key]);
+    candidate(policy, meta.keys, meta.key_seeds, &lookup)
+}
+
+/// The basic-auth credential that an `Authorization` value proves (RFC 7617 §2).
+pub(super) fn by_basic(policy: &Policy, value: &[u8]) -> Option<Id<Credential>> {
+    let (scheme, token) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let mut decoded = [0; CREDENTIAL_MAX];
+    let decoded = Base64::decode(token.trim_ascii(), &mut decoded).ok()?;
+    let colon = decoded.iter().position(|&byte| byte == b':')?;
+    let (user, password) = (&decoded[..colon], &decoded[colon + 1..]);
+    let meta = policy.meta();
+    let lookup = digest::keyed(&meta.salt, Domain::User, &[user]);
+    let proof = digest::keyed(&meta.salt, Domain::Password, &[user, password]);
+    let credential = candidate(policy, meta.basics, meta.basic_seeds, &lookup)?;
+    let row = policy.get(credential);
+    (row.proof == Proof::Keyed && digest::equal(&row.digest, &proof)).then_some(credential)
+}
+
+fn candidate(
+    policy: &Policy,
+    credentials: Rows<Credential>,
+    seeds: Rows<Seed>,
+    lookup: &[u8; 32],
+) -> Option<Id<Credential>> {
+    let slot = index::slot(digest::index_hash(lookup), policy.seeds(seeds), credentials.count)?;
+    let credential = Id::<Credential>::new(credentials.first + slot);
+    digest::equal(&policy.get(credential).lookup, lookup).then_some(credential)
+}
