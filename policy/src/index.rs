@@ -112,7 +112,7 @@ fn place(keys: &[u32], hashes: &[u64], order: &mut [u32]) -> Option<u32> {
 
 /// Maps 32 well mixed bits onto `0..range`.
 fn reduce(bits: u64, range: u32) -> u32 {
-    let scaled = (bits & 0xffff_ffff) * u64::from(range) >> 32;
+    let scaled = ((bits & 0xffff_ffff) * u64::from(range)) >> 32;
     u32::try_from(scaled).unwrap_or(0)
 }
 

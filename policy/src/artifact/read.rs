@@ -77,7 +77,7 @@ fn frame(file: &[u8]) -> Result<Frame, Fault> {
         core::cmp::Ordering::Less => return Err(fault(16, FaultKind::TrailingBytes)),
         core::cmp::Ordering::Equal => {}
     }
-    if file.len() % 8 != 0 || file.len() > FILE_MAX {
+    if !file.len().is_multiple_of(8) || file.len() > FILE_MAX {
         return Err(fault(16, FaultKind::Layout));
     }
     let count = u32_at(file, 32)? as usize;
@@ -237,7 +237,7 @@ fn load_automata(
             .get(place.offset as usize..end)
             .ok_or(fault(FaultKind::Reference("dfa")))?;
         // Its own reader checks every state and transition; all its bytes must be the automaton's.
-        let (dfa, read) = dense::DFA::from_bytes(dfa).map_err(|_| fault(FaultKind::Automaton))?;
+        let (dfa, read) = dense::DFA::from_bytes(dfa).map_err(|_error| fault(FaultKind::Automaton))?;
         if read != place.len as usize {
             return Err(fault(FaultKind::Automaton));
         }

@@ -219,7 +219,7 @@ impl Builder {
         let mut sections: Vec<(u32, u32, Vec<u8>)> = Vec::new();
         for (table, words) in Table::ALL.iter().zip(&self.tables) {
             if !words.is_empty() {
-                let width = u32::try_from(table.width()).map_err(|_| Overflow)?;
+                let width = u32::try_from(table.width()).map_err(|_error| Overflow)?;
                 sections.push((*table as u32, width, bytemuck::cast_slice(words).to_vec()));
             }
         }
@@ -250,8 +250,8 @@ fn assemble(sections: &[(u32, u32, Vec<u8>)], id: [u8; 32], generation: u64) -> 
     file.extend_from_slice(&ENDIANNESS.to_le_bytes());
     file.extend_from_slice(&(file_len as u64).to_le_bytes());
     file.extend_from_slice(&generation.to_le_bytes());
-    file.extend_from_slice(&u32::try_from(sections.len()).map_err(|_| Overflow)?.to_le_bytes());
-    file.extend_from_slice(&u32::try_from(head_len).map_err(|_| Overflow)?.to_le_bytes());
+    file.extend_from_slice(&u32::try_from(sections.len()).map_err(|_error| Overflow)?.to_le_bytes());
+    file.extend_from_slice(&u32::try_from(head_len).map_err(|_error| Overflow)?.to_le_bytes());
     file.extend_from_slice(&id);
     file.extend_from_slice(&[0; 32]);
     let mut end = head_len;

@@ -129,7 +129,7 @@ fn automata(policy: &Policy) -> Result<(), Fault> {
         let refuse = |()| fault(id, FaultKind::Automaton);
         let start = dfa
             .start_state(&start::Config::new().anchored(Anchored::Yes))
-            .map_err(|_| refuse(()))?;
+            .map_err(|_error| refuse(()))?;
         let mut seen: BTreeSet<StateID> = BTreeSet::from([start]);
         let mut open = Vec::from([start]);
         while let Some(state) = open.pop() {
