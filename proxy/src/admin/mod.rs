@@ -1,0 +1,22 @@
+//! The admin socket: status, metrics, reload and drain for the operator of this machine.
+//!
+//! One thread beside the workers serves it, so that it answers when they are busy and costs them nothing. Who may
+//! connect is the socket file's business (mode 0600). What it tells comes from a [`Panel`]; it decides nothing.
+
+mod client;
+mod server;
+
+pub use client::{ClientError, Reply, request};
+pub use server::{serve_metrics, serve_socket};
+
+/// What the admin socket shows and does.
+pub trait Panel: Send + Sync + 'static {
+    /// State of the node: one JSON object.
+    fn status(&self) -> String;
+    /// Metrics in Prometheus' text format.
+    fn metrics(&self) -> String;
+    /// Loads the policy again. `Ok` and `Err` are JSON objects; after an error the old policy still runs.
+    fn reload(&self) -> Result<String, String>;
+    /// Stops accepting, lets running requests finish, and ends the process.
+    fn drain(&self) -> String;
+}

@@ -1,0 +1,290 @@
+//! What one machine sets for itself: listeners, workers, admin socket, limits.
+//!
+//! Every setting is a flag, a `TOLLGATE_*` variable and a key of the node file; the first that is given wins, in
+//! this order. Nothing here is about policy, which is the same on every node.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+/// How the workers wait for the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DriverChoice {
+    /// io_uring where the kernel grants it, else epoll.
+    #[default]
+    Auto,
+    /// io_uring, or refuse to start.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+/// Settings as they are given; see [`Node`] for what they come to.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Plaintext listener; may be given several times [default: 0.0.0.0:8000]
+    #[arg(long, value_name = "ADDR", env = "TOLLGATE_LISTEN", value_delimiter = ',')]
+    pub listen: Vec<SocketAddr>,
+    /// TLS listener; may be given several times [default: 0.0.0.0:8443 if the policy has certificates]
+    #[arg(long, value_name = "ADDR", env = "TOLLGATE_LISTEN_TLS", value_delimiter = ',')]
+    pub listen_tls: Vec<SocketAddr>,
+    /// Listener that serves only GET /metrics, for Prometheus [default: none]
+    #[arg(long, value_name = "ADDR", env = "TOLLGATE_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Worker threads, each pinned to a core [default: one for each core]
+    #[arg(long, value_name = "N", env = "TOLLGATE_WORKERS")]
+    pub workers: Option<usize>,
+    /// Unix socket for `tollgate status`, reload, drain and metrics [default: /run/tollgate.sock, or one in the
+    /// user's runtime directory]
+    #[arg(long, value_name = "PATH", env = "TOLLGATE_ADMIN")]
+    pub admin: Option<PathBuf>,
+    /// How workers wait for the kernel [default: auto]
+    #[arg(long, value_enum, env = "TOLLGATE_DRIVER")]
+    pub driver: Option<DriverChoice>,
+    /// Peer whose X-Forwarded-* headers are believed: an address or a network; may be given several times
+    #[arg(long = "trusted-ip", value_name = "CIDR", env = "TOLLGATE_TRUSTED_IPS", value_delimiter = ',')]
+    pub trusted_ips: Vec<Network>,
+    /// Seconds that running requests get to finish after SIGTERM [default: 30]
+    #[arg(long, value_name = "SECONDS", env = "TOLLGATE_GRACE")]
+    pub grace: Option<u64>,
+    /// PEM file of authorities to trust for upstreams instead of the system's
+    #[arg(long, value_name = "FILE", env = "TOLLGATE_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Whether certificates of upstreams are verified where the policy leaves it open [default: as the policy's
+    /// Kong version: off for 3.9, on for 3.15]
+    #[arg(long, value_name = "BOOL", env = "TOLLGATE_UPSTREAM_TLS_VERIFY")]
+    pub upstream_tls_verify: Option<bool>,
+    /// Distinct rate-limit counters that are kept, a power of two is taken [default: 1048576]
+    #[arg(long, value_name = "N", env = "TOLLGATE_QUOTA_ENTRIES")]
+    pub quota_entries: Option<usize>,
+    /// Connections that a worker holds at most [default: 20000]
+    #[arg(long, value_name = "N", env = "TOLLGATE_CONNECTIONS")]
+    pub connections: Option<usize>,
+}
+
+/// A network of addresses, as the gateway compares them: IPv4 mapped into IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: u128,
+    prefix: u32,
+}
+
+impl Network {
+    /// Whether an address is in it.
+    pub fn contains(self, address: u128) -> bool {
+        let shift = 128 - self.prefix;
+        shift == 128 || (address ^ self.address) >> shift == 0
+    }
+}
+
+/// An address as 128 bits, IPv4 mapped (`::ffff:a.b.c.d`).
+pub fn address_bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_ipv6_mapped()),
+        IpAddr::V6(address) => u128::from(address),
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_error| NetworkError)?;
+        let (offset, width) = if address.is_ipv4() { (96, 32) } else { (0, 128) };
+        let prefix = match prefix {
+            Some(prefix) => prefix.parse().ok().filter(|&bits: &u32| bits <= width).ok_or(NetworkError)?,
+            None => width,
+        };
+        Ok(Self { address: address_bits(address), prefix: prefix + offset })
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Not an address or network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkError;
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected an address or a network such as 10.0.0.0/8")
+    }
+}
+
+impl std::error::Error for NetworkError {}
+
+/// Why settings cannot be used.
+#[derive(Debug)]
+pub enum SettingsError {
+    /// The node file cannot be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// The node file is not what it should be.
+    Invalid(PathBuf, toml::de::Error),
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Invalid(path, error) => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// The settings of this node, complete.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Plaintext listeners.
+    pub listen: Vec<SocketAddr>,
+    /// TLS listeners; `None` takes [`DEFAULT_TLS`] when the policy has certificates.
+    pub listen_tls: Option<Vec<SocketAddr>>,
+    /// Listener for metrics alone.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Worker threads, at least one.
+    pub workers: usize,
+    /// The admin socket.
+    pub admin: PathBuf,
+    /// How workers wait.
+    pub driver: DriverChoice,
+    /// Peers whose forwarding headers are believed.
+    pub trusted: Vec<Network>,
+    /// Seconds to drain.
+    pub grace_s: u64,
+    /// Authorities for upstreams.
+    pub ca_file: Option<PathBuf>,
+    /// Whether upstreams are verified where the policy leaves it open.
+    pub upstream_tls_verify: Option<bool>,
+    /// Counters that are kept.
+    pub quota_entries: usize,
+    /// Connections of one worker.
+    pub connections: usize,
+}
+
+/// Where TLS is served when nothing is said and the policy has certificates.
+pub const DEFAULT_TLS: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8443);
+const DEFAULT_PLAIN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8000);
+
+impl Node {
+    /// Completes flags and variables by the node file and the defaults.
+    ///
+    /// # Errors
+    /// [`SettingsError`] when the node file cannot be used.
+    pub fn complete(flags: Settings, file: Option<&Path>) -> Result<Self, SettingsError> {
+        let file = match file {
+            Some(path) => read(path)?,
+            None => Settings::default(),
+        };
+        let listen_tls = first(flags.listen_tls, file.listen_tls);
+        let mut listen = first(flags.listen, file.listen);
+        if listen.is_empty() && listen_tls.is_empty() {
+            listen.push(DEFAULT_PLAIN);
+        }
+        Ok(Self {
+            listen,
+            listen_tls: (!listen_tls.is_empty()).then_some(listen_tls),
+            metrics_listen: flags.metrics_listen.or(file.metrics_listen),
+            workers: flags.workers.or(file.workers).unwrap_or_else(cores).max(1),
+            admin: flags.admin.or(file.admin).unwrap_or_else(default_admin),
+            driver: flags.driver.or(file.driver).unwrap_or_default(),
+            trusted: first(flags.trusted_ips, file.trusted_ips),
+            grace_s: flags.grace.or(file.grace).unwrap_or(30),
+            ca_file: flags.ca_file.or(file.ca_file),
+            upstream_tls_verify: flags.upstream_tls_verify.or(file.upstream_tls_verify),
+            quota_entries: flags.quota_entries.or(file.quota_entries).unwrap_or(1 << 20),
+            connections: flags.connections.or(file.connections).unwrap_or(20_000),
+        })
+    }
+
+    /// Whether a peer's forwarding headers are believed.
+    pub fn trusts(&self, address: u128) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+}
+
+fn read(path: &Path) -> Result<Settings, SettingsError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| SettingsError::Unreadable(path.to_owned(), error))?;
+    toml::from_str(&text).map_err(|error| SettingsError::Invalid(path.to_owned(), error))
+}
+
+fn first<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
+    if flags.is_empty() { file } else { flags }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// `/run/tollgate.sock` for root, else a socket in the user's runtime directory, else in the working directory.
+pub fn default_admin() -> PathBuf {
+    let writable = std::fs::metadata("/run").is_ok_and(|_| is_root());
+    if writable {
+        return PathBuf::from("/run/tollgate.sock");
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(directory) => PathBuf::from(directory).join("tollgate.sock"),
+        None => PathBuf::from("tollgate.sock"),
+    }
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bits(text: &str) -> u128 {
+        address_bits(text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn networks_contain_their_addresses_only() {
+        let network: Network = "10.0.0.0/8".parse().expect("a network");
+        assert!(network.contains(bits("10.255.0.1")));
+        assert!(!network.contains(bits("11.0.0.1")));
+        assert!(!network.contains(bits("::1")));
+        let all: Network = "::/0".parse().expect("a network");
+        assert!(all.contains(bits("203.0.113.9")));
+        let one: Network = "2001:db8::1".parse().expect("an address");
+        assert!(one.contains(bits("2001:db8::1")) && !one.contains(bits("2001:db8::2")));
+        assert_eq!("10.0.0.0/33".parse::<Network>(), Err(NetworkError));
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("tollgate.toml");
+        std::fs::write(&path, "workers = 3\ngrace = 5\n").expect("written");
+        let flags = Settings { workers: Some(2), ..Settings::default() };
+        let node = Node::complete(flags, Some(&path)).expect("complete");
+        assert_eq!((node.workers, node.grace_s), (2, 5));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("tollgate.toml");
+        std::fs::write(&path, "workers = 3\nwrokers = 5\n").expect("written");
+        let error = Node::complete(Settings::default(), Some(&path)).expect_err("refused");
+        assert!(error.to_string().contains("wrokers"), "{error}");
+    }
+}
