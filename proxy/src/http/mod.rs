@@ -1,1 +1,14 @@
-//! The `http` room.
+//! HTTP without I/O: bytes in, neutral heads, bodies and paths out, and back to bytes.
+//!
+//! Enters: what a connection received. Leaves: offsets into it, and wire bytes in buffers the caller keeps.
+//! `h1` is the only wire format so far; every other module is written for any of them.
+//! Absent on purpose: sockets, time, policy. Nothing here allocates once its buffers are warm.
+
+pub mod authority;
+pub mod body;
+pub mod h1;
+pub mod head;
+pub mod headers;
+pub mod known;
+#[cfg(test)]
+mod vectors;

@@ -1,0 +1,174 @@
+//! What the framing fields of a head mean together: Content-Length, Transfer-Encoding, Connection.
+//!
+//! One reading or none (RFC 9112 §6): a head that two programs could frame differently is an error.
+
+use memchr::memchr;
+
+use super::HeadError;
+use crate::http::body::BodyLength;
+use crate::http::head::Version;
+use crate::http::headers::{Header, Headers, Span};
+use crate::http::known::KnownHeader;
+use crate::limits;
+
+/// Adds the field to `headers`, unless its name or its repetition makes the head ambiguous.
+pub(super) fn push(
+    headers: &mut Headers,
+    bytes: &[u8],
+    field: &httparse::Header<'_>,
+) -> Result<(), HeadError> {
+    let name = field.name.as_bytes();
+    let known = KnownHeader::of(name);
+    match known {
+        KnownHeader::Other if KnownHeader::underscore_twin_of(name).is_framing() => {
+            return Err(HeadError::UnderscoreTwin);
+        }
+        KnownHeader::Host if headers.contains(known) => return Err(HeadError::Host),
+        KnownHeader::ContentLength if headers.contains(known) => return Err(HeadError::ContentLength),
+        KnownHeader::TransferEncoding if headers.contains(known) => return Err(HeadError::TransferEncoding),
+        KnownHeader::Authorization | KnownHeader::ContentType | KnownHeader::Expect
+            if headers.contains(known) =>
+        {
+            return Err(HeadError::Repeated);
+        }
+        _ => {}
+    }
+    headers.push(Span::locate(name, bytes), Span::locate(field.value, bytes), known);
+    Ok(())
+}
+
+/// What Content-Length and Transfer-Encoding say together; `None` where neither is there.
+pub(super) fn body_length(
+    headers: &Headers,
+    bytes: &[u8],
+    version: Version,
+) -> Result<Option<BodyLength>, HeadError> {
+    let fields = headers.on(bytes);
+    let length = fields
+        .get(KnownHeader::ContentLength)
+        .map(content_length)
+        .transpose()?;
+    let coding = fields.get(KnownHeader::TransferEncoding);
+    match (length, coding) {
+        (Some(_), Some(_)) => Err(HeadError::TwoLengths),
+        (None, Some(coding)) if version == Version::Http11 && coding.eq_ignore_ascii_case(b"chunked") => {
+            Ok(Some(BodyLength::Chunked))
+        }
+        (None, Some(_)) => Err(HeadError::TransferEncoding),
+        (Some(0), None) => Ok(Some(BodyLength::None)),
+        (Some(length), None) => Ok(Some(BodyLength::Length(length))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn content_length(text: &[u8]) -> Result<u64, HeadError> {
+    const DIGITS: usize = 16;
+    let plain = match text {
+        [b'0'] => true,
+        [] | [b'0', ..] => false,
+        digits => digits.len() <= DIGITS && digits.iter().all(u8::is_ascii_digit),
+    };
+    let length = text
+        .iter()
+        .take(DIGITS)
+        .fold(0_u64, |sum, digit| sum * 10 + u64::from(digit.wrapping_sub(b'0')));
+    if plain && length <= limits::CONTENT_LENGTH {
+        Ok(length)
+    } else {
+        Err(HeadError::ContentLength)
+    }
+}
+
+/// What `Connection` asks of this hop.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Connection {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+}
+
+impl Connection {
+    /// Reads every `Connection` field, and removes the fields it names from `headers`: from here on policy and the
+    /// other side see the same message. Framing fields stay whatever it names; hop-by-hop fields stay until a head
+    /// is written.
+    pub(super) fn take(headers: &mut Headers, bytes: &[u8]) -> Result<Self, HeadError> {
+        let mut options = Self::default();
+        let mut named = [Span::default(); limits::CONNECTION_OPTIONS];
+        let mut names = 0;
+        for value in headers.on(bytes).get_all(KnownHeader::Connection) {
+            for option in value
+                .split(|byte| *byte == b',')
+                .map(<[u8]>::trim_ascii)
+                .filter(|it| !it.is_empty())
+            {
+                if !option.iter().all(|byte| is_token_byte(*byte)) {
+                    return Err(HeadError::Connection);
+                }
+                match option {
+                    it if it.eq_ignore_ascii_case(b"close") => options.close = true,
+                    it if it.eq_ignore_ascii_case(b"keep-alive") => options.keep_alive = true,
+                    it if it.eq_ignore_ascii_case(b"upgrade") => options.upgrade = true,
+                    name => {
+                        *named.get_mut(names).ok_or(HeadError::Connection)? = Span::locate(name, bytes);
+                        names += 1;
+                    }
+                }
+            }
+        }
+        let named = &named[..names];
+        if !named.is_empty() {
+            headers.retain(bytes, |header| {
+                !is_removable(&header) || !named.iter().any(|name| names_same(name.of(bytes), &header))
+            });
+        }
+        Ok(options)
+    }
+
+    /// Whether the sender will use the connection again (RFC 9112 §9.3).
+    pub(super) const fn is_kept(self, version: Version) -> bool {
+        !self.close && (matches!(version, Version::Http11) || self.keep_alive)
+    }
+
+    /// Whether the sender asks for, or agrees to, another protocol (RFC 9110 §7.8).
+    pub(super) fn upgrades(self, headers: &Headers, version: Version) -> bool {
+        self.upgrade && version == Version::Http11 && headers.contains(KnownHeader::Upgrade)
+    }
+}
+
+fn is_removable(header: &Header<'_>) -> bool {
+    !header.known.is_framing() && !header.known.is_hop_by_hop()
+}
+
+fn names_same(name: &[u8], header: &Header<'_>) -> bool {
+    name.eq_ignore_ascii_case(header.name)
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+pub(super) const fn is_token_byte(byte: u8) -> bool {
+    matches!(byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
+        | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
+/// The error for a head that httparse refused.
+pub(super) fn refused(error: httparse::Error, head: &[u8]) -> HeadError {
+    match error {
+        httparse::Error::HeaderName => HeadError::HeaderName,
+        httparse::Error::HeaderValue if has_bare_carriage_return(head) => HeadError::BareCarriageReturn,
+        httparse::Error::HeaderValue => HeadError::HeaderValue,
+        httparse::Error::NewLine => HeadError::BareCarriageReturn,
+        httparse::Error::TooManyHeaders => HeadError::TooManyHeaders,
+        httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => HeadError::StartLine,
+    }
+}
+
+fn has_bare_carriage_return(head: &[u8]) -> bool {
+    let mut rest = head;
+    while let Some(at) = memchr(b'\r', rest) {
+        if rest.get(at + 1) != Some(&b'\n') {
+            return true;
+        }
+        rest = &rest[at + 1..];
+    }
+    false
+}
