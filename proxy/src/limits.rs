@@ -18,3 +18,44 @@ pub const CONNECTION_OPTIONS: usize = 16;
 pub const INTERIM_RESPONSES: usize = 8;
 /// Largest Content-Length, in bytes: what every JSON and JavaScript peer can still count exactly.
 pub const CONTENT_LENGTH: u64 = 1 << 53;
+
+// --- worker ---
+
+/// Submission entries of a ring.
+pub const RING_ENTRIES: u32 = 4096;
+/// Completion entries of a ring.
+pub const RING_COMPLETIONS: u32 = 16_384;
+/// Granularity of deadlines, in milliseconds.
+pub const TICK_MS: u64 = 25;
+/// Bytes of a buffer from the pool.
+pub const BUFFER_BYTES: usize = 16 * 1024;
+/// Buffers that grew beyond this are not kept.
+pub const BUFFER_KEPT_BYTES: usize = 64 * 1024;
+/// Unused buffers that a worker keeps.
+pub const BUFFERS_SPARE: usize = 256;
+/// A buffer with less room is enlarged before it is read into.
+pub const READ_BYTES_MIN: usize = 4 * 1024;
+/// Connections that may wait to be accepted, for each worker.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Pause when the process is out of descriptors, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+// --- admin ---
+
+/// Request head on the admin socket, in bytes.
+pub const ADMIN_HEAD_BYTES: usize = 16 * 1024;
+
+// --- upstream ---
+
+/// Idle connections that a worker keeps to all upstreams together.
+pub const UPSTREAM_IDLE: usize = 512;
+/// Seconds that a connection may idle.
+pub const UPSTREAM_IDLE_S: u64 = 60;
+/// Requests that a connection serves.
+pub const UPSTREAM_REQUESTS: u32 = 10_000;
+/// Threads that ask the system's resolver.
+pub const RESOLVER_THREADS: usize = 2;
+/// Seconds that an answer is used without asking again.
+pub const RESOLVE_KEPT_S: u64 = 30;
+/// Seconds that "no such name" is believed.
+pub const RESOLVE_FAILED_S: u64 = 1;

@@ -1,0 +1,3 @@
+//! A policy made ready for the workers.
+
+pub mod secret;
