@@ -18,6 +18,16 @@ pub const CONNECTION_OPTIONS: usize = 16;
 pub const INTERIM_RESPONSES: usize = 8;
 /// Largest Content-Length, in bytes: what every JSON and JavaScript peer can still count exactly.
 pub const CONTENT_LENGTH: u64 = 1 << 53;
+/// Extensions of one chunk, in bytes.
+pub const CHUNK_EXTENSION_BYTES: usize = 256;
+/// Bytes of chunk framing that any chunked body may have ...
+pub const CHUNK_OVERHEAD_BYTES: u64 = 16 * 1024;
+/// ... and how many more each byte of payload earns. One-byte chunks need 5.
+pub const CHUNK_OVERHEAD_RATIO: u64 = 8;
+/// Trailer lines of one chunked body.
+pub const TRAILERS: usize = 32;
+/// All trailer lines of one chunked body, in bytes.
+pub const TRAILER_BYTES: usize = 8 * 1024;
 
 // --- worker ---
 

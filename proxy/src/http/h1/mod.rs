@@ -2,6 +2,7 @@
 //!
 //! What two programs could read differently is refused, not repaired: that is what request smuggling lives on.
 
+pub mod chunked;
 mod framing;
 pub mod head;
 pub mod response;
