@@ -10,5 +10,7 @@ pub mod h1;
 pub mod head;
 pub mod headers;
 pub mod known;
+pub mod path;
+pub mod upstream_path;
 #[cfg(test)]
 mod vectors;
