@@ -9,6 +9,8 @@ mod tests;
 
 use std::ops::Range;
 
+use super::write::{hex_digit, push_escape};
+
 /// What a listener does about `//`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EmptySegments {
@@ -155,7 +157,7 @@ fn write_segment(segment: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<
                 }
                 separator @ (b'/' | b'\\') => {
                     check_piece(out, piece_start..out.len())?;
-                    push_escaped(separator, out);
+                    push_escape(separator, out);
                     piece_start = out.len();
                     written.encoded_separator = true;
                     at += 2;
@@ -165,13 +167,13 @@ fn write_segment(segment: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<
                     if is_unreserved(decoded) {
                         out.push(decoded)
                     } else {
-                        push_escaped(decoded, out)
+                        push_escape(decoded, out)
                     }
                     at += 2;
                 }
             },
             byte if is_unreserved(*byte) || is_delimiter(*byte) => out.push(*byte),
-            b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => push_escaped(*byte, out),
+            b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => push_escape(*byte, out),
             _ => return Err(PathError::Byte),
         }
     }
@@ -215,19 +217,10 @@ fn decode(digits: &[u8]) -> Result<u8, PathError> {
     let [high, low, ..] = digits else {
         return Err(PathError::Escape);
     };
-    match hex(*high).zip(hex(*low)) {
+    match hex_digit(*high).zip(hex_digit(*low)) {
         Some((0, 0)) => Err(PathError::Nul),
         Some((high, low)) => Ok(high << 4 | low),
         None => Err(PathError::Escape),
-    }
-}
-
-const fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
     }
 }
 
@@ -251,21 +244,12 @@ fn write_utf8(escapes: &[u8], out: &mut Vec<u8>) -> Result<usize, PathError> {
         return Err(PathError::NotUtf8);
     }
     for byte in character {
-        push_escaped(*byte, out);
+        push_escape(*byte, out);
     }
     Ok(length * 3)
 }
 
-fn push_escaped(byte: u8, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.extend_from_slice(&[
-        b'%',
-        DIGITS[usize::from(byte >> 4)],
-        DIGITS[usize::from(byte & 15)],
-    ]);
-}
-
-const fn is_unreserved(byte: u8) -> bool {
+pub(super) const fn is_unreserved(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
 }
 

@@ -17,8 +17,11 @@ struct Case {
     rest: String,
 }
 
+/// Payload, and the bytes behind the body.
+type Decoded = (Vec<u8>, Vec<u8>);
+
 /// Payload and unused bytes, with reads that end at each of `ends`.
-fn decode(bytes: &[u8], ends: &[usize]) -> Result<Option<(Vec<u8>, Vec<u8>)>, BodyError> {
+fn decode(bytes: &[u8], ends: &[usize]) -> Result<Option<Decoded>, BodyError> {
     let (mut decoder, mut data, mut at) = (ChunkedDecoder::default(), Vec::new(), 0);
     for end in ends.iter().chain([&bytes.len()]) {
         loop {
