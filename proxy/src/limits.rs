@@ -69,3 +69,31 @@ pub const RESOLVER_THREADS: usize = 2;
 pub const RESOLVE_KEPT_S: u64 = 30;
 /// Seconds that "no such name" is believed.
 pub const RESOLVE_FAILED_S: u64 = 1;
+
+// --- downstream ---
+
+/// Seconds for a TLS handshake.
+pub const TLS_HANDSHAKE_S: u64 = 5;
+/// Seconds that a client connection may idle between two requests.
+pub const CLIENT_IDLE_S: u64 = 60;
+/// Seconds from the first byte of a request head to its last.
+pub const REQUEST_HEAD_S: u64 = 10;
+/// Milliseconds of silence after which a connection gives its buffer back.
+pub const IDLE_PATIENCE_MS: u64 = 500;
+
+// --- exchange ---
+
+/// Unused exchange memories that a worker keeps.
+pub const SCRATCHES_SPARE: usize = 256;
+/// A piece of exchange memory that grew beyond this is not kept, in bytes.
+pub const SCRATCH_KEPT_BYTES: usize = 64 * 1024;
+/// Milliseconds that an upstream may take before the gateway begins to watch whether the client is still there.
+pub const CLIENT_WATCH_MS: u64 = 50;
+/// Request body that is read whole because a program or an edit needs it, in bytes.
+pub const BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Request body that is read and thrown away to keep a connection after a refusal, in bytes.
+pub const DRAIN_BYTES: u64 = 64 * 1024;
+/// Seconds between two reads of a client's body.
+pub const CLIENT_BODY_S: u64 = 60;
+/// Seconds between two writes to a client.
+pub const CLIENT_WRITE_S: u64 = 60;

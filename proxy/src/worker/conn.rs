@@ -30,6 +30,19 @@ pub enum ConnError {
     Broken(io::ErrorKind),
 }
 
+/// Ends a connection whose operation somebody else awaits. Must not be used once that connection is dropped.
+#[derive(Clone, Copy, Debug)]
+pub struct Aborter {
+    fd: RawFd,
+}
+
+impl Aborter {
+    /// Ends both directions; operations that wait complete.
+    pub fn abort(self) {
+        super::socket::shut_down(self.fd);
+    }
+}
+
 /// What [`Conn::read_or_idle`] saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
@@ -109,6 +122,11 @@ impl Conn {
     /// Ends the connection when `within` passes without [`Conn::disarm`] or another arming.
     pub fn arm(&self, within: Duration) {
         self.deadline.arm_in(within);
+    }
+
+    /// Like [`Conn::arm`], for a connection between two requests: it also ends when the worker drains.
+    pub fn arm_idle(&self, within: Duration) {
+        self.deadline.arm_idle(within);
     }
 
     /// Takes the deadline away.
@@ -198,9 +216,9 @@ impl Conn {
         }
     }
 
-    /// Ends both directions now; operations that wait complete.
-    pub fn abort(&self) {
-        super::socket::shut_down(self.stream.as_raw_fd());
+    /// A way to end the connection while an operation on it waits.
+    pub fn aborter(&self) -> Aborter {
+        Aborter { fd: self.stream.as_raw_fd() }
     }
 
     /// Says that nothing more will be sent.
@@ -215,11 +233,6 @@ impl Conn {
         let peeked = socket2::SockRef::from(&super::socket::borrow(&self.stream))
             .recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
         !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-
-    /// The descriptor, for tests of identity.
-    pub fn fd(&self) -> RawFd {
-        self.stream.as_raw_fd()
     }
 
     fn returned(

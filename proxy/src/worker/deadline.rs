@@ -15,6 +15,7 @@ use crate::limits;
 
 struct Slot {
     at: Cell<Moment>,
+    idle: Cell<bool>,
     fired: Cell<bool>,
     fd: Cell<Option<RawFd>>,
     waker: RefCell<Option<Waker>>,
@@ -52,6 +53,7 @@ impl Deadline {
             let slots = &mut *slots.borrow_mut();
             let slot = Slot {
                 at: Cell::new(Moment::NEVER),
+                idle: Cell::new(false),
                 fired: Cell::new(false),
                 fd: Cell::new(fd),
                 waker: RefCell::new(None),
@@ -75,8 +77,15 @@ impl Deadline {
     pub fn arm(&self, at: Moment) {
         self.with(|slot| {
             slot.at.set(at);
+            slot.idle.set(false);
             slot.fired.set(false);
         });
+    }
+
+    /// Fires after `duration`, or when [`close_idle`] is called.
+    pub(super) fn arm_idle(&self, duration: Duration) {
+        self.arm_in(duration);
+        self.with(|slot| slot.idle.set(true));
     }
 
     /// Fires after `duration`, from now on.
@@ -86,7 +95,10 @@ impl Deadline {
 
     /// Does not fire any more.
     pub fn disarm(&self) {
-        self.with(|slot| slot.at.set(Moment::NEVER));
+        self.with(|slot| {
+            slot.at.set(Moment::NEVER);
+            slot.idle.set(false);
+        });
     }
 
     /// Whether it fired since it was last armed.
@@ -122,6 +134,15 @@ impl Drop for Deadline {
             slots.free.push(self.slot);
         });
     }
+}
+
+/// Lets the deadlines of idle connections pass at the next tick.
+pub fn close_idle() {
+    SLOTS.with(|slots| {
+        for slot in slots.borrow().list.iter().filter(|slot| slot.idle.get()) {
+            slot.at.set(slot.at.get().min(clock::now()));
+        }
+    });
 }
 
 /// Looks through the slots every tick, for as long as the worker lives.

@@ -22,8 +22,8 @@ use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 pub use accept::{Accepted, Acceptor};
 pub use buffer::Buffer;
-pub use conn::{Activity, Conn, ConnError};
-pub use deadline::Deadline;
+pub use conn::{Aborter, Activity, Conn, ConnError};
+pub use deadline::{Deadline, close_idle};
 pub use mailbox::Mailbox;
 pub use socket::cores;
 pub use task::{First, panics, race, sleep, spawn};
