@@ -13,6 +13,7 @@ pub mod headers;
 pub mod known;
 pub mod outgoing;
 pub mod path;
+pub mod query;
 pub mod refusal_body;
 pub mod status;
 pub mod upstream_path;

@@ -7,9 +7,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::headers::{Header, HeaderView, Span};
+use super::headers::{Header, HeaderView, Span, Text};
 use super::known::KnownHeader;
-use super::write::escape;
+use super::write::push_escape;
 
 /// The memory of one outgoing head. Keep one per direction of a connection.
 #[derive(Debug, Default)]
@@ -23,12 +23,6 @@ struct Field {
     name: Text,
     value: Text,
     known: KnownHeader,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Text {
-    Received(Span),
-    Written(Span),
 }
 
 impl OutgoingHeaders {
@@ -117,9 +111,9 @@ impl Outgoing<'_> {
     }
 
     /// Gives every field named `from` the name `to`, and removes those that had it before. Nothing happens, and the
-    /// answer is false, when there is no `from` or `to` is not a token.
+    /// answer is false, when there is no `from` or `to` is not a token or frames this hop.
     pub fn rename(&mut self, from: &[u8], to: &[u8]) -> bool {
-        if !is_token(to) || !self.contains(from) {
+        if !is_writable(to) || !self.contains(from) {
             return false;
         }
         let old = Named::new(from);
@@ -145,7 +139,7 @@ impl Outgoing<'_> {
     }
 
     /// Makes `name: value` the only field of its name, at the place of the first one or at the end. False, and
-    /// nothing done, when `name` is not a token.
+    /// nothing done, when `name` is not a token or frames this hop.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> bool {
         self.set_with(name, |text| text.extend_from_slice(value))
     }
@@ -178,7 +172,7 @@ impl Outgoing<'_> {
         !self.contains(name) && self.append(name, value)
     }
 
-    /// Adds `name: value` at the end. False when `name` is not a token.
+    /// Adds `name: value` at the end. False when `name` is not a token or frames this hop.
     pub fn append(&mut self, name: &[u8], value: &[u8]) -> bool {
         let Some(new) = self.field(name, |text| text.extend_from_slice(value)) else {
             return false;
@@ -214,35 +208,25 @@ impl Outgoing<'_> {
     }
 
     fn field(&mut self, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Option<Field> {
-        if !is_token(name) {
+        if !is_writable(name) {
             return None;
         }
         let name_text = self.write_name(name);
-        let written = &mut self.fields.written;
-        let start = written.len();
-        write(written);
-        escape_controls(written, start);
-        let value = Text::Written(Span::new(start, written.len()));
+        let value = Text::write_with(&mut self.fields.written, |written| {
+            let start = written.len();
+            write(written);
+            escape_controls(written, start);
+        });
+        let known = KnownHeader::of(name);
         Some(Field {
             name: name_text,
             value,
-            known: KnownHeader::of(name),
+            known,
         })
     }
 
     fn write_name(&mut self, name: &[u8]) -> Text {
-        let start = self.fields.written.len();
-        self.fields.written.extend_from_slice(name);
-        Text::Written(Span::new(start, self.fields.written.len()))
-    }
-}
-
-impl Text {
-    fn of<'a>(self, received: &'a [u8], written: &'a [u8]) -> &'a [u8] {
-        match self {
-            Self::Received(span) => span.of(received),
-            Self::Written(span) => span.of(written),
-        }
+        Text::write(name, &mut self.fields.written)
     }
 }
 
@@ -274,19 +258,26 @@ fn trailers(te: &[u8]) -> Option<&[u8]> {
         .find(|it| it.eq_ignore_ascii_case(b"trailers"))
 }
 
-fn is_token(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|byte| super::h1::is_token_byte(*byte))
+/// A token, and not the name of a field that only an encoder writes.
+fn is_writable(name: &[u8]) -> bool {
+    let known = KnownHeader::of(name);
+    let of_this_hop = known.is_hop_by_hop() || known == KnownHeader::ContentLength;
+    !of_this_hop && !name.is_empty() && name.iter().all(|byte| super::h1::is_token_byte(*byte))
 }
 
 /// A value may be made of a client's query or captures: a line end in it would start another field. Control
 /// characters are percent-encoded, as OpenResty does.
 fn escape_controls(written: &mut Vec<u8>, start: usize) {
     let is_control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
-    let mut at = start;
-    while let Some(found) = written[at..].iter().position(|byte| is_control(*byte)) {
-        at += found;
-        let escaped = escape(written[at]);
-        written.splice(at..=at, escaped);
-        at += escaped.len();
+    if !written[start..].iter().any(|byte| is_control(*byte)) {
+        return;
     }
+    let end = written.len();
+    for at in start..end {
+        match written[at] {
+            byte if is_control(byte) => push_escape(byte, written),
+            byte => written.push(byte),
+        }
+    }
+    written.drain(start..end);
 }
