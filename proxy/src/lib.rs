@@ -4,7 +4,10 @@
 
 pub mod admin;
 pub mod ai;
+pub mod control;
+pub mod downstream;
 pub mod edit;
+pub mod exchange;
 pub mod http;
 pub mod limits;
 pub mod listener;

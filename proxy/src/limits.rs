@@ -97,3 +97,12 @@ pub const DRAIN_BYTES: u64 = 64 * 1024;
 pub const CLIENT_BODY_S: u64 = 60;
 /// Seconds between two writes to a client.
 pub const CLIENT_WRITE_S: u64 = 60;
+
+// --- control ---
+
+/// Milliseconds between two looks at the policy file.
+pub const WATCH_MS: u64 = 500;
+/// Seconds that the admin socket waits for a reload.
+pub const RELOAD_S: u64 = 120;
+/// Seconds between two sweeps of idle upstream connections.
+pub const SWEEP_S: u64 = 10;

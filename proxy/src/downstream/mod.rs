@@ -17,7 +17,7 @@ use crate::worker::{Activity, Buffer, Conn, Deadline, clock};
 
 /// Serves a connection to its end.
 pub async fn serve(context: Rc<Context>, conn: Conn, tls: Option<ServerTls>) {
-    context.connections.set(context.connections.get() + 1);
+    context.opened();
     let open = Open(Rc::clone(&context));
     if let Some(mut client) = client(conn, tls).await {
         while let After::KeepAlive = request(&context, &mut client).await {}
@@ -31,7 +31,7 @@ struct Open(Rc<Context>);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
+        self.0.closed();
     }
 }
 

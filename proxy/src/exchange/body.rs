@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::refusal::Refusal;
 use super::{Exchange, Vanished};
 use crate::http::body::BodyStep;
-use crate::http::h1::encode;
+use crate::http::h1::{chunked, encode};
 use crate::limits;
 use crate::worker::Buffer;
 
@@ -94,4 +94,11 @@ impl Exchange<'_> {
         }
         Ok(())
     }
+}
+
+/// Appends data as one chunk.
+pub(super) fn push_chunk(data: &[u8], output: &mut Vec<u8>) {
+    output.extend_from_slice(chunked::ChunkHead::new(data.len()).bytes());
+    output.extend_from_slice(data);
+    output.extend_from_slice(chunked::CHUNK_END);
 }

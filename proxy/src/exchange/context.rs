@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use policy::vm::{Effects, State};
 
@@ -31,6 +32,8 @@ pub struct Context {
     pub draining: Cell<bool>,
     /// Open client connections.
     pub connections: Cell<usize>,
+    /// The same for other threads to see.
+    pub busy: Arc<AtomicUsize>,
     /// Running exchanges.
     pub exchanges: Cell<usize>,
     spare: RefCell<Vec<Box<Scratch>>>,
@@ -38,7 +41,7 @@ pub struct Context {
 
 impl Context {
     /// For a worker that starts with this epoch.
-    pub fn new(node: Arc<Node>, epoch: Rc<Epoch>, names: Names) -> Rc<Self> {
+    pub fn new(node: Arc<Node>, epoch: Rc<Epoch>, names: Names, busy: Arc<AtomicUsize>) -> Rc<Self> {
         Rc::new(Self {
             node,
             epoch: RefCell::new(epoch),
@@ -47,6 +50,7 @@ impl Context {
             ids: RequestIds::default(),
             draining: Cell::new(false),
             connections: Cell::new(0),
+            busy,
             exchanges: Cell::new(0),
             spare: RefCell::default(),
         })
@@ -55,6 +59,21 @@ impl Context {
     /// The epoch of an exchange that begins now.
     pub fn pin(&self) -> Rc<Epoch> {
         Rc::clone(&self.epoch.borrow())
+    }
+
+    /// A connection was opened.
+    pub fn opened(&self) {
+        self.set_connections(self.connections.get() + 1);
+    }
+
+    /// A connection was closed.
+    pub fn closed(&self) {
+        self.set_connections(self.connections.get() - 1);
+    }
+
+    fn set_connections(&self, count: usize) {
+        self.connections.set(count);
+        self.busy.store(count, Ordering::Release);
     }
 
     /// Memory for one exchange.

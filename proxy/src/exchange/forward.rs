@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use policy::table::{Id, Service};
 
+use super::body::push_chunk;
 use super::record::Try;
 use super::refusal::Refusal;
 use super::request::Sending;
 use super::{Exchange, Vanished};
-use crate::http::body::{BodyLength, BodyStep};
+use crate::http::body::BodyStep;
 use crate::http::h1::chunked;
 use crate::http::h1::response::ResponseDecoder;
 use crate::limits;
@@ -228,7 +229,7 @@ impl Exchange<'_> {
                 Ok(BodyStep::Data { start, end }) => {
                     let data = &self.client.input[start..end];
                     if sending.chunked {
-                        chunked::write_chunk(data, output);
+                        push_chunk(data, output);
                     } else {
                         output.extend_from_slice(data);
                     }
@@ -241,7 +242,7 @@ impl Exchange<'_> {
                 Ok(BodyStep::End { consumed }) => {
                     self.client.input.consume(consumed);
                     if sending.chunked {
-                        chunked::write_last(output);
+                        output.extend_from_slice(chunked::LAST_CHUNK);
                     }
                     return Ok(true);
                 }
@@ -368,9 +369,4 @@ pub(super) enum Lost {
 fn upstream_failure(error: StreamError, progress: Progress) -> Failure {
     let status = if error == StreamError::Conn(ConnError::TimedOut) { 504 } else { 502 };
     Failure::Upstream { refusal: Refusal::Upstream(status), progress }
-}
-
-/// Whether a body is sent in chunks.
-pub(super) const fn is_chunked(length: BodyLength) -> bool {
-    matches!(length, BodyLength::Chunked)
 }

@@ -6,10 +6,13 @@
 
 mod body;
 mod context;
+mod cors;
+mod edits;
 mod finish;
 mod forward;
 mod gate;
 mod judge;
+mod model;
 mod record;
 mod refusal;
 mod relay;

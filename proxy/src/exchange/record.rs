@@ -1,5 +1,8 @@
 //! What is written down about an exchange on its way, for the log and the metrics.
 
+use policy::table::{Id, Subroute};
+
+use super::gate::Ledger;
 use super::request_id::RequestId;
 use crate::worker::clock::{self, Moment};
 
@@ -40,6 +43,26 @@ pub(super) struct Record {
     pub(super) received_bytes: u64,
     pub(super) sent_bytes: u64,
     pub(super) tries: [Option<Try>; TRIES],
+    /// The client's address, IPv4 mapped.
+    pub(super) client: u128,
+    /// Bytes of the path that the route matched.
+    pub(super) matched_len: u32,
+    /// The entry of Kong's order that matched.
+    pub(super) subroute: Option<Id<Subroute>>,
+    /// Whether the whole request body is in memory.
+    pub(super) body_read: bool,
+    /// Whether that body is no longer what the client sent.
+    pub(super) body_edited: bool,
+    /// Whether an edit set the upstream's Host.
+    pub(super) host_edited: bool,
+    /// Whether the upstream gets a query.
+    pub(super) has_query: bool,
+    /// The method for the upstream, when an edit changed it.
+    pub(super) method: Option<Vec<u8>>,
+    /// The correlation id.
+    pub(super) correlation: Option<Vec<u8>>,
+    /// What was taken from quotas and budgets.
+    pub(super) ledger: Ledger,
 }
 
 impl Record {
@@ -56,6 +79,16 @@ impl Record {
             received_bytes: head_bytes as u64,
             sent_bytes: 0,
             tries: [None; TRIES],
+            client: 0,
+            matched_len: 0,
+            subroute: None,
+            body_read: false,
+            body_edited: false,
+            host_edited: false,
+            has_query: false,
+            method: None,
+            correlation: None,
+            ledger: Ledger::default(),
         }
     }
 

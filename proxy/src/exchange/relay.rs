@@ -5,6 +5,7 @@ use std::time::Duration;
 use policy::isa::Entry;
 
 use super::forward::{Leg, Lost};
+use super::body::push_chunk;
 use super::record::Source;
 use super::refusal::{PRODUCT, Refusal, milliseconds};
 use super::{Exchange, Vanished};
@@ -187,7 +188,7 @@ impl Exchange<'_> {
             self.scratch.text = rest;
         }
         if framing == Framing::Chunked && !silent {
-            chunked::write_last(&mut self.client.output);
+            self.client.output.extend_from_slice(chunked::LAST_CHUNK);
         }
     }
 
@@ -257,7 +258,7 @@ impl Exchange<'_> {
 
 fn write_piece(data: &[u8], framing: Framing, output: &mut Vec<u8>) {
     if framing == Framing::Chunked {
-        chunked::write_chunk(data, output);
+        push_chunk(data, output);
     } else {
         output.extend_from_slice(data);
     }

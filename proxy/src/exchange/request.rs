@@ -42,9 +42,9 @@ impl Exchange<'_> {
         }
         let mut outgoing = std::mem::take(&mut self.scratch.outgoing);
         let received = std::mem::take(&mut self.scratch.received);
-        let headers = self.scratch.head.headers.on(&received);
-        let mut fields = outgoing.start_request(headers, &received);
+        let mut fields = outgoing.start_request(self.scratch.head.headers.on(&received), &received);
         let edited = self.apply_request(&mut fields, &received);
+        let headers = self.scratch.head.headers.on(&received);
         let prefix = stripped.and_then(|length| upstream_path::stripped_prefix(&self.scratch.path, length));
         let authority = self.scratch.head.on(&received).authority();
         let client = address(self.record.client).to_string();

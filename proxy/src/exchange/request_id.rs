@@ -10,32 +10,66 @@ pub type RequestId = [u8; 32];
 pub struct RequestIds {
     high: u64,
     low: Cell<u64>,
+    worker: Uuid,
+    counted: Cell<u64>,
 }
+
+/// A UUID as text.
+pub type Uuid = [u8; 36];
 
 impl Default for RequestIds {
     fn default() -> Self {
         // The standard library seeds its hashers from the operating system's randomness.
         let random = || std::hash::RandomState::new().build_hasher().finish();
-        Self { high: random(), low: Cell::new(random()) }
+        let worker = uuid([random(), random()]);
+        Self { high: random(), low: Cell::new(random()), worker, counted: Cell::new(0) }
     }
 }
 
 impl RequestIds {
-    /// The next id.
+    /// The next request id.
     pub fn next(&self) -> RequestId {
+        hexadecimal(self.halves())
+    }
+
+    /// A random UUID (RFC 9562 §5.4).
+    pub fn uuid(&self) -> Uuid {
+        uuid(self.halves())
+    }
+
+    /// The worker's own UUID, and how often it was asked for.
+    pub fn uuid_counter(&self) -> (Uuid, u64) {
+        self.counted.set(self.counted.get() + 1);
+        (self.worker, self.counted.get())
+    }
+
+    fn halves(&self) -> [u64; 2] {
         let low = self.low.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.low.set(low);
-        let mut id = [0; 32];
-        for (number, half) in [mix(low ^ self.high), mix(low)].into_iter().enumerate() {
-            for (place, byte) in half.to_be_bytes().into_iter().enumerate() {
-                const DIGITS: &[u8; 16] = b"0123456789abcdef";
-                let at = number * 16 + place * 2;
-                id[at] = DIGITS[usize::from(byte >> 4)];
-                id[at + 1] = DIGITS[usize::from(byte & 15)];
-            }
-        }
-        id
+        [mix(low ^ self.high), mix(low)]
     }
+}
+
+fn hexadecimal(halves: [u64; 2]) -> RequestId {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut id = [0; 32];
+    for (number, byte) in halves.into_iter().flat_map(u64::to_be_bytes).enumerate() {
+        id[number * 2] = DIGITS[usize::from(byte >> 4)];
+        id[number * 2 + 1] = DIGITS[usize::from(byte & 15)];
+    }
+    id
+}
+
+fn uuid([high, low]: [u64; 2]) -> Uuid {
+    let version = (high & !0xf000) | 0x4000;
+    let variant = (low & !(3 << 62)) | (2 << 62);
+    let digits = hexadecimal([version, variant]);
+    let mut text = [b'-'; 36];
+    for (from, to) in [(0..8, 0), (8..12, 9), (12..16, 14), (16..20, 19), (20..32, 24)] {
+        let piece = &digits[from];
+        text[to..to + piece.len()].copy_from_slice(piece);
+    }
+    text
 }
 
 /// A permutation of 64 bits: distinct counters stay distinct.
@@ -59,5 +93,12 @@ mod tests {
             assert!(id.iter().all(u8::is_ascii_hexdigit));
             assert!(seen.insert(id));
         }
+    }
+
+    #[test]
+    fn uuids_say_their_version_and_variant() {
+        let text = String::from_utf8(RequestIds::default().uuid().to_vec()).expect("text");
+        assert_eq!((&text[14..15], text.matches('-').count()), ("4", 4));
+        assert!("89ab".contains(&text[19..20]));
     }
 }

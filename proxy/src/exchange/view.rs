@@ -23,8 +23,6 @@ pub struct Peer<'p> {
     pub server_name: &'p [u8],
     /// The client's address, IPv4 mapped.
     pub client: Option<u128>,
-    /// Port of the listener.
-    pub local_port: u16,
 }
 
 /// One request, its body if it was read, and what its programs may count on.

@@ -1,0 +1,138 @@
+//! Publishing epochs: load on the side, hand the snapshot to every worker, keep the old one until it is unused.
+
+use std::sync::Arc;
+
+use rustls::server::ProducesTickets;
+
+use super::source::Source;
+use super::{StartError, WORKER, WorkerHandle};
+use crate::node::Node;
+use crate::snapshot::{Snapshot, SnapshotError};
+use crate::tls::TlsSetupError;
+
+/// What other threads are told about epochs. A lock is fine here: only the main thread and the admin socket meet.
+#[expect(clippy::disallowed_types, reason = "cold: taken on reload and by the admin socket")]
+pub(crate) type Shared = Arc<std::sync::Mutex<Published>>;
+
+/// The state of publishing.
+pub(crate) struct Published {
+    /// The epoch in use.
+    pub(crate) current: Option<Arc<Snapshot>>,
+    /// Epochs that exchanges may still use, oldest first.
+    pub(crate) retired: Vec<Arc<Snapshot>>,
+    /// Reloads that succeeded.
+    pub(crate) reloads: u64,
+    /// Reloads that were refused.
+    pub(crate) failures: u64,
+    /// Why the last reload was refused, if it was.
+    pub(crate) last_error: Option<String>,
+    /// The source as given.
+    pub(crate) source: String,
+}
+
+/// Loads and publishes.
+pub(crate) struct Publisher {
+    node: Arc<Node>,
+    source: Source,
+    ticketer: Arc<dyn ProducesTickets>,
+    workers: Arc<Vec<WorkerHandle>>,
+    shared: Shared,
+    epoch: u64,
+}
+
+impl Publisher {
+    pub(crate) fn new(node: Arc<Node>, source: Source) -> Result<Self, StartError> {
+        let ticketer = rustls::crypto::ring::Ticketer::new().map_err(|_error| {
+            StartError::Snapshot(SnapshotError::Tls("session tickets".to_owned(), TlsSetupError::Provider))
+        })?;
+        let published = Published {
+            current: None,
+            retired: Vec::new(),
+            reloads: 0,
+            failures: 0,
+            last_error: None,
+            source: source.given().display().to_string(),
+        };
+        #[expect(clippy::disallowed_types, reason = "as `Shared`")]
+        let shared = Arc::new(std::sync::Mutex::new(published));
+        Ok(Self { node, source, ticketer, workers: Arc::new(Vec::new()), shared, epoch: 0 })
+    }
+
+    /// Loads the policy as the next epoch, without publishing it.
+    pub(crate) fn load(&mut self) -> Result<Arc<Snapshot>, StartError> {
+        let artifact = self.source.artifact()?;
+        let snapshot = Snapshot::load(&artifact, self.epoch + 1, &self.node, &self.ticketer);
+        let snapshot = Arc::new(snapshot.map_err(StartError::Snapshot)?);
+        self.epoch += 1;
+        Ok(snapshot)
+    }
+
+    /// The workers run with this first epoch.
+    pub(crate) fn started(&mut self, first: Arc<Snapshot>, workers: Arc<Vec<WorkerHandle>>) {
+        self.workers = workers;
+        self.with(|published| published.current = Some(first));
+    }
+
+    /// Loads the policy again and publishes it. A policy that is refused changes nothing.
+    pub(crate) fn reload(&mut self) -> Result<String, String> {
+        match self.load() {
+            Ok(snapshot) => {
+                for handle in self.workers.iter() {
+                    let snapshot = Arc::clone(&snapshot);
+                    handle.mailbox.send(move || {
+                        WORKER.with(|worker| {
+                            if let Some(worker) = worker.borrow().as_ref() {
+                                worker.publish(snapshot);
+                            }
+                        });
+                    });
+                }
+                let told = serde_json::json!({"epoch": snapshot.epoch, "digest": snapshot.digest});
+                self.with(|published| {
+                    published.retired.extend(published.current.replace(snapshot));
+                    published.reloads += 1;
+                    published.last_error = None;
+                });
+                eprintln!("tollgate: epoch {} is in use", self.epoch);
+                Ok(told.to_string())
+            }
+            Err(error) => {
+                let text = error.to_string();
+                eprintln!("tollgate: the policy was not reloaded, epoch {} stays in use\n{text}", self.epoch);
+                self.with(|published| {
+                    published.failures += 1;
+                    published.last_error = Some(text.clone());
+                });
+                Err(serde_json::json!({"error": text, "epoch": self.epoch}).to_string())
+            }
+        }
+    }
+
+    /// Whether the source has changed since it was loaded.
+    pub(crate) fn changed(&self) -> bool {
+        self.source.changed()
+    }
+
+    /// Drops the epochs that nobody uses any more.
+    pub(crate) fn collect(&self) {
+        self.with(|published| published.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1));
+    }
+
+    pub(crate) fn shared(&self) -> Shared {
+        Arc::clone(&self.shared)
+    }
+
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) fn digest(&self) -> String {
+        self.with(|published| {
+            published.current.as_ref().map(|snapshot| snapshot.digest.clone()).unwrap_or_default()
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Published) -> T) -> T {
+        act(&mut self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
