@@ -86,6 +86,22 @@ impl Text {
         }
     }
 
+    /// `part`, which lies in this text, as a text of its own.
+    pub fn part(self, part: &[u8], received: &[u8], written: &[u8]) -> Self {
+        match self {
+            Self::Received(_) => Self::Received(Span::locate(part, received)),
+            Self::Written(_) => Self::Written(Span::locate(part, written)),
+        }
+    }
+
+    /// Appends a copy of this text to `written`.
+    pub fn copy(self, received: &[u8], written: &mut Vec<u8>) {
+        match self {
+            Self::Received(span) => written.extend_from_slice(span.of(received)),
+            Self::Written(span) => written.extend_from_within(span.start()..span.end()),
+        }
+    }
+
     /// Appends `bytes` to `written`.
     pub fn write(bytes: &[u8], written: &mut Vec<u8>) -> Self {
         Self::write_with(written, |written| written.extend_from_slice(bytes))

@@ -16,6 +16,8 @@ pub mod path;
 pub mod query;
 pub mod refusal_body;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod upstream_path;
 #[cfg(test)]
 mod vectors;

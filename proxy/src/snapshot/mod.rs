@@ -134,11 +134,23 @@ impl Snapshot {
         drop(file);
         let secrets = secret::resolve(&policy, path).map_err(SnapshotError::Secrets)?;
         let endpoints = endpoints(&policy, &secrets, node)?;
-        let upstreams = policy.rows(policy.all::<table::Upstream>()).map(|row| upstream(&policy, &row)).collect();
+        let upstreams = policy
+            .rows(policy.all::<table::Upstream>())
+            .map(|row| upstream(&policy, &row))
+            .collect();
         let server_tls = server_tls(&policy, &secrets, ticketer)?;
         let captures = captures(&policy)?;
         let digest = policy.digest().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { epoch, policy, digest, endpoints, upstreams, secrets, captures, server_tls })
+        Ok(Self {
+            epoch,
+            policy,
+            digest,
+            endpoints,
+            upstreams,
+            secrets,
+            captures,
+            server_tls,
+        })
     }
 
     /// The value of a secret.
@@ -149,9 +161,9 @@ impl Snapshot {
 
 fn endpoints(policy: &Policy, secrets: &[Secret], node: &Node) -> Result<Vec<Endpoint>, SnapshotError> {
     let node_authorities = match &node.ca_file {
-        Some(path) => Some(
-            std::fs::read(path).map_err(|error| SnapshotError::Authorities(path.clone(), error))?,
-        ),
+        Some(path) => {
+            Some(std::fs::read(path).map_err(|error| SnapshotError::Authorities(path.clone(), error))?)
+        }
         None => None,
     };
     let named = |name: &str| {
@@ -159,7 +171,9 @@ fn endpoints(policy: &Policy, secrets: &[Secret], node: &Node) -> Result<Vec<End
         move |error| SnapshotError::Tls(name, error)
     };
     let mut tls = ClientConfigs::new(node_authorities.as_deref()).map_err(named("the node's authorities"))?;
-    let default = node.upstream_tls_verify.unwrap_or(policy.meta().compat == Compat::V3_15);
+    let default = node
+        .upstream_tls_verify
+        .unwrap_or(policy.meta().compat == Compat::V3_15);
     policy
         .rows(policy.all::<table::Service>())
         .map(|row| {
@@ -170,7 +184,10 @@ fn endpoints(policy: &Policy, secrets: &[Secret], node: &Node) -> Result<Vec<End
             };
             let client = row.client_certificate.map(|id| {
                 let certificate = policy.get(id);
-                (policy.bytes(certificate.chain), secrets[certificate.key.index()].expose())
+                (
+                    policy.bytes(certificate.chain),
+                    secrets[certificate.key.index()].expose(),
+                )
             });
             let tls = match row.scheme {
                 Scheme::Http => None,
@@ -212,7 +229,11 @@ fn endpoint(policy: &Policy, row: &table::Service, tls: Option<ClientTls>) -> En
 }
 
 fn authority(host: &str, port: u16, default: u16) -> Box<str> {
-    if port == default { host.into() } else { format!("{host}:{port}").into() }
+    if port == default {
+        host.into()
+    } else {
+        format!("{host}:{port}").into()
+    }
 }
 
 fn upstream(policy: &Policy, row: &table::Upstream) -> Upstream {
@@ -230,7 +251,10 @@ fn upstream(policy: &Policy, row: &table::Upstream) -> Upstream {
             }
         })
         .collect();
-    Upstream { host_header: policy.text(row.host_header).into(), targets }
+    Upstream {
+        host_header: policy.text(row.host_header).into(),
+        targets,
+    }
 }
 
 fn server_tls(
@@ -244,7 +268,9 @@ fn server_tls(
         let key = secrets[certificate.key.index()].expose();
         certificates
             .add(policy.text(sni.name), policy.bytes(certificate.chain), key)
-            .map_err(|error| SnapshotError::Tls(format!("certificate {}", policy.text(certificate.id)), error))?;
+            .map_err(|error| {
+                SnapshotError::Tls(format!("certificate {}", policy.text(certificate.id)), error)
+            })?;
     }
     if certificates.is_empty() {
         return Ok(None);
@@ -257,11 +283,17 @@ fn server_tls(
 /// Captures need a regex engine that the artifact does not carry. It is built once, for the regexes of routes, when
 /// an edit uses captures at all.
 fn captures(policy: &Policy) -> Result<Vec<Option<regex::bytes::Regex>>, SnapshotError> {
-    let uses_captures = policy
-        .rows(policy.all::<table::Part>())
-        .any(|part| matches!(part.kind, table::PartKind::Capture | table::PartKind::CaptureIndex));
+    let uses_captures = policy.rows(policy.all::<table::Part>()).any(|part| {
+        matches!(
+            part.kind,
+            table::PartKind::Capture | table::PartKind::CaptureIndex
+        )
+    });
     let build = |row: table::Regex| {
-        let alternatives: Vec<&str> = policy.rows(row.patterns).map(|name| policy.text(name.text)).collect();
+        let alternatives: Vec<&str> = policy
+            .rows(row.patterns)
+            .map(|name| policy.text(name.text))
+            .collect();
         let pattern = alternatives.join("|");
         regex::bytes::RegexBuilder::new(&format!("^(?:{pattern})"))
             .unicode(false)
@@ -270,7 +302,8 @@ fn captures(policy: &Policy) -> Result<Vec<Option<regex::bytes::Regex>>, Snapsho
             .map_err(|_error| SnapshotError::Captures(pattern))
     };
     let rows = policy.rows(policy.all::<table::Regex>());
-    rows.map(|row| if uses_captures { build(row) } else { Ok(None) }).collect()
+    rows.map(|row| if uses_captures { build(row) } else { Ok(None) })
+        .collect()
 }
 
 /// A snapshot on one worker, with what this worker knows about it.
@@ -288,7 +321,10 @@ impl Epoch {
             .iter()
             .map(|upstream| Wheel::new(upstream.targets.iter().map(|target| target.weight), number))
             .collect();
-        Rc::new(Self { snapshot, wheels: RefCell::new(wheels) })
+        Rc::new(Self {
+            snapshot,
+            wheels: RefCell::new(wheels),
+        })
     }
 
     /// The next target of an upstream, passing over those tried.
