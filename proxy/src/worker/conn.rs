@@ -218,7 +218,9 @@ impl Conn {
 
     /// A way to end the connection while an operation on it waits.
     pub fn aborter(&self) -> Aborter {
-        Aborter { fd: self.stream.as_raw_fd() }
+        Aborter {
+            fd: self.stream.as_raw_fd(),
+        }
     }
 
     /// Says that nothing more will be sent.
