@@ -10,6 +10,7 @@ mod deadline;
 mod mailbox;
 mod task;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,7 +19,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::task::Caught;
-use super::{Accepted, Acceptor, Buffer, Conn, Driver};
+use super::{Accepted, Acceptor, Buffer, Conn, Driver, Mailbox};
 use crate::node::DriverChoice;
 
 /// Longer than any test should take; a test that hangs fails after it.
@@ -44,11 +45,29 @@ where
         let caught = Caught::new(main()).await;
         done.send(caught).expect("the test waits");
     };
-    let _worker = super::start(0, None, driver, main, failed).expect("a thread can be started");
+    let worker = super::start(0, None, driver, main, failed).expect("a thread can be started");
+    let mailbox = worker.mailbox.clone();
+    worker.mailbox.send(move || {
+        OWN.replace(Some(mailbox));
+    });
     match result.recv_timeout(PATIENCE) {
         Ok(Ok(output)) => output,
         Ok(Err(panic)) => resume_unwind(panic),
         Err(error) => panic!("the test did not end under {}: {error}", driver.name()),
+    }
+}
+
+thread_local! {
+    static OWN: RefCell<Option<Mailbox>> = const { RefCell::new(None) };
+}
+
+/// The mailbox of the worker that runs the test.
+pub(crate) async fn own_mailbox() -> Mailbox {
+    loop {
+        if let Some(mailbox) = OWN.with_borrow(Clone::clone) {
+            return mailbox;
+        }
+        super::sleep(Duration::from_millis(1)).await;
     }
 }
 
