@@ -67,6 +67,8 @@ pub const UPSTREAM_REQUESTS: u32 = 10_000;
 pub const RESOLVER_THREADS: usize = 2;
 /// Seconds that an answer is used without asking again.
 pub const RESOLVE_KEPT_S: u64 = 30;
+/// Seconds that a request waits for the address of a name that nobody knows yet.
+pub const RESOLVE_WAIT_S: u64 = 5;
 /// Seconds that "no such name" is believed.
 pub const RESOLVE_FAILED_S: u64 = 1;
 

@@ -367,6 +367,8 @@ pub(super) enum Lost {
 }
 
 fn upstream_failure(error: StreamError, progress: Progress) -> Failure {
-    let status = if error == StreamError::Conn(ConnError::TimedOut) { 504 } else { 502 };
-    Failure::Upstream { refusal: Refusal::Upstream(status), progress }
+    let timed_out = error == StreamError::Conn(ConnError::TimedOut);
+    // A server that is slow did not close the connection: it may be at work on the request.
+    let progress = Progress { reused: progress.reused && !timed_out, ..progress };
+    Failure::Upstream { refusal: Refusal::Upstream(if timed_out { 504 } else { 502 }), progress }
 }

@@ -6,6 +6,8 @@
 mod client;
 mod server;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use client::{ClientConfigs, ClientTls, TlsSetupError};
 pub use server::{Certificates, ServerTls};

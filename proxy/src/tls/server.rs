@@ -12,14 +12,19 @@ use rustls::{ServerConfig, ServerConnection};
 
 use super::client::TlsSetupError;
 
-/// Certificates by server name: exact names, then `*.x`, then `x.*`, then the default.
+/// Certificates by server name, as Kong chooses them: the exact name, then `*.x` for its first label, then `x.*` for
+/// its last, then the default.
 #[derive(Debug, Default)]
 pub struct Certificates {
-    exact: HashMap<String, Arc<CertifiedKey>, ahash::RandomState>,
-    suffix: Vec<(String, Arc<CertifiedKey>)>,
-    prefix: Vec<(String, Arc<CertifiedKey>)>,
+    exact: Names,
+    /// By what follows the star.
+    starting: Names,
+    /// By what precedes the star.
+    ending: Names,
     default: Option<Arc<CertifiedKey>>,
 }
+
+type Names = HashMap<String, Arc<CertifiedKey>, ahash::RandomState>;
 
 impl Certificates {
     /// Adds a certificate for a server name, which may be `*.x`, `x.*` or `*`. The first certificate added is the
@@ -32,17 +37,14 @@ impl Certificates {
         if self.default.is_none() || name == "*" {
             self.default = Some(Arc::clone(&certified));
         }
-        if let Some(suffix) = name.strip_prefix('*') {
-            if !suffix.is_empty() {
-                self.suffix.push((suffix.to_owned(), certified));
-                // Longer names are more specific.
-                self.suffix.sort_by_key(|(suffix, _)| usize::MAX - suffix.len());
-            }
-        } else if let Some(prefix) = name.strip_suffix('*') {
-            self.prefix.push((prefix.to_owned(), certified));
-            self.prefix.sort_by_key(|(prefix, _)| usize::MAX - prefix.len());
+        let name = name.to_ascii_lowercase();
+        if name == "*" {
+        } else if let Some(rest) = name.strip_prefix('*') {
+            self.starting.insert(rest.to_owned(), certified);
+        } else if let Some(rest) = name.strip_suffix('*') {
+            self.ending.insert(rest.to_owned(), certified);
         } else {
-            self.exact.insert(name.to_ascii_lowercase(), certified);
+            self.exact.insert(name, certified);
         }
         Ok(())
     }
@@ -52,34 +54,20 @@ impl Certificates {
         self.default.is_none()
     }
 
-    fn choose(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        let Some(name) = name else {
-            return self.default.clone();
-        };
-        let exact = self.exact.get(name);
-        let suffix = || {
-            self.suffix
-                .iter()
-                .find(|(suffix, _)| name.ends_with(suffix.as_str()))
-                .map(|(_, key)| key)
-        };
-        let prefix = || {
-            self.prefix
-                .iter()
-                .find(|(prefix, _)| name.starts_with(prefix.as_str()))
-                .map(|(_, key)| key)
-        };
-        exact
-            .or_else(suffix)
-            .or_else(prefix)
-            .or(self.default.as_ref())
-            .cloned()
+    /// The certificate for a name in lower case, or for none.
+    pub(super) fn choose(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+        let by_name = name.and_then(|name| {
+            let starting = || self.starting.get(&name[name.find('.')?..]);
+            let ending = || self.ending.get(&name[..=name.rfind('.')?]);
+            self.exact.get(name).or_else(starting).or_else(ending)
+        });
+        by_name.or(self.default.as_ref())
     }
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.choose(hello.server_name())
+        self.choose(hello.server_name()).cloned()
     }
 }
 

@@ -3,7 +3,7 @@
 //! Reads append plaintext, writes take plaintext; what TLS has to say in between (handshake, key updates, alerts) is
 //! read and sent as it comes. One task owns a stream, so reading and writing never happen at once.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Write as _};
 use std::time::Duration;
 
 use rustls::Connection;
@@ -35,6 +35,7 @@ pub enum Stream {
 }
 
 /// A connection and its TLS state.
+#[expect(unnameable_types, reason = "nobody has to name what is inside a stream")]
 pub struct Session {
     conn: Conn,
     tls: Connection,
@@ -115,7 +116,11 @@ impl Stream {
     /// # Errors
     /// [`StreamError`] when a deadline passed meanwhile.
     pub async fn readable(&self) -> Result<(), StreamError> {
-        Ok(self.conn().readable().await?)
+        match self {
+            // What was decrypted with the end of the handshake is not on the socket any more.
+            Self::Tls(session) if !session.tls.wants_read() => Ok(()),
+            _ => Ok(self.conn().readable().await?),
+        }
     }
 
     /// Sends the whole buffer and clears it.
@@ -169,39 +174,52 @@ impl Session {
                 self.rest();
                 return Ok(Activity::Idle);
             }
-            self.accept()?;
+            self.accept().await?;
         }
     }
 
     /// Moves decrypted bytes to a buffer.
     fn plaintext(&mut self, buffer: &mut Buffer) -> Result<usize, StreamError> {
-        let mut total = 0;
+        let mut reader = self.tls.reader();
+        let before = buffer.len();
         loop {
-            let start = buffer.len();
-            buffer.resize(start + limits::READ_BYTES_MIN, 0);
-            let read = self.tls.reader().read(&mut buffer[start..]);
-            let count = *read.as_ref().unwrap_or(&0);
-            buffer.truncate(start + count);
-            total += count;
-            match read {
-                Ok(0) if total == 0 => return Err(ConnError::Closed.into()),
-                Ok(0) => return Ok(total),
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(total),
+            let count = match reader.fill_buf() {
+                Ok(bytes) => {
+                    buffer.extend_from_slice(bytes);
+                    bytes.len()
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 // The peer left without saying so.
-                Err(_) if total > 0 => return Ok(total),
-                Err(_) => return Err(ConnError::Closed.into()),
+                Err(_) => 0,
+            };
+            if count > 0 {
+                reader.consume(count);
+            } else if buffer.len() > before {
+                break;
+            } else {
+                return Err(ConnError::Closed.into());
             }
         }
+        Ok(buffer.len() - before)
     }
 
     async fn receive(&mut self) -> Result<(), StreamError> {
         self.conn.read(&mut self.incoming).await?;
-        self.accept()
+        self.accept().await
     }
 
-    /// Feeds what was received to TLS.
-    fn accept(&mut self) -> Result<(), StreamError> {
+    /// Feeds what was received to TLS. When that fails, the peer is told why before the connection ends.
+    async fn accept(&mut self) -> Result<(), StreamError> {
+        let result = self.feed();
+        if result.is_err() {
+            self.conn.arm(Duration::from_secs(limits::TLS_HANDSHAKE_S));
+            // The peer may be gone, or not listen.
+            let _ = self.flush().await;
+        }
+        result
+    }
+
+    fn feed(&mut self) -> Result<(), StreamError> {
         while !self.incoming.is_empty() {
             let mut unread = self.incoming.as_slice();
             let before = unread.len();

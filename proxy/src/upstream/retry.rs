@@ -14,7 +14,8 @@ pub struct Progress {
     pub body_consumed: bool,
     /// Whether any byte of a response came.
     pub response_began: bool,
-    /// Whether the connection had served a request before: the server may have closed it just then.
+    /// Whether the connection had served a request before and was closed: the server may have done so just before
+    /// this request came. Never after a timeout, for then the server may be at work on it.
     pub reused: bool,
 }
 

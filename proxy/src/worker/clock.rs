@@ -66,6 +66,8 @@ fn unix_ns() -> u64 {
 pub fn refresh() -> Moment {
     CLOCK.with(|clock| {
         let now = u64::try_from(clock.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        #[cfg(test)]
+        let now = now + ahead::NS.get();
         clock.now_ns.set(now);
         Moment(now)
     })
@@ -90,4 +92,20 @@ pub fn unix_now_ns() -> u64 {
 /// The wall clock at the last refresh, in milliseconds since 1970.
 pub fn unix_ms() -> u64 {
     unix_now_ns() / 1_000_000
+}
+
+/// Lets a test see what happens later, without waiting.
+#[cfg(test)]
+pub(crate) mod ahead {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    thread_local! {
+        pub(super) static NS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(crate) fn go(duration: Duration) {
+        NS.set(NS.get() + u64::try_from(duration.as_nanos()).unwrap());
+        super::refresh();
+    }
 }

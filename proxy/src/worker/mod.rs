@@ -14,9 +14,12 @@ mod deadline;
 mod mailbox;
 mod socket;
 mod task;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::future::Future;
 use std::io;
+use std::mem::ManuallyDrop;
 
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
@@ -83,7 +86,8 @@ pub struct Handle {
 /// Starts a worker on a core and runs `main` on it. The future never needs to end; when it does, the thread parks.
 ///
 /// # Errors
-/// When the thread cannot be started. A worker that cannot make its ring reports it through `failed`.
+/// When the thread cannot be started. A worker that cannot make its ring, or whose `main` panics, says so through
+/// `failed`.
 pub fn start<F: Future<Output = ()>>(
     number: usize,
     core: Option<usize>,
@@ -105,24 +109,34 @@ pub fn start<F: Future<Output = ()>>(
                 spawn(async move {
                     let _ = inbox.serve().await;
                 });
-                main().await;
-                std::future::pending::<()>().await;
+                if task::Caught::new(main()).await.is_ok() {
+                    std::future::pending::<()>().await;
+                }
             };
-            let result = match driver {
-                Driver::Uring => RuntimeBuilder::<IoUringDriver>::new()
-                    .uring_builder(ring_builder())
-                    .with_entries(limits::RING_ENTRIES)
-                    .enable_timer()
-                    .build()
-                    .map(|mut runtime| runtime.block_on(life)),
-                Driver::Epoll => RuntimeBuilder::<LegacyDriver>::new()
-                    .enable_timer()
-                    .build()
-                    .map(|mut runtime| runtime.block_on(life)),
-            };
-            if let Err(error) = result {
-                failed(error);
-            }
+            // A worker that ended must not be silent about it: its sockets would go on to queue connections.
+            failed(match task::catch(|| live(driver, life)) {
+                Ok(Err(error)) => error,
+                Ok(Ok(())) | Err(_) => io::Error::other("it panicked"),
+            });
         })?;
     Ok(Handle { mailbox })
+}
+
+/// Runs the life of a worker. Its runtime is never dropped: the kernel may still write to its buffers.
+fn live(driver: Driver, life: impl Future<Output = ()>) -> io::Result<()> {
+    match driver {
+        Driver::Uring => {
+            let runtime = RuntimeBuilder::<IoUringDriver>::new()
+                .uring_builder(ring_builder())
+                .with_entries(limits::RING_ENTRIES)
+                .enable_timer()
+                .build()?;
+            ManuallyDrop::new(runtime).block_on(life);
+        }
+        Driver::Epoll => {
+            let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
+            ManuallyDrop::new(runtime).block_on(life);
+        }
+    }
+    Ok(())
 }

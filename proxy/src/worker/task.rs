@@ -14,7 +14,10 @@ thread_local! {
 /// Runs a future beside the others of this worker. A panic in it ends it alone, and is counted.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
     // The handle is not awaited: tasks end by themselves.
-    drop(monoio::spawn(Guarded { future }));
+    drop(monoio::spawn(async {
+        // Its panic is counted, and has printed itself.
+        let _ = Caught::new(future).await;
+    }));
 }
 
 /// Tasks of this worker that panicked.
@@ -27,25 +30,47 @@ pub async fn sleep(duration: Duration) {
     monoio::time::sleep(duration).await;
 }
 
-struct Guarded<F> {
-    future: F,
+/// A future whose panic is its output, counted. What it held is dropped before that.
+pub(super) struct Caught<F> {
+    future: Option<F>,
 }
 
-impl<F: Future<Output = ()>> Future for Guarded<F> {
-    type Output = ();
+impl<F> Caught<F> {
+    pub(super) const fn new(future: F) -> Self {
+        Self { future: Some(future) }
+    }
+}
+
+impl<F: Future> Future for Caught<F> {
+    type Output = std::thread::Result<F::Output>;
 
     #[expect(unsafe_code, reason = "pin projection to the only field")]
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // SAFETY: the field is never moved out of the pinned struct, which has no destructor of its own.
-        let future = unsafe { self.map_unchecked_mut(|guarded| &mut guarded.future) };
-        match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
-            Ok(poll) => poll,
-            Err(_panic) => {
-                PANICS.with(|panics| panics.set(panics.get() + 1));
-                Poll::Ready(())
-            }
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: the future is never moved: it is polled and dropped where it is. The struct has no destructor.
+        let mut future = unsafe { self.map_unchecked_mut(|caught| &mut caught.future) };
+        let polled = catch(|| {
+            future
+                .as_mut()
+                .as_pin_mut()
+                .map_or(Poll::Pending, |future| future.poll(context))
+        });
+        let output = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(panic) => Err(panic),
+        };
+        // The runtime would let a panic of a destructor through.
+        match catch(|| future.set(None)) {
+            Ok(()) => Poll::Ready(output),
+            Err(panic) => Poll::Ready(Err(panic)),
         }
     }
+}
+
+/// Runs what may panic, and counts it if it does.
+pub(super) fn catch<T>(act: impl FnOnce() -> T) -> std::thread::Result<T> {
+    catch_unwind(AssertUnwindSafe(act))
+        .inspect_err(|_panic| PANICS.with(|panics| panics.set(panics.get() + 1)))
 }
 
 /// Which of two futures ended first.

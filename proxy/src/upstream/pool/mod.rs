@@ -3,6 +3,9 @@
 //! A connection is only used again for a request that could have opened it: the key holds everything that makes two
 //! connections different. Before use it is asked once whether the peer closed it or sent something unasked.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -58,11 +61,15 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection for later, unless it is worn out or there are enough.
+    /// Keeps a connection for later, unless it is worn out. When there are enough, the one that idles longest makes
+    /// room: a server that nobody asks any more must not keep the busy ones' places.
     pub fn give(&mut self, key: &Key, leased: Leased) {
         let requests = leased.requests + 1;
-        if requests >= limits::UPSTREAM_REQUESTS || self.count >= limits::UPSTREAM_IDLE {
+        if requests >= limits::UPSTREAM_REQUESTS {
             return;
+        }
+        if self.count >= limits::UPSTREAM_IDLE {
+            self.close_oldest();
         }
         leased.stream.conn().disarm();
         let idle = Idle {
@@ -77,6 +84,19 @@ impl Pool {
             }
         }
         self.count += 1;
+    }
+
+    fn close_oldest(&mut self) {
+        // Each list is in the order of its connections' last use.
+        let oldest = self
+            .idle
+            .values_mut()
+            .filter(|list| !list.is_empty())
+            .min_by_key(|list| list[0].since);
+        if let Some(list) = oldest {
+            list.remove(0);
+            self.count -= 1;
+        }
     }
 
     /// Closes what has been idle too long. To be called now and then.

@@ -1,6 +1,9 @@
 //! Names to addresses. Literal addresses are answered at once; names by the system's resolver on a thread of its
 //! own, so that a worker never blocks. Answers are kept for a while, and longer when the resolver fails.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -12,8 +15,8 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use crate::limits;
-use crate::worker::Mailbox;
 use crate::worker::clock::{self, Moment};
+use crate::worker::{Deadline, First, Mailbox, race};
 
 struct Question {
     host: Box<str>,
@@ -46,15 +49,26 @@ impl Resolver {
 fn serve(inbox: &Receiver<Question>) {
     for Question { host, reply } in inbox {
         let found: Vec<IpAddr> = match (&*host, 0).to_socket_addrs() {
-            Ok(addresses) => {
-                let mut list: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
-                list.dedup();
-                list
-            }
+            Ok(addresses) => preferred(addresses.map(|address| address.ip())),
             Err(_) => Vec::new(),
         };
         reply.send(move || Names::deliver(&host, found));
     }
+}
+
+/// The IPv4 addresses, or all when there are none: Kong 3.9 asks for A records only, and many a host that has both
+/// cannot be reached by IPv6.
+fn preferred(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut all: Vec<IpAddr> = Vec::new();
+    for address in addresses {
+        if !all.contains(&address) {
+            all.push(address);
+        }
+    }
+    if all.iter().any(IpAddr::is_ipv4) {
+        all.retain(IpAddr::is_ipv4);
+    }
+    all
 }
 
 #[derive(Default)]
@@ -84,7 +98,8 @@ impl Names {
         Self { resolver, mailbox }
     }
 
-    /// An address of a host; one after the other when it has several. `None` when it has none.
+    /// An address of a host; one after the other when it has several. `None` when it has none, or when nobody knows
+    /// within [`limits::RESOLVE_WAIT_S`].
     pub async fn resolve(&self, host: &str, port: u16) -> Option<SocketAddr> {
         let literal = host
             .strip_prefix('[')
@@ -93,8 +108,21 @@ impl Names {
         if let Ok(address) = literal.parse::<IpAddr>() {
             return Some(SocketAddr::new(address, port));
         }
-        let address = poll_fn(|context| self.poll(host, context.waker())).await?;
-        Some(SocketAddr::new(address, port))
+        let address = match self.poll(host, Waker::noop()) {
+            Poll::Ready(address) => address,
+            Poll::Pending => self.wait(host).await,
+        };
+        Some(SocketAddr::new(address?, port))
+    }
+
+    async fn wait(&self, host: &str) -> Option<IpAddr> {
+        let patience = Deadline::on_waker();
+        patience.arm_in(Duration::from_secs(limits::RESOLVE_WAIT_S));
+        let answer = poll_fn(|context| self.poll(host, context.waker()));
+        match race(answer, patience.wait()).await {
+            First::Left(address) => address,
+            First::Right(()) => None,
+        }
     }
 
     fn poll(&self, host: &str, waker: &Waker) -> Poll<Option<IpAddr>> {
@@ -121,7 +149,9 @@ impl Names {
                     .copied();
                 return Poll::Ready(address);
             }
-            name.waiting.push(waker.clone());
+            if !name.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+                name.waiting.push(waker.clone());
+            }
             Poll::Pending
         })
     }
