@@ -162,7 +162,6 @@ impl<'p> Prover<'p> {
             return Err(FaultKind::Entry);
         }
         let mut facts = before;
-        facts.cost = facts.cost.saturating_add(self.costs.of_instr(instr));
         if let Some(table) = op.operand() {
             holds(&before, a, Kind::Row(table))?;
         }
@@ -217,10 +216,11 @@ impl<'p> Prover<'p> {
             _ => {}
         }
         if facts.effects > EFFECTS_MAX {
-            Err(FaultKind::Effects)
-        } else {
-            Ok(facts)
+            return Err(FaultKind::Effects);
         }
+        // Last, because it reads the rows that were judged above.
+        facts.cost = facts.cost.saturating_add(self.costs.of_instr(instr));
+        Ok(facts)
     }
 
     fn row<R: Row>(&self, number: u32) -> Result<(), FaultKind> {

@@ -51,7 +51,7 @@ pub(crate) struct Plugins {
 
 impl Plugins {
     pub(crate) fn write(builder: &mut Builder) -> Self {
-        let file = builder.text("kong.yaml");
+        let file = builder.text("kongé.yaml");
         let source = builder.row(&Source {
             file,
             line: 3,
