@@ -3,6 +3,7 @@
 pub(crate) mod assembly;
 mod plugins;
 mod programs;
+pub(crate) mod random;
 pub(crate) mod request;
 pub(crate) mod router;
 pub(crate) mod tamper;
@@ -34,12 +35,15 @@ pub(crate) const GOLD: u32 = 0;
 pub(crate) const SILVER: u32 = 1;
 pub(crate) const BLACK: u32 = 33;
 
+/// Routes by their names.
+pub(crate) type Routes = BTreeMap<String, Id<Route>>;
+
 /// An artifact being assembled.
 pub(crate) struct Scene {
     pub(crate) builder: Builder,
     pub(crate) plugins: Plugins,
     routes: Vec<(Wanted, Id<Route>)>,
-    names: BTreeMap<String, Id<Route>>,
+    names: Routes,
     unmatched: Id<Route>,
     keys: (Rows<Credential>, Rows<Seed>),
     basics: (Rows<Credential>, Rows<Seed>),
@@ -50,7 +54,7 @@ pub(crate) struct Scene {
 pub(crate) struct Sample {
     pub(crate) file: Vec<u8>,
     pub(crate) policy: Policy,
-    pub(crate) routes: BTreeMap<String, Id<Route>>,
+    pub(crate) routes: Routes,
 }
 
 /// The entries of a route.
@@ -147,7 +151,7 @@ impl Scene {
         self.route(name, wanted, &entries)
     }
 
-    pub(crate) fn try_finish(mut self) -> Result<(Vec<u8>, BTreeMap<String, Id<Route>>), BuildError> {
+    pub(crate) fn try_finish(mut self) -> Result<(Vec<u8>, Routes), BuildError> {
         let hosts = router::write(&mut self.builder, &SALT, &self.routes);
         let workspace = self.builder.text("default");
         self.builder.row(&Meta {

@@ -75,9 +75,3 @@ pub(crate) fn seal_head(file: &mut [u8]) {
     let digest = digest::plain(&file[..covered]);
     file[covered..covered + 32].copy_from_slice(&digest);
 }
-
-pub(crate) fn seal_all(file: &mut [u8]) {
-    for section in sections(file) {
-        seal(file, &section);
-    }
-}
