@@ -1,5 +1,6 @@
 //! Claims about artifacts, their verifier, the router and the machine, on artifacts assembled by hand.
 
+mod agreement;
 mod decisions;
 mod frame;
 mod mutation;

@@ -2,6 +2,7 @@
 
 pub(crate) mod assembly;
 mod plugins;
+pub(crate) mod probes;
 mod programs;
 pub(crate) mod random;
 pub(crate) mod request;
