@@ -7,6 +7,11 @@
 
 pub mod deck;
 pub mod diagnostic;
+pub mod emit;
+pub mod lower;
+mod plugin;
+pub mod router;
 pub mod schema;
+pub mod scope;
 pub mod source;
 pub mod verb;
