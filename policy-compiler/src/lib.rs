@@ -5,6 +5,7 @@
 //! say to the operator becomes a `diagnostic`; `verb` is one command-line verb per file.
 //! Deliberately absent: network access, clocks, randomness. The same bytes in give the same bytes out.
 
+pub mod analyse;
 pub mod deck;
 pub mod diagnostic;
 pub mod emit;

@@ -25,7 +25,7 @@ use crate::source::{Sources, Span};
 use policy::field::Method;
 
 /// Namespace of the ids of subroutes, which decide ties between them.
-const SUBROUTE_NAMESPACE: Uuid = Uuid::from_u128(0x7f14_5bf9_0dce_4f91_98eb_debb_ce4b_9f6b);
+pub(crate) const SUBROUTE_NAMESPACE: Uuid = Uuid::from_u128(0x7f14_5bf9_0dce_4f91_98eb_debb_ce4b_9f6b);
 
 /// Every route that can be matched, in order.
 pub struct Plan {
