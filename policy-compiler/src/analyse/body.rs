@@ -18,7 +18,11 @@ pub(super) fn members(body: &[u8], media_type: &str, name: &str) -> Vec<String> 
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     match essence.to_ascii_lowercase().as_str() {
         "application/x-www-form-urlencoded" => arguments(body, name),
-        "application/json" => match serde_json::from_slice::<Value>(body).ok().as_ref().and_then(|v| v.get(name)) {
+        "application/json" => match serde_json::from_slice::<Value>(body)
+            .ok()
+            .as_ref()
+            .and_then(|v| v.get(name))
+        {
             Some(Value::String(text)) => vec![text.clone()],
             Some(Value::Array(_) | Value::Object(_)) => vec![String::new(), String::new()],
             _ => Vec::new(),
@@ -54,7 +58,10 @@ mod tests {
 
     #[test]
     fn members_follow_the_media_type() {
-        assert_eq!(members(br#"{"k":"v"}"#, "application/json; charset=utf-8", "k"), ["v"]);
+        assert_eq!(
+            members(br#"{"k":"v"}"#, "application/json; charset=utf-8", "k"),
+            ["v"]
+        );
         assert_eq!(members(br#"{"k":["v"]}"#, "application/json", "k").len(), 2);
         assert!(members(br#"{"k":1}"#, "application/json", "k").is_empty());
         assert_eq!(members(b"k=v", "application/x-www-form-urlencoded", "k"), ["v"]);

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::Request;
 use crate::deck::entity::{
-    ConsumerGroupIndex, ConsumerIndex, HeaderMatch, Model, Password, Plugin, PluginIndex, Route, RouteIndex, RoutePath,
+    ConsumerGroupIndex, ConsumerIndex, HeaderMatch, Model, Password, Plugin, PluginIndex, Route, RouteIndex,
+    RoutePath,
 };
 use crate::plugin::Config;
 use crate::router::{SUBROUTE_NAMESPACE, canonical, routable};
@@ -69,9 +70,15 @@ pub fn judge(model: &Model, request: &Request) -> Judgement {
     }
     names.sort_by(|left, right| (right.priority, &right.name).cmp(&(left.priority, &left.name)));
     let mut collected = Vec::new();
-    let mut outcome = if route.is_some() { Outcome::Forwarded } else { Outcome::Unmatched };
+    let mut outcome = if route.is_some() {
+        Outcome::Forwarded
+    } else {
+        Outcome::Unmatched
+    };
     for name in names {
-        let Some(index) = walk.most_specific(&name.name) else { continue };
+        let Some(index) = walk.most_specific(&name.name) else {
+            continue;
+        };
         collected.push(index);
         if outcome == Outcome::Forwarded {
             outcome = walk.access(index);
@@ -134,7 +141,10 @@ fn split(index: RouteIndex, route: &Route) -> Vec<Candidate<'_>> {
             index,
             route,
             id: if several {
-                Uuid::new_v5(&SUBROUTE_NAMESPACE, format!("{}#{number}", route.meta.id).as_bytes())
+                Uuid::new_v5(
+                    &SUBROUTE_NAMESPACE,
+                    format!("{}#{number}", route.meta.id).as_bytes(),
+                )
             } else {
                 route.meta.id
             },
@@ -177,7 +187,8 @@ impl Candidate<'_> {
 
     fn matches(&self, model: &Model, request: &Request) -> bool {
         let route = self.route;
-        let methods = route.methods.is_empty() || route.methods.iter().any(|method| **method == *request.method);
+        let methods =
+            route.methods.is_empty() || route.methods.iter().any(|method| **method == *request.method);
         let hosts = route.hosts.is_empty() || route.hosts.iter().any(|host| host_fits(&host.value, request));
         let snis = route.snis.is_empty()
             || !request.secure
@@ -212,10 +223,12 @@ fn wildcard_fits(pattern: &str, name: &str) -> bool {
 
 fn header_fits(test: &HeaderMatch, request: &Request) -> bool {
     request.values(&test.name).any(|value| {
-        test.values.iter().any(|wanted| match wanted.value.strip_prefix("~*") {
-            Some(pattern) => regex_fits(&format!("(?i){pattern}"), value),
-            None => wanted.value.eq_ignore_ascii_case(value),
-        })
+        test.values
+            .iter()
+            .any(|wanted| match wanted.value.strip_prefix("~*") {
+                Some(pattern) => regex_fits(&format!("(?i){pattern}"), value),
+                None => wanted.value.eq_ignore_ascii_case(value),
+            })
     })
 }
 
@@ -258,7 +271,9 @@ impl Walk<'_> {
                 None => Some(0),
                 Some(group) => groups.iter().position(|known| *known == group),
             };
-            let (true, Some(group)) = (fits, group) else { continue };
+            let (true, Some(group)) = (fits, group) else {
+                continue;
+            };
             let (c, g) = (scope.consumer.is_some(), scope.consumer_group.is_some());
             let (s, r) = (scope.service.is_some(), scope.route.is_some());
             let level = match (c, g, s, r) {
@@ -330,7 +345,11 @@ impl Walk<'_> {
             }
             PluginKind::RequestTermination => match config.text("trigger") {
                 Some(trigger)
-                    if self.request.values(&trigger.to_ascii_lowercase()).next().is_none()
+                    if self
+                        .request
+                        .values(&trigger.to_ascii_lowercase())
+                        .next()
+                        .is_none()
                         && self.request.arguments(trigger).is_empty() =>
                 {
                     Outcome::Forwarded
@@ -363,9 +382,12 @@ impl Walk<'_> {
         let Some(name) = config.text("anonymous").filter(|name| !name.is_empty()) else {
             return Outcome::Refused(index, 401, message.to_owned());
         };
-        let named = (0..).map(ConsumerIndex).zip(&self.model.consumers).find(|(_, consumer)| {
-            consumer.meta.id.to_string() == name || consumer.username.as_deref() == Some(name)
-        });
+        let named = (0..)
+            .map(ConsumerIndex)
+            .zip(&self.model.consumers)
+            .find(|(_, consumer)| {
+                consumer.meta.id.to_string() == name || consumer.username.as_deref() == Some(name)
+            });
         self.consumer = named.map(|(index, _)| index);
         self.anonymous = true;
         Outcome::Forwarded
@@ -410,7 +432,11 @@ impl Walk<'_> {
         let Some(key) = key.filter(|key| !key.is_empty()) else {
             return self.fail(index, config, "No API key found in request");
         };
-        let known = self.model.keyauth_credentials.iter().find(|c| c.key.expose() == key);
+        let known = self
+            .model
+            .keyauth_credentials
+            .iter()
+            .find(|c| c.key.expose() == key);
         match known {
             Some(credential) => self.identify(credential.consumer),
             None => self.fail(index, config, "Unauthorized"),
@@ -422,9 +448,13 @@ impl Walk<'_> {
             return Outcome::Forwarded;
         }
         for header in ["proxy-authorization", "authorization"] {
-            let Some(value) = self.request.values(header).next() else { continue };
+            let Some(value) = self.request.values(header).next() else {
+                continue;
+            };
             let known = self.model.basicauth_credentials.iter().find(|credential| {
-                let Password::Plain(password) = &credential.password else { return false };
+                let Password::Plain(password) = &credential.password else {
+                    return false;
+                };
                 let pair = format!("{}:{}", credential.username, password.expose());
                 value == format!("Basic {}", base64(pair.as_bytes()))
             });
@@ -437,7 +467,9 @@ impl Walk<'_> {
 
     fn acl(&self, index: PluginIndex, config: Config<'_>) -> Outcome {
         let refuse = |status, message: &str| Outcome::Refused(index, status, message.to_owned());
-        let Some(consumer) = self.consumer else { return refuse(401, "Unauthorized") };
+        let Some(consumer) = self.consumer else {
+            return refuse(401, "Unauthorized");
+        };
         let mut groups: Vec<&str> = self
             .model
             .acls
@@ -461,7 +493,8 @@ impl Walk<'_> {
     }
 
     fn ip_restriction(&self, index: PluginIndex, config: Config<'_>) -> Outcome {
-        let within = |field: &str, address: IpAddr| config.texts(field).any(|(range, _)| in_range(range, address));
+        let within =
+            |field: &str, address: IpAddr| config.texts(field).any(|(range, _)| in_range(range, address));
         let passes = self.request.client.is_some_and(|address| {
             !within("deny", address) && (config.list("allow").is_empty() || within("allow", address))
         });
@@ -475,7 +508,9 @@ impl Walk<'_> {
 
 fn in_range(range: &str, address: IpAddr) -> bool {
     let (network, prefix) = range.split_once('/').unwrap_or((range, "128"));
-    let Ok(prefix) = prefix.parse::<u32>() else { return false };
+    let Ok(prefix) = prefix.parse::<u32>() else {
+        return false;
+    };
     let same = |left: &[u8], right: &[u8]| {
         let bit = |bytes: &[u8], at: u32| bytes[(at / 8) as usize] >> (7 - at % 8) & 1;
         (0..prefix.min(left.len() as u32 * 8)).all(|at| bit(left, at) == bit(right, at))
@@ -492,7 +527,8 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word =
+            chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             if place <= chunk.len() {
                 out.push(char::from(ALPHABET[(word >> (18 - 6 * place) & 63) as usize]));

@@ -159,20 +159,32 @@ pub struct InMemory<'r> {
 
 impl InMemory<'_> {
     const fn taken(&self) -> Taken {
-        if self.request.spent { Taken::Denied } else { Taken::Admitted }
+        if self.request.spent {
+            Taken::Denied
+        } else {
+            Taken::Admitted
+        }
     }
 
     fn keep(&mut self, values: Vec<String>) -> Found {
         let several = values.len() > 1;
-        let Some(value) = values.into_iter().next() else { return Found::Absent };
-        let Ok(offset) = u32::try_from(self.found.len()) else { return Found::Absent };
+        let Some(value) = values.into_iter().next() else {
+            return Found::Absent;
+        };
+        let Ok(offset) = u32::try_from(self.found.len()) else {
+            return Found::Absent;
+        };
         let span = Span {
             source: FOUND,
             offset,
             len: u32::try_from(value.len()).unwrap_or(u32::MAX),
         };
         self.found.push(value.into_bytes());
-        if several { Found::Several(span) } else { Found::Once(span) }
+        if several {
+            Found::Several(span)
+        } else {
+            Found::Once(span)
+        }
     }
 }
 
@@ -204,8 +216,12 @@ impl Exchange for InMemory<'_> {
         self.request.server_name.as_bytes()
     }
     fn header(&self, name: &str) -> Found {
-        let mut lines = (0..).zip(&self.request.headers).filter(|(_, (known, _))| known == name);
-        let Some((offset, (_, value))) = lines.next() else { return Found::Absent };
+        let mut lines = (0..)
+            .zip(&self.request.headers)
+            .filter(|(_, (known, _))| known == name);
+        let Some((offset, (_, value))) = lines.next() else {
+            return Found::Absent;
+        };
         let span = Span {
             source: HEADERS,
             offset,
@@ -232,7 +248,11 @@ impl Exchange for InMemory<'_> {
     fn bytes(&self, span: Span) -> &[u8] {
         let at = span.offset as usize;
         match span.source {
-            HEADERS => self.request.headers.get(at).map_or(b"", |(_, value)| value.as_bytes()),
+            HEADERS => self
+                .request
+                .headers
+                .get(at)
+                .map_or(b"", |(_, value)| value.as_bytes()),
             _ => self.found.get(at).map_or(b"", Vec::as_slice),
         }
     }
