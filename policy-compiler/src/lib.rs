@@ -8,6 +8,7 @@
 pub mod analyse;
 pub mod deck;
 pub mod diagnostic;
+pub mod disasm;
 pub mod emit;
 pub mod lower;
 mod plugin;

@@ -3,6 +3,7 @@
 //! [`Request`] is an exchange in memory, [`judge`] runs an artifact on it with the gateway's own search and VM, and
 //! [`reference`] says the same from the model alone, rule by rule as Kong documents them.
 
+pub mod account;
 mod body;
 mod eval;
 pub mod reference;
@@ -10,5 +11,5 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use eval::{Applied, Judgement, judge};
+pub use eval::{Applied, Ending, Judgement, judge};
 pub use request::{InMemory, Request, RequestError};

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Request;
 use crate::deck::entity::{
-    ConsumerGroupIndex, ConsumerIndex, HeaderMatch, Model, Password, Plugin, PluginIndex, Route, RouteIndex,
+    ConsumerGroupIndex, ConsumerIndex, HeaderMatch, Model, Password, Plugin, PluginIndex, Protocol, Route, RouteIndex,
     RoutePath,
 };
 use crate::plugin::Config;
@@ -22,6 +22,10 @@ use crate::schema::PluginKind;
 pub enum Outcome {
     /// No route matches: 404.
     Unmatched,
+    /// The route only takes TLS: the status that says so.
+    HttpsRequired(u16),
+    /// No plugin answers and there is no service: 503.
+    NoService,
     /// It goes to the service.
     Forwarded,
     /// A plugin refuses it: instance, status, message.
@@ -70,10 +74,14 @@ pub fn judge(model: &Model, request: &Request) -> Judgement {
     }
     names.sort_by(|left, right| (right.priority, &right.name).cmp(&(left.priority, &left.name)));
     let mut collected = Vec::new();
-    let mut outcome = if route.is_some() {
-        Outcome::Forwarded
-    } else {
-        Outcome::Unmatched
+    let mut outcome = match route.map(|route| &model[route]) {
+        None => Outcome::Unmatched,
+        Some(route) if !request.secure && !route.protocols.iter().any(|p| is_plaintext(*p)) => {
+            // Nothing was looked up for the route: only global instances run their later phases.
+            walk.route = None;
+            Outcome::HttpsRequired(route.https_redirect_status_code)
+        }
+        Some(_) => Outcome::Forwarded,
     };
     for name in names {
         let Some(index) = walk.most_specific(&name.name) else {
@@ -84,6 +92,9 @@ pub fn judge(model: &Model, request: &Request) -> Judgement {
             outcome = walk.access(index);
         }
     }
+    if outcome == Outcome::Forwarded && route.is_some_and(|route| model[route].service.is_none()) {
+        outcome = Outcome::NoService;
+    }
     Judgement {
         route,
         outcome,
@@ -92,6 +103,10 @@ pub fn judge(model: &Model, request: &Request) -> Judgement {
         collected,
         counted: walk.counted,
     }
+}
+
+fn is_plaintext(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Http | Protocol::Grpc | Protocol::Ws)
 }
 
 /// The first route in Kong's order that matches.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::{Request, judge, reference};
+use super::{Ending, Request, judge, reference};
 use crate::deck::entity::*;
 use crate::diagnostic::Report;
 use crate::emit::{self, Artifact};
@@ -180,7 +180,11 @@ fn route() -> impl Strategy<Value = Route> {
                 meta: meta(id, 0),
                 name: None,
                 service,
-                protocols: vec![Protocol::Http, Protocol::Https],
+                protocols: if id % 5 == 0 {
+                vec![Protocol::Https]
+            } else {
+                vec![Protocol::Http, Protocol::Https]
+            },
                 methods: methods.into_iter().map(Box::from).collect(),
                 hosts: hosts.into_iter().map(|host| spanned(host.into())).collect(),
                 paths: prefixes
@@ -201,7 +205,7 @@ fn route() -> impl Strategy<Value = Route> {
                 strip_path: true,
                 path_handling: PathHandling::V0,
                 preserve_host: false,
-                https_redirect_status_code: 426,
+                https_redirect_status_code: if id % 2 == 0 { 426 } else { 308 },
                 request_buffering: true,
                 response_buffering: true,
                 enforced: true,
@@ -570,14 +574,29 @@ fn applies(model: &Model, request: &Request, index: PluginIndex, entry: Entry) -
     }
 }
 
+fn ruled_status(judged: &super::Judgement) -> u16 {
+    match judged.ending {
+        Ending::HttpsRequired(redirect) => redirect.name().parse().expect("a status"),
+        _ => 0,
+    }
+}
+
 fn assert_agreement(model: &Model, artifact: &Artifact, request: &Request) {
     let policy = &artifact.policy;
     let ruled = reference::judge(model, request);
     let judged = judge(policy, request);
     let route = judged.matched.map(|found| artifact.routes[found.route.index()]);
     assert_eq!(route, ruled.route, "route");
-    let outcome = match judged.verdict {
-        _ if judged.matched.is_none() => reference::Outcome::Unmatched,
+    let verdict = match judged.ending {
+        Ending::Verdict(verdict) => verdict,
+        _ => Verdict::Forward,
+    };
+    let outcome = match verdict {
+        _ if judged.ending == Ending::NoRoute => reference::Outcome::Unmatched,
+        _ if judged.ending == Ending::NoService => reference::Outcome::NoService,
+        _ if matches!(judged.ending, Ending::HttpsRequired(_)) => {
+            reference::Outcome::HttpsRequired(ruled_status(&judged))
+        }
         Verdict::Forward => reference::Outcome::Forwarded,
         Verdict::Refuse(id) => {
             let refusal = policy.get(id);
