@@ -3,8 +3,8 @@
 use policy::Policy;
 use policy::isa::Entry;
 use policy::table::{
-    Acl, Budget, Correlation, Cors, Edit, EditList, EditOp, EditPlace, Id, Log, Metrics, Model, Part, PartKind, Quota,
-    Rows, Size, Source, Table, Text,
+    Acl, Budget, Correlation, Cors, Edit, EditList, EditOp, EditPlace, Id, Log, Metrics, Model, Part,
+    PartKind, Quota, Rows, Size, Source, Table, Text,
 };
 use policy::vm::{Effect, Verdict};
 use serde::Serialize;
@@ -121,7 +121,11 @@ impl Account {
                 .map(|quota| teller.quota(*quota))
                 .chain(judgement.budgets.iter().map(|budget| teller.budget(*budget)))
                 .collect(),
-            effects: judgement.applied.iter().flat_map(|applied| teller.effects(applied)).collect(),
+            effects: judgement
+                .applied
+                .iter()
+                .flat_map(|applied| teller.effects(applied))
+                .collect(),
             reads_body: judgement.body_read,
         }
     }
@@ -132,7 +136,11 @@ impl Account {
         match &self.route {
             None => lines.push("route     none".to_owned()),
             Some(route) => {
-                let name = if route.name.is_empty() { &route.id } else { &route.name };
+                let name = if route.name.is_empty() {
+                    &route.id
+                } else {
+                    &route.name
+                };
                 lines.push(format!(
                     "route     {name} ({}), place {} in the order, matched {:?}, at most {} cost units",
                     route.source, route.rank, route.matched, route.cost
@@ -142,7 +150,11 @@ impl Account {
         lines.push(match &self.consumer {
             None => "consumer  unknown".to_owned(),
             Some(consumer) => {
-                let name = if consumer.username.is_empty() { &consumer.id } else { &consumer.username };
+                let name = if consumer.username.is_empty() {
+                    &consumer.id
+                } else {
+                    &consumer.username
+                };
                 let how = if consumer.anonymous { ", anonymously" } else { "" };
                 format!("consumer  {name}{how}")
             }
@@ -150,7 +162,10 @@ impl Account {
         let verdict = &self.verdict;
         lines.push(match (verdict.kind, &self.route) {
             ("forward", Some(route)) => format!("verdict   forward to {}", route.service),
-            _ => format!("verdict   {} {} {:?}", verdict.kind, verdict.status, verdict.message),
+            _ => format!(
+                "verdict   {} {} {:?}",
+                verdict.kind, verdict.status, verdict.message
+            ),
         });
         match (verdict.by.as_str(), verdict.source.as_str()) {
             ("", _) => {}
@@ -206,8 +221,16 @@ impl Teller<'_> {
             ..
         } = self.request;
         let (scheme, default) = if *secure { ("https", 443) } else { ("http", 80) };
-        let port = if *port == default { String::new() } else { format!(":{port}") };
-        let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+        let port = if *port == default {
+            String::new()
+        } else {
+            format!(":{port}")
+        };
+        let query = if query.is_empty() {
+            String::new()
+        } else {
+            format!("?{query}")
+        };
         format!("{method} {scheme}://{host}{port}{path}{query}")
     }
 
@@ -216,7 +239,11 @@ impl Teller<'_> {
         let route = self.policy.get(found.route);
         let service = route.service.map(|service| {
             let service = self.policy.get(service);
-            let name = if service.name.is_empty() { service.host } else { service.name };
+            let name = if service.name.is_empty() {
+                service.host
+            } else {
+                service.name
+            };
             self.text(name)
         });
         Some(RouteAccount {
@@ -245,9 +272,10 @@ impl Teller<'_> {
         };
         match judgement.ending {
             Ending::NoRoute => gateway(404, "no Route matched with those values"),
-            Ending::HttpsRequired(redirect) => {
-                gateway(redirect.name().parse().unwrap_or(426), "Please use HTTPS protocol")
-            }
+            Ending::HttpsRequired(redirect) => gateway(
+                redirect.name().parse().unwrap_or(426),
+                "Please use HTTPS protocol",
+            ),
             Ending::NoService => gateway(503, "no Service found with those values"),
             Ending::Verdict(verdict) => self.program_verdict(verdict),
         }
@@ -263,9 +291,19 @@ impl Teller<'_> {
             }
             Verdict::Respond(id) => {
                 let response = self.policy.get(id);
-                let message = if response.message.is_empty() { response.body } else { response.message };
+                let message = if response.message.is_empty() {
+                    response.body
+                } else {
+                    response.message
+                };
                 let plugin = "request-termination".to_owned();
-                ("respond", response.status, self.text(message), plugin, response.source)
+                (
+                    "respond",
+                    response.status,
+                    self.text(message),
+                    plugin,
+                    response.source,
+                )
             }
             Verdict::Preflight(id) => {
                 let source = self.policy.get(id).source;
@@ -338,7 +376,11 @@ impl Teller<'_> {
             }
             Table::Acl => {
                 let acl = policy.get(Id::<Acl>::new(row));
-                let what = if acl.hide_groups_header { "no group header" } else { "set header X-Consumer-Groups" };
+                let what = if acl.hide_groups_header {
+                    "no group header"
+                } else {
+                    "set header X-Consumer-Groups"
+                };
                 one("acl", acl.source, what.to_owned())
             }
             Table::Size => {
@@ -365,12 +407,20 @@ impl Teller<'_> {
             }
             Table::Log => {
                 let log = policy.get(Id::<Log>::new(row));
-                one("file-log", log.source, format!("append to {}", policy.text(log.path)))
+                one(
+                    "file-log",
+                    log.source,
+                    format!("append to {}", policy.text(log.path)),
+                )
             }
             Table::Model => {
                 let model = policy.get(Id::<Model>::new(row));
                 let (provider, name) = (model.provider.name(), policy.text(model.name));
-                let name = if name.is_empty() { "the model that the request names" } else { name };
+                let name = if name.is_empty() {
+                    "the model that the request names"
+                } else {
+                    name
+                };
                 one("ai-proxy", model.source, format!("call {name} of {provider}"))
             }
             other => one(other.name(), None, "apply".to_owned()),

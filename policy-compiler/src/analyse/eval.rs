@@ -61,11 +61,19 @@ pub fn judge(policy: &Policy, request: &Request) -> Judgement {
     let mut body_read = false;
     let (ending, later) = match matched.map(|found| (found.route, policy.get(found.route))) {
         None => (Ending::NoRoute, policy.meta().unmatched),
-        Some((_, route)) if route.protocols & PLAINTEXT == 0 && !request.secure => {
-            (Ending::HttpsRequired(route.https_redirect), policy.meta().unmatched)
-        }
+        Some((_, route)) if route.protocols & PLAINTEXT == 0 && !request.secure => (
+            Ending::HttpsRequired(route.https_redirect),
+            policy.meta().unmatched,
+        ),
         Some((id, route)) => {
-            let verdict = access(policy, id, &mut state, &mut exchange, &mut body_read, &mut applied);
+            let verdict = access(
+                policy,
+                id,
+                &mut state,
+                &mut exchange,
+                &mut body_read,
+                &mut applied,
+            );
             let ending = match verdict {
                 Verdict::Forward if route.service.is_none() => Ending::NoService,
                 verdict => Ending::Verdict(verdict),
@@ -118,7 +126,10 @@ fn access(
         }
         *body_read |= applied.iter().any(|applied| match applied.effect.table {
             Table::Model => true,
-            Table::EditList => applied.effect.id().is_some_and(|id| policy.get::<EditList>(id).needs_body),
+            Table::EditList => applied
+                .effect
+                .id()
+                .is_some_and(|id| policy.get::<EditList>(id).needs_body),
             _ => false,
         });
     }

@@ -6,6 +6,7 @@
 pub mod account;
 mod body;
 mod eval;
+pub mod explain;
 pub mod reference;
 mod request;
 #[cfg(test)]

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::Request;
 use crate::deck::entity::{
-    ConsumerGroupIndex, ConsumerIndex, HeaderMatch, Model, Password, Plugin, PluginIndex, Protocol, Route, RouteIndex,
-    RoutePath,
+    ConsumerGroupIndex, ConsumerIndex, HeaderMatch, Model, Password, Plugin, PluginIndex, Protocol, Route,
+    RouteIndex, RoutePath,
 };
 use crate::plugin::Config;
 use crate::router::{SUBROUTE_NAMESPACE, canonical, routable};

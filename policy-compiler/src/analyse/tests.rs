@@ -181,10 +181,10 @@ fn route() -> impl Strategy<Value = Route> {
                 name: None,
                 service,
                 protocols: if id % 5 == 0 {
-                vec![Protocol::Https]
-            } else {
-                vec![Protocol::Http, Protocol::Https]
-            },
+                    vec![Protocol::Https]
+                } else {
+                    vec![Protocol::Http, Protocol::Https]
+                },
                 methods: methods.into_iter().map(Box::from).collect(),
                 hosts: hosts.into_iter().map(|host| spanned(host.into())).collect(),
                 paths: prefixes

@@ -48,7 +48,10 @@ fn entries(policy: &Policy) -> BTreeMap<u32, Vec<String>> {
         };
         for (entry, Code(start)) in Entry::ALL.into_iter().zip(codes) {
             if let Some(start) = start {
-                starts.entry((start, entry.name())).or_default().push(title.clone());
+                starts
+                    .entry((start, entry.name()))
+                    .or_default()
+                    .push(title.clone());
             }
         }
     }
@@ -59,7 +62,10 @@ fn entries(policy: &Policy) -> BTreeMap<u32, Vec<String>> {
             more => format!(" and {more} more"),
         };
         let shown = routes[..routes.len().min(3)].join(", ");
-        titles.entry(start).or_default().push(format!("{entry} of {shown}{more}"));
+        titles
+            .entry(start)
+            .or_default()
+            .push(format!("{entry} of {shown}{more}"));
     }
     titles
 }
@@ -93,7 +99,10 @@ fn instruction(policy: &Policy, pc: u32, instr: Instr) -> String {
         Op::Method => format!("{name} {}", methods(imm)),
         Op::Match => {
             let patterns = policy.get(Id::<Regex>::new(imm)).patterns;
-            let first = patterns.ids().next().map_or_else(String::new, |id| text(id.number()));
+            let first = patterns
+                .ids()
+                .next()
+                .map_or_else(String::new, |id| text(id.number()));
             format!("{name} r{a} Regex#{imm}  ; {first}")
         }
         Op::Key | Op::Basic => format!("r{a} = {name} r{imm}"),

@@ -33,7 +33,10 @@ fn head(policy: &Policy, out: &mut String) {
     line(out, format_args!("digest      {}", hex(policy.digest())));
     line(out, format_args!("generation  {}", policy.generation()));
     line(out, format_args!("rows        {}", rows.join(", ")));
-    line(out, format_args!("code        {} instructions", policy.code_len()));
+    line(
+        out,
+        format_args!("code        {} instructions", policy.code_len()),
+    );
 }
 
 fn rows(policy: &Policy, table: Table, out: &mut String) {

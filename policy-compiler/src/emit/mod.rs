@@ -21,7 +21,7 @@ pub(crate) use entity::authorities;
 use crate::deck::entity::{Model, RouteIndex};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::lower::{Context, Lowerer, Options, report_fault};
-use crate::router::{self, Plan};
+use crate::router::{self, Plan, Subroute};
 use crate::schema::KongCompat;
 use crate::scope::Site;
 use crate::source::Sources;
@@ -34,8 +34,10 @@ pub struct Artifact {
     pub policy: Policy,
     /// Secrets that must stand beside it, by the name that the artifact gives them. Never print the values.
     pub sealed: BTreeMap<String, String>,
-    /// The model's route for each row of routes; the last row is what runs when no route matched.
+    /// The model's route for each row of routes; one more row holds what runs when no route matched.
     pub routes: Vec<RouteIndex>,
+    /// The order in which routes are tried; a subroute's place is its row.
+    pub order: Vec<Subroute>,
 }
 
 /// Compiles a model. None when the report has errors, old or new.
@@ -97,6 +99,7 @@ pub fn artifact(model: &Model, sources: &Sources, report: &Report, options: Opti
         policy,
         sealed: std::mem::take(&mut context.sealed),
         routes: rows.models,
+        order: subroutes,
     })
 }
 
