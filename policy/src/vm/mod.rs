@@ -367,9 +367,7 @@ impl<E: Exchange> Machine<'_, E> {
                     .rows(acl.consumer_groups)
                     .any(|listed| listed.group == group)
             });
-        // Kong only asks the anonymous consumer to log in when it has no group at all.
-        let stranger = self.state.anonymous && self.policy.get(consumer).acl.is_empty();
-        match (member == acl.allow, acl.allow && stranger) {
+        match (member == acl.allow, acl.allow && self.state.anonymous) {
             (true, _) => Step::Next,
             (false, true) => Step::End(Verdict::Refuse(acl.unauthorized)),
             (false, false) => Step::End(Verdict::Refuse(acl.forbidden)),
