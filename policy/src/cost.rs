@@ -6,18 +6,25 @@
 use alloc::vec::Vec;
 
 use crate::artifact::Policy;
+use crate::field::{HEAD_MAX, HEADERS_MAX};
 use crate::isa::{Instr, Op};
+use crate::ranges::Sums;
 use crate::route::{LABELS_MAX, PATH_MAX};
-use crate::select::GROUPS_MAX;
-use crate::table::{Acl, Bucket, Candidate, Cors, Id, IpRule, Node, Quota, Rows, Select, Subject, Subroute};
+use crate::table::{
+    Acl, Bucket, Candidate, Consumer, Cors, HeaderTest, Id, IpRule, Level, Node, Quota, Rows, Select,
+    Subject, Subroute,
+};
 
 const HEADER: u32 = 300;
 const HASH_LOOKUP: u32 = 60;
 const ROW: u32 = 10;
+/// One value of a header test against one header line; most differ in length.
+const VALUE: u32 = 3;
 
 /// What the tables add to operations.
 pub(crate) struct Costs<'c> {
     policy: &'c Policy,
+    levels: Sums,
     acl: u32,
     ip: u32,
     take: u32,
@@ -27,13 +34,22 @@ pub(crate) struct Costs<'c> {
 impl<'c> Costs<'c> {
     pub(crate) fn of(policy: &'c Policy) -> Self {
         let largest = |values: &mut dyn Iterator<Item = u32>| values.max().unwrap_or(0);
+        let consumers = policy.rows(policy.all::<Consumer>());
+        let groups = largest(&mut consumers.map(|consumer| consumer.groups.count));
         Self {
             policy,
-            acl: largest(
-                &mut policy
-                    .rows(policy.all::<Acl>())
-                    .map(|acl| acl.groups.count * 2 + acl.consumer_groups.count * GROUPS_MAX),
-            ),
+            levels: Sums::of(policy, |level: Level| {
+                let lookup = ROW + bits(level.instances.count) * ROW;
+                match level.subject {
+                    Subject::Anyone => ROW,
+                    Subject::Consumer => lookup,
+                    Subject::Group => lookup.saturating_mul(groups),
+                }
+            }),
+            acl: largest(&mut policy.rows(policy.all::<Acl>()).map(|acl| {
+                let by_group = acl.consumer_groups.count.saturating_mul(groups);
+                acl.groups.count.saturating_mul(2).saturating_add(by_group)
+            })),
             ip: largest(
                 &mut policy
                     .rows(policy.all::<IpRule>())
@@ -42,7 +58,7 @@ impl<'c> Costs<'c> {
             take: largest(
                 &mut policy
                     .rows(policy.all::<Quota>())
-                    .map(|quota| quota.periods.count * 100),
+                    .map(|quota| quota.periods.count.saturating_mul(100)),
             ),
             preflight: largest(&mut policy.rows(policy.all::<Cors>()).map(|cors| cors.origins.count)),
         }
@@ -51,7 +67,9 @@ impl<'c> Costs<'c> {
     /// Worst case of one instruction.
     pub(crate) fn of_instr(&self, instr: Instr) -> u32 {
         let table = match instr.op {
-            Op::Select => self.select(Id::new(instr.imm)),
+            Op::Select => self
+                .levels
+                .over(self.policy.get(Id::<Select>::new(instr.imm)).levels),
             Op::Acl => self.acl,
             Op::Ip => self.ip,
             Op::Take => self.take,
@@ -60,85 +78,88 @@ impl<'c> Costs<'c> {
         };
         instr.op.cost().saturating_add(table)
     }
-
-    fn select(&self, select: Id<Select>) -> u32 {
-        let levels = self.policy.rows(self.policy.get(select).levels);
-        levels.fold(0, |sum: u32, level| {
-            let lookup = ROW + bits(level.instances.count) * ROW;
-            sum.saturating_add(match level.subject {
-                Subject::Anyone => ROW,
-                Subject::Consumer => lookup,
-                Subject::Group => lookup * GROUPS_MAX,
-            })
-        })
-    }
 }
 
 /// Worst case of [`crate::route::find`].
 pub(crate) fn route_search(policy: &Policy) -> u32 {
     let meta = policy.meta();
-    let trees = trees(policy);
+    let search = SearchCosts::of(policy);
     let buckets = policy.rows(policy.all::<Bucket>());
-    let heaviest = buckets
-        .map(|bucket| bucket_cost(policy, &trees, bucket))
-        .max()
-        .unwrap_or(0);
-    let wildcards = [meta.suffix_hosts, meta.prefix_hosts]
-        .iter()
-        .filter(|on| **on)
-        .count();
-    let wildcards = u32::try_from(wildcards).unwrap_or(2) * LABELS_MAX.min(meta.hosts.count);
+    let heaviest = buckets.map(|bucket| search.bucket(bucket)).max().unwrap_or(0);
+    let wildcards = u32::from(meta.suffix_hosts) + u32::from(meta.prefix_hosts);
     let ports = 1 + u32::from(meta.port_hosts);
-    let lookups = (1 + wildcards) * ports;
-    let visited = lookups.min(meta.hosts.count) + u32::from(meta.any_host.is_some());
+    let lookups = (1 + wildcards * LABELS_MAX) * ports;
+    let visited =
+        lookups.min(meta.hosts.count.saturating_mul(1 + wildcards)) + u32::from(meta.any_host.is_some());
     (lookups * HASH_LOOKUP).saturating_add(visited.saturating_mul(heaviest))
 }
 
-fn bucket_cost(policy: &Policy, trees: &[u32], bucket: Bucket) -> u32 {
-    let regexes = policy.rows(bucket.regexes).fold(0u32, |sum, candidate| {
-        sum.saturating_add(PATH_MAX)
-            .saturating_add(residual(policy, candidate.subroute))
-    });
-    let tree = bucket.prefixes.map_or(0, |root| trees[root.index()]);
-    regexes
-        .saturating_add(tree)
-        .saturating_add(candidates(policy, bucket.bare))
+struct SearchCosts {
+    /// The residual tests of candidates.
+    candidates: Sums,
+    /// For every node the heaviest way from it to a leaf.
+    trees: Vec<u32>,
 }
 
-/// For every node the heaviest way from it to a leaf. Children come after their parents, so one backward pass is
-/// enough.
-fn trees(policy: &Policy) -> Vec<u32> {
+impl SearchCosts {
+    fn of(policy: &Policy) -> Self {
+        let tests = Sums::of(policy, header_test);
+        let subroutes: Vec<u32> = policy
+            .rows(policy.all::<Subroute>())
+            .map(|subroute| residual(&subroute, &tests))
+            .collect();
+        let candidates = Sums::of(policy, |candidate: Candidate| {
+            subroutes[candidate.subroute.index()]
+        });
+        let trees = trees(policy, &candidates);
+        Self { candidates, trees }
+    }
+
+    fn bucket(&self, bucket: Bucket) -> u32 {
+        let regexes: Rows<Candidate> = bucket.regexes;
+        regexes
+            .count
+            .saturating_mul(PATH_MAX)
+            .saturating_add(self.candidates.over(regexes))
+            .saturating_add(bucket.prefixes.map_or(0, |root| self.trees[root.index()]))
+            .saturating_add(self.candidates.over(bucket.bare))
+    }
+}
+
+/// Children come after their parents, so one backward pass is enough.
+fn trees(policy: &Policy, candidates: &Sums) -> Vec<u32> {
     let nodes = policy.all::<Node>();
     let mut below: Vec<u32> = alloc::vec![0; nodes.count as usize];
     for number in (0..nodes.count).rev() {
         let node = policy.get(Id::<Node>::new(number));
         let own = ROW + bits(node.children.count) * ROW + node.label.len / 8;
-        let heaviest = node
-            .children
-            .ids()
-            .map(|child| below[child.index()])
+        let children = node.children.ids().map(|child| below[child.index()]);
+        below[number as usize] = children
             .max()
-            .unwrap_or(0);
-        below[number as usize] = heaviest
+            .unwrap_or(0)
             .saturating_add(own)
-            .saturating_add(candidates(policy, node.candidates));
+            .saturating_add(candidates.over(node.candidates));
     }
     below
 }
 
-fn candidates(policy: &Policy, candidates: Rows<Candidate>) -> u32 {
-    policy.rows(candidates).fold(0, |sum: u32, candidate| {
-        sum.saturating_add(residual(policy, candidate.subroute))
-    })
+fn residual(subroute: &Subroute, tests: &Sums) -> u32 {
+    let names = subroute.other_methods.count.saturating_add(subroute.snis.count);
+    names
+        .saturating_mul(ROW)
+        .saturating_add(ROW)
+        .saturating_add(tests.over(subroute.headers))
 }
 
-fn residual(policy: &Policy, subroute: Id<Subroute>) -> u32 {
-    let subroute = policy.get(subroute);
-    let headers = policy.rows(subroute.headers).fold(0u32, |sum, test| {
-        let regex = if test.regex.is_some() { PATH_MAX } else { 0 };
-        sum.saturating_add(HEADER + test.values.count * ROW + regex)
-    });
-    ROW + subroute.other_methods.count * ROW + subroute.snis.count * ROW + headers
+/// Every value may meet every line of the head; a regex reads all lines together at most once.
+fn header_test(test: HeaderTest) -> u32 {
+    let values = test
+        .values
+        .count
+        .saturating_mul(VALUE)
+        .saturating_mul(HEADERS_MAX);
+    let regex = if test.regex.is_some() { HEAD_MAX } else { 0 };
+    HEADER.saturating_add(values).saturating_add(regex)
 }
 
 /// Steps of a binary search.

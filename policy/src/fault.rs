@@ -69,6 +69,10 @@ pub enum FaultKind {
     CostMismatch(u32, u32),
     /// A header name or value that must not be sent.
     HeaderLine,
+    /// A text that would be sent but holds what must not be: column.
+    Sent(&'static str),
+    /// Programs that share so much code that proving them would take too long.
+    Entangled,
 }
 
 impl fmt::Display for Fault {
@@ -106,6 +110,8 @@ impl fmt::Display for FaultKind {
             Self::Cost(cost, budget) => write!(f, "costs {cost}, the budget is {budget}"),
             Self::CostMismatch(stated, proven) => write!(f, "states a cost of {stated}, it is {proven}"),
             Self::HeaderLine => f.write_str("header line must not be sent"),
+            Self::Sent(column) => write!(f, "`{column}` holds bytes that must not be sent"),
+            Self::Entangled => f.write_str("programs share too much code to be proved"),
         }
     }
 }

@@ -5,6 +5,13 @@
 use crate::table::{Budget, Id, Quota};
 use crate::vm::State;
 
+/// Most header lines of a message that a gateway may let through.
+pub const HEADERS_MAX: u32 = 100;
+/// Longest head that a gateway may let through, in bytes: the start line and every header line.
+pub const HEAD_MAX: u32 = 64 * 1024;
+/// Longest header line that a gateway may let through, in bytes.
+pub const HEADER_MAX: u32 = 8 * 1024;
+
 /// An HTTP method as a bit, so that sets of methods are masks (RFC 9110 §9; PATCH is RFC 5789).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Method(pub u32);

@@ -138,10 +138,30 @@ mod tests {
             hashes.dedup();
             let index = build(&hashes).expect("distinct hashes can be indexed");
             for (key, &hash) in (0..).zip(&hashes) {
-                let slot = slot(hash, &index.seeds, hashes.len() as u32).expect("there is a slot");
+                let slot = slot(hash, &index.seeds, u32::try_from(hashes.len()).expect("few keys")).expect("there is a slot");
                 prop_assert_eq!(index.order[slot as usize], key);
             }
         }
+    }
+
+    #[test]
+    fn a_hundred_thousand_keys_are_indexed() {
+        let mut hash = 1u64;
+        let hashes: Vec<u64> = (0..100_000)
+            .map(|_| {
+                hash ^= hash << 13;
+                hash ^= hash >> 7;
+                hash ^= hash << 17;
+                hash
+            })
+            .collect();
+        let index = build(&hashes).expect("distinct hashes can be indexed");
+        let slots = hashes.iter().map(|&hash| slot(hash, &index.seeds, 100_000));
+        assert!(
+            slots
+                .zip(0..)
+                .all(|(slot, key)| slot.is_some_and(|slot| index.order[slot as usize] == key))
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod fault;
 pub mod field;
 pub mod index;
 pub mod isa;
+mod ranges;
 pub mod route;
 pub mod select;
 pub mod table;

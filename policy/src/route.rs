@@ -246,6 +246,26 @@ pub fn host_hash(salt: &[u8; 32], key: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(key, crate::digest::index_hash(salt))
 }
 
+/// The look-ups without which a host key is never found.
+pub(crate) struct Lookups {
+    pub(crate) suffix: bool,
+    pub(crate) prefix: bool,
+    pub(crate) port: bool,
+}
+
+/// What [`Search::host`] must try for this key.
+pub(crate) fn lookups_of(key: &[u8]) -> Lookups {
+    let colon = key.iter().rposition(|&byte| byte == b':');
+    // The last colon of a bare IPv6 address stands inside brackets.
+    let port = colon.filter(|&at| key[at + 1..].iter().all(u8::is_ascii_digit));
+    let name = &key[..port.unwrap_or(key.len())];
+    Lookups {
+        suffix: name.starts_with(b"."),
+        prefix: name.ends_with(b"."),
+        port: port.is_some(),
+    }
+}
+
 fn write_port(port: u16, out: &mut [u8; 6]) -> &[u8] {
     let mut at = out.len();
     let mut rest = port;

@@ -3,9 +3,6 @@
 use crate::artifact::Policy;
 use crate::table::{Consumer, Group, Id, Instance, Membership, Rows, Select, Subject};
 
-/// Consumer groups that are looked at; members of more are judged by the first ones in name order.
-pub const GROUPS_MAX: u32 = 32;
-
 /// Row of the most specific instance for this consumer, or of none.
 pub fn find(policy: &Policy, select: Id<Select>, consumer: Option<Id<Consumer>>) -> Option<u32> {
     policy
@@ -20,10 +17,8 @@ pub fn find(policy: &Policy, select: Id<Select>, consumer: Option<Id<Consumer>>)
 
 /// A consumer's groups in the order of their names.
 pub fn groups(policy: &Policy, consumer: Id<Consumer>) -> impl Iterator<Item = Id<Group>> + '_ {
-    let memberships = policy.get(consumer).groups;
-    let bounded = Rows::new(memberships.first, memberships.count.min(GROUPS_MAX));
     policy
-        .rows(bounded)
+        .rows(policy.get(consumer).groups)
         .map(|membership: Membership| membership.group)
 }
 

@@ -78,6 +78,8 @@ pub struct Policy {
     text: Range<usize>,
     code: Range<usize>,
     automata: Vec<dense::DFA<Vec<u32>>>,
+    /// For every regex, which of the automata is its own.
+    automaton_of: Vec<u32>,
     meta: Meta,
     id: [u8; 32],
     digest: [u8; 32],
@@ -141,6 +143,12 @@ impl Policy {
             .flatten()
     }
 
+    /// The stored byte of an instruction's operation; 0 past the end of the code.
+    pub(crate) fn opcode(&self, pc: u32) -> u8 {
+        let words = &self.words[self.code.clone()];
+        words.get(pc as usize * 2).map_or(0, |word| word.to_le_bytes()[0])
+    }
+
     /// Instructions in the code section.
     pub fn code_len(&self) -> u32 {
         u32::try_from(self.code.len() / 2).unwrap_or(u32::MAX)
@@ -148,7 +156,18 @@ impl Policy {
 
     /// The anchored automaton of a regex.
     pub fn automaton(&self, regex: Id<Regex>) -> &dense::DFA<Vec<u32>> {
-        &self.automata[regex.index()]
+        &self.automata[self.automaton_of[regex.index()] as usize]
+    }
+
+    /// For every automaton, one regex that has it.
+    pub(crate) fn regexes(&self) -> impl Iterator<Item = Id<Regex>> + '_ {
+        let mut next = 0;
+        let numbered = (0..).zip(&self.automaton_of);
+        numbered.filter_map(move |(row, &automaton)| {
+            let new = automaton == next;
+            next += u32::from(new);
+            new.then_some(Id::new(row))
+        })
     }
 
     /// What holds for the whole artifact.

@@ -1,6 +1,7 @@
 //! Reads the file's frame: header, section table, digests, padding. What the rows mean is `verify`'s business.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -29,11 +30,15 @@ struct Frame {
 }
 
 pub(super) fn read(file: &[u8]) -> Result<Policy, Fault> {
-    let frame = frame(file)?;
-    // Copied before anything else is judged: the caller's buffer may be a mapping that somebody still writes to.
+    // Cheap refusals first: nothing is allocated for what is not even an artifact of this length.
+    plausible(file)?;
+    // Copied before anything is believed: the caller's buffer may be a mapping that somebody still writes to.
     let mut words: Box<[u32]> = vec![0; file.len() / 4].into_boxed_slice();
     bytemuck::cast_slice_mut::<u32, u8>(&mut words).copy_from_slice(file);
-    check_bodies(bytemuck::cast_slice(&words), &frame)?;
+    let copy: &[u8] = bytemuck::cast_slice(&words);
+    plausible(copy)?;
+    let frame = frame(copy)?;
+    check_bodies(copy, &frame)?;
     assemble(words, &frame)
 }
 
@@ -59,7 +64,7 @@ fn u64_at(file: &[u8], at: usize) -> Result<u64, Fault> {
     Ok(u64::from_le_bytes(array(file, at)?))
 }
 
-fn frame(file: &[u8]) -> Result<Frame, Fault> {
+fn plausible(file: &[u8]) -> Result<(), Fault> {
     if array::<8>(file, 0)? != MAGIC {
         return Err(fault(0, FaultKind::Magic));
     }
@@ -80,9 +85,16 @@ fn frame(file: &[u8]) -> Result<Frame, Fault> {
     if !file.len().is_multiple_of(8) || file.len() > FILE_MAX {
         return Err(fault(16, FaultKind::Layout));
     }
+    Ok(())
+}
+
+fn frame(file: &[u8]) -> Result<Frame, Fault> {
     let count = u32_at(file, 32)? as usize;
-    let head_len = HEADER_LEN + count.saturating_mul(SECTION_LEN) + HEAD_DIGEST_LEN;
-    if count > Table::ALL.len() + 3 || u32_at(file, 36)? as usize != head_len || head_len > file.len() {
+    if count > Table::ALL.len() + 3 {
+        return Err(fault(32, FaultKind::Layout));
+    }
+    let head_len = HEADER_LEN + count * SECTION_LEN + HEAD_DIGEST_LEN;
+    if u32_at(file, 36)? as usize != head_len || head_len > file.len() {
         return Err(fault(32, FaultKind::Layout));
     }
     let covered = head_len - HEAD_DIGEST_LEN;
@@ -172,10 +184,10 @@ fn assemble(words: Box<[u32]>, frame: &Frame) -> Result<Policy, Fault> {
         };
         let in_words = section.bytes.start / 4..section.bytes.end / 4;
         match section.kind {
-            TEXT => text = section.bytes.clone(),
-            AUTOMATA => automata = section.bytes.clone(),
-            CODE if section.bytes.len() % 8 == 0 => code = in_words,
-            CODE => return refuse(FaultKind::Width),
+            TEXT if section.row_words == 0 => text = section.bytes.clone(),
+            AUTOMATA if section.row_words == 0 => automata = section.bytes.clone(),
+            CODE if section.row_words == 2 && section.bytes.len() % 8 == 0 => code = in_words,
+            TEXT | AUTOMATA | CODE => return refuse(FaultKind::Width),
             kind => {
                 let Some(table) = Table::ALL.get(kind as usize) else {
                     return refuse(FaultKind::Layout);
@@ -202,7 +214,7 @@ fn assemble(words: Box<[u32]>, frame: &Frame) -> Result<Policy, Fault> {
         kind,
     })?;
     let meta = Meta::read(&words[meta_words]);
-    let automata = load_automata(&words, &tables[Table::Regex as usize], &automata)?;
+    let (automata, automaton_of) = load_automata(&words, &tables[Table::Regex as usize], &automata)?;
     let (id, digest, generation) = (frame.id, frame.digest, frame.generation);
     Ok(Policy {
         words,
@@ -210,6 +222,7 @@ fn assemble(words: Box<[u32]>, frame: &Frame) -> Result<Policy, Fault> {
         text,
         code,
         automata,
+        automaton_of,
         meta,
         id,
         digest,
@@ -217,14 +230,16 @@ fn assemble(words: Box<[u32]>, frame: &Frame) -> Result<Policy, Fault> {
     })
 }
 
-fn load_automata(
-    words: &[u32],
-    table: &Range<usize>,
-    automata: &Range<usize>,
-) -> Result<Vec<dense::DFA<Vec<u32>>>, Fault> {
+type Automata = (Vec<dense::DFA<Vec<u32>>>, Vec<u32>);
+
+/// Reads every automaton once, whatever number of regexes has it. All of them together are no longer than the
+/// section, so that overlapping ones cannot fill the memory.
+fn load_automata(words: &[u32], table: &Range<usize>, automata: &Range<usize>) -> Result<Automata, Fault> {
     let bytes: &[u8] = bytemuck::cast_slice(words);
     let section = &bytes[automata.clone()];
-    let mut loaded = Vec::with_capacity(table.len() / Regex::WIDTH);
+    let mut known: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+    let (mut loaded, mut automaton_of) = (Vec::new(), Vec::with_capacity(table.len() / Regex::WIDTH));
+    let mut left = section.len();
     for (row, words) in words[table.clone()].chunks_exact(Regex::WIDTH).enumerate() {
         let place = Automaton::read(words);
         let fault = |kind| Fault {
@@ -232,18 +247,26 @@ fn load_automata(
             at: row as u64,
             kind,
         };
+        if let Some(&number) = known.get(&(place.offset, place.len)) {
+            automaton_of.push(number);
+            continue;
+        }
         let end = (place.offset as usize).saturating_add(place.len as usize);
         let dfa = section
             .get(place.offset as usize..end)
             .ok_or(fault(FaultKind::Reference("dfa")))?;
+        left = left.checked_sub(dfa.len()).ok_or(fault(FaultKind::Automaton))?;
         // Its own reader checks every state and transition; all its bytes must be the automaton's.
         let (dfa, read) = dense::DFA::from_bytes(dfa).map_err(|_error| fault(FaultKind::Automaton))?;
         if read != place.len as usize {
             return Err(fault(FaultKind::Automaton));
         }
+        let number = u32::try_from(loaded.len()).map_err(|_error| fault(FaultKind::Automaton))?;
+        known.insert((place.offset, place.len), number);
+        automaton_of.push(number);
         loaded.push(dfa.to_owned());
     }
-    Ok(loaded)
+    Ok((loaded, automaton_of))
 }
 
 const _: () = assert!(matches!(Regex::COLUMNS[0].shape, crate::table::Shape::Automaton));

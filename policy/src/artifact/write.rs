@@ -250,7 +250,11 @@ fn assemble(sections: &[(u32, u32, Vec<u8>)], id: [u8; 32], generation: u64) -> 
     file.extend_from_slice(&ENDIANNESS.to_le_bytes());
     file.extend_from_slice(&(file_len as u64).to_le_bytes());
     file.extend_from_slice(&generation.to_le_bytes());
-    file.extend_from_slice(&u32::try_from(sections.len()).map_err(|_error| Overflow)?.to_le_bytes());
+    file.extend_from_slice(
+        &u32::try_from(sections.len())
+            .map_err(|_error| Overflow)?
+            .to_le_bytes(),
+    );
     file.extend_from_slice(&u32::try_from(head_len).map_err(|_error| Overflow)?.to_le_bytes());
     file.extend_from_slice(&id);
     file.extend_from_slice(&[0; 32]);

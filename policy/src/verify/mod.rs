@@ -1,9 +1,10 @@
 //! Decides whether an artifact may be run, whoever wrote it. `rows` checks every word by its column, `order` what
-//! look-ups rely on, `program` every entry of every route. The first fault ends the search.
+//! look-ups rely on, `sent` what reaches a peer, `program` every entry of every route. The first fault ends the search.
 
 mod order;
 mod program;
 mod rows;
+mod sent;
 
 use crate::artifact::{Limits, Policy};
 use crate::cost;
@@ -14,6 +15,7 @@ pub(crate) use rows::choices;
 pub(crate) fn verify(policy: &Policy, limits: Limits) -> Result<(), Fault> {
     rows::check(policy)?;
     order::check(policy)?;
+    sent::check(policy)?;
     let fault = |kind| Fault {
         section: "Meta",
         at: 0,
@@ -42,6 +44,7 @@ pub(crate) struct Costs {
 pub(crate) fn prove_draft(draft: &Policy) -> Result<Costs, Fault> {
     rows::check(draft)?;
     order::check(draft)?;
+    sent::check(draft)?;
     Ok(Costs {
         routes: program::prove(draft)?,
         search: cost::route_search(draft),

@@ -1,41 +1,42 @@
-//! Checks what look-ups rely on: orders, indexes, trees, automata, and header lines that may be sent.
+//! Checks what look-ups rely on: indexes, orders, trees and automata. Lists may share rows, so nothing here walks
+//! a list for each of its owners.
 
-use alloc::collections::BTreeSet;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use regex_automata::dfa::Automaton as _;
-use regex_automata::util::primitives::StateID;
 use regex_automata::{Anchored, util::start};
 
 use crate::artifact::Policy;
 use crate::digest;
 use crate::fault::{Fault, FaultKind};
+use crate::field::Method;
 use crate::index;
+use crate::ranges::{Largest, Runs, Sums};
 use crate::route;
 use crate::table::{
-    Bucket, Candidate, Ceiling, Cidr, Consumer, Credential, Edit, EditPlace, Id, IpRule, Level, Line,
-    Membership, Node, Period, Regex, Row, Rows, Seed, Select, Subject, Subroute, Table, Target,
+    Bucket, Candidate, Cidr, Consumer, Credential, Id, Instance, IpRule, Level, Membership, Node, Proof, Row,
+    Rows, Seed, Select, Subject, Subroute, Table,
 };
 use crate::vm::join;
 
 type Check = fn(&Policy) -> Result<(), Fault>;
 
 pub(super) fn check(policy: &Policy) -> Result<(), Fault> {
-    const CHECKS: [Check; 9] = [
+    const CHECKS: [Check; 8] = [
         hosts,
         credentials,
-        buckets,
+        groups,
+        candidates,
         nodes,
         automata,
         selects,
         addresses,
-        lines,
-        numbers,
     ];
     CHECKS.iter().try_for_each(|check| check(policy))
 }
 
-fn fault<R: Row>(id: Id<R>, kind: FaultKind) -> Fault {
+pub(super) fn fault<R: Row>(id: Id<R>, kind: FaultKind) -> Fault {
     Fault {
         section: R::TABLE.name(),
         at: u64::from(id.number()),
@@ -47,12 +48,23 @@ fn hosts(policy: &Policy) -> Result<(), Fault> {
     let meta = policy.meta();
     for (slot, id) in (0..).zip(meta.hosts.ids()) {
         let key = policy.bytes(policy.get(id).key);
+        if key.is_empty() || key.len() > route::HOST_MAX {
+            return Err(fault(id, FaultKind::Value("key")));
+        }
         let hash = route::host_hash(&meta.salt, key);
         if index::slot(hash, policy.seeds(meta.host_seeds), meta.hosts.count) != Some(slot) {
             return Err(fault(id, FaultKind::Hash));
         }
-        if key.len() > route::HOST_MAX {
-            return Err(fault(id, FaultKind::Value("key")));
+        // A pattern that no look-up is made for would silently never match.
+        let needs = route::lookups_of(key);
+        for (needed, made, column) in [
+            (needs.suffix, meta.suffix_hosts, "suffix_hosts"),
+            (needs.prefix, meta.prefix_hosts, "prefix_hosts"),
+            (needs.port, meta.port_hosts, "port_hosts"),
+        ] {
+            if needed && !made {
+                return Err(fault(id, FaultKind::Value(column)));
+            }
         }
     }
     Ok(())
@@ -60,62 +72,80 @@ fn hosts(policy: &Policy) -> Result<(), Fault> {
 
 fn credentials(policy: &Policy) -> Result<(), Fault> {
     let meta = policy.meta();
-    let indexed = |rows: Rows<Credential>, seeds: Rows<Seed>| -> Result<(), Fault> {
+    let indexed = |rows: Rows<Credential>, seeds: Rows<Seed>, proof: Proof| -> Result<(), Fault> {
         for (slot, id) in (0..).zip(rows.ids()) {
-            let hash = digest::index_hash(&policy.get(id).lookup);
+            let credential = policy.get(id);
+            let hash = digest::index_hash(&credential.lookup);
             if index::slot(hash, policy.seeds(seeds), rows.count) != Some(slot) {
                 return Err(fault(id, FaultKind::Hash));
+            }
+            if credential.proof != proof {
+                return Err(fault(id, FaultKind::Value("proof")));
             }
         }
         Ok(())
     };
-    indexed(meta.keys, meta.key_seeds)?;
-    indexed(meta.basics, meta.basic_seeds)?;
-    ascending::<Consumer, Membership>(
-        policy,
-        |consumer| consumer.groups,
-        |m| u64::from(m.group.number()),
-        "groups",
-    )
+    indexed(meta.keys, meta.key_seeds, Proof::Lookup)?;
+    indexed(meta.basics, meta.basic_seeds, Proof::Keyed)
 }
 
-fn buckets(policy: &Policy) -> Result<(), Fault> {
-    let rank = |candidate: Candidate| u64::from(candidate.subroute.number());
-    ascending::<Bucket, Candidate>(policy, |bucket| bucket.regexes, rank, "regexes")?;
-    ascending::<Bucket, Candidate>(policy, |bucket| bucket.bare, rank, "bare")?;
-    ascending::<Node, Candidate>(policy, |node| node.candidates, rank, "candidates")?;
-    for id in policy.all::<Bucket>().ids() {
-        let regexes = policy.get(id).regexes;
-        if policy
-            .rows(regexes)
-            .any(|candidate| policy.get(candidate.subroute).regex.is_none())
-        {
-            return Err(fault(id, FaultKind::Value("regexes")));
+fn groups(policy: &Policy) -> Result<(), Fault> {
+    let runs = Runs::of(policy, |before: &Membership, after| {
+        before.group.number() < after.group.number()
+    });
+    each(policy, |consumer: Consumer| {
+        held(&runs, consumer.groups, "groups")
+    })
+}
+
+/// Candidates stand in rank order, with a regex exactly where regexes are tested.
+fn candidates(policy: &Policy) -> Result<(), Fault> {
+    let runs = Runs::of(policy, |before: &Candidate, after| {
+        before.subroute.number() < after.subroute.number()
+    });
+    let regexes = Sums::of(policy, |candidate: Candidate| {
+        u32::from(policy.get(candidate.subroute).regex.is_some())
+    });
+    let list = |rows: Rows<Candidate>, with_regex: bool, column| {
+        held(&runs, rows, column)?;
+        let wanted = if with_regex { rows.count } else { 0 };
+        if regexes.over(rows) == wanted {
+            Ok(())
+        } else {
+            Err(FaultKind::Value(column))
         }
-    }
-    Ok(())
+    };
+    each(policy, |bucket: Bucket| {
+        list(bucket.regexes, true, "regexes")?;
+        list(bucket.bare, false, "bare")
+    })?;
+    each(policy, |node: Node| list(node.candidates, false, "candidates"))?;
+    each(policy, |subroute: Subroute| {
+        // No methods at all means any: a list of other methods without their bit would admit all.
+        let others = subroute.methods & Method::OTHER.0 != 0;
+        if others == subroute.other_methods.is_empty() {
+            return Err(FaultKind::Value("methods"));
+        }
+        if subroute.prefix_len > route::PATH_MAX {
+            return Err(FaultKind::Value("prefix_len"));
+        }
+        Ok(())
+    })
 }
 
 fn nodes(policy: &Policy) -> Result<(), Fault> {
+    let initial = |node: &Node| policy.bytes(node.label).first().copied();
+    let runs = Runs::of(policy, |before: &Node, after| {
+        initial(before).is_some() && initial(before) < initial(after)
+    });
     for id in policy.all::<Node>().ids() {
-        let node = policy.get(id);
-        // A child after its parent makes a cycle impossible.
-        if !node.children.is_empty() && node.children.first <= id.number() {
-            return Err(fault(id, FaultKind::Order("children")));
+        let Rows { first, count, .. } = policy.get(id).children;
+        if count == 0 {
+            continue;
         }
-    }
-    let first = |policy: &Policy, node: Node| {
-        policy
-            .bytes(node.label)
-            .first()
-            .map_or(0, |byte| u64::from(*byte))
-    };
-    for id in policy.all::<Node>().ids() {
-        let children: Vec<Node> = policy.rows(policy.get(id).children).collect();
-        let ordered = children
-            .windows(2)
-            .all(|pair| first(policy, pair[0]) < first(policy, pair[1]));
-        if !ordered || children.iter().any(|child| child.label.is_empty()) {
+        // A child after its parent makes a cycle impossible.
+        let labelled = !policy.get(Id::<Node>::new(first)).label.is_empty();
+        if first <= id.number() || !labelled || !runs.hold(Rows::<Node>::new(first, count)) {
             return Err(fault(id, FaultKind::Order("children")));
         }
     }
@@ -124,22 +154,30 @@ fn nodes(policy: &Policy) -> Result<(), Fault> {
 
 /// Automata must be searchable from an anchored start and must never give up in a search.
 fn automata(policy: &Policy) -> Result<(), Fault> {
-    for id in policy.all::<Regex>().ids() {
+    for id in policy.regexes() {
         let dfa = policy.automaton(id);
-        let refuse = |()| fault(id, FaultKind::Automaton);
-        let start = dfa
-            .start_state(&start::Config::new().anchored(Anchored::Yes))
-            .map_err(|_error| refuse(()))?;
-        let mut seen: BTreeSet<StateID> = BTreeSet::from([start]);
+        let refused = fault(id, FaultKind::Automaton);
+        let anchored = start::Config::new().anchored(Anchored::Yes);
+        let start = dfa.start_state(&anchored).map_err(|_error| refused)?;
+        let place = |state: regex_automata::util::primitives::StateID| state.as_usize() >> dfa.stride2();
+        let mut seen: Vec<bool> = vec![false; place(start) + 1];
         let mut open = Vec::from([start]);
+        seen[place(start)] = true;
         while let Some(state) = open.pop() {
             if dfa.is_quit_state(state) {
-                return Err(refuse(()));
+                return Err(refused);
             }
-            let next = (0..=u8::MAX).map(|byte| dfa.next_state(state, byte));
-            for state in next.chain([dfa.next_eoi_state(state)]) {
-                if seen.insert(state) {
-                    open.push(state);
+            let classes = dfa.byte_classes().representatives(..);
+            for unit in classes {
+                let next = match unit.as_u8() {
+                    Some(byte) => dfa.next_state(state, byte),
+                    None => dfa.next_eoi_state(state),
+                };
+                if place(next) >= seen.len() {
+                    seen.resize(place(next) + 1, false);
+                }
+                if !core::mem::replace(&mut seen[place(next)], true) {
+                    open.push(next);
                 }
             }
         }
@@ -148,135 +186,56 @@ fn automata(policy: &Policy) -> Result<(), Fault> {
 }
 
 fn selects(policy: &Policy) -> Result<(), Fault> {
-    for id in policy.all::<Select>().ids() {
-        let select = policy.get(id);
-        let table = Table::ALL
-            .get(select.kind as usize)
-            .ok_or(fault(id, FaultKind::Value("kind")))?;
-        let rows = policy.count(*table);
-        for level in policy.rows(select.levels) {
-            if policy.rows(level.instances).any(|instance| instance.row >= rows) {
-                return Err(fault(id, FaultKind::Reference("levels")));
-            }
+    let rows = Largest::of(policy, |instance: Instance| instance.row);
+    let by_level = Largest::of(policy, |level: Level| {
+        // One more than the largest row, so that 0 stands for a level without instances.
+        rows.over(level.instances).map_or(0, |row| row.saturating_add(1))
+    });
+    each(policy, |select: Select| {
+        let table = Table::ALL.get(select.kind as usize);
+        let count = policy.count(*table.ok_or(FaultKind::Value("kind"))?);
+        match by_level.over(select.levels) {
+            Some(needed) if needed > count => Err(FaultKind::Reference("levels")),
+            _ => Ok(()),
         }
-    }
-    for id in policy.all::<Level>().ids() {
-        let level = policy.get(id);
+    })?;
+    let runs = Runs::of(policy, |before: &Instance, after| before.subject < after.subject);
+    each(policy, |level: Level| {
         if level.subject == Subject::Anyone && level.instances.count != 1 {
-            return Err(fault(id, FaultKind::Value("instances")));
+            return Err(FaultKind::Value("instances"));
         }
-    }
-    let subject = |instance: crate::table::Instance| u64::from(instance.subject);
-    ascending::<Level, crate::table::Instance>(policy, |level| level.instances, subject, "instances")
+        held(&runs, level.instances, "instances")
+    })
 }
 
 fn addresses(policy: &Policy) -> Result<(), Fault> {
-    for id in policy.all::<IpRule>().ids() {
-        let rule = policy.get(id);
-        for list in [rule.deny, rule.allow] {
-            let mut before = None;
-            for range in policy.rows::<Cidr>(list) {
-                let first = join(range.first_high, range.first_low);
-                let last = join(range.last_high, range.last_low);
-                if first > last || before.is_some_and(|end| end >= first) {
-                    return Err(fault(id, FaultKind::Order("deny/allow")));
-                }
-                before = Some(last);
-            }
+    let first = |range: &Cidr| join(range.first_high, range.first_low);
+    let last = |range: &Cidr| join(range.last_high, range.last_low);
+    each(policy, |range: Cidr| {
+        if first(&range) > last(&range) {
+            return Err(FaultKind::Order("first"));
         }
-    }
-    Ok(())
+        Ok(())
+    })?;
+    let runs = Runs::of(policy, |before: &Cidr, after| last(before) < first(after));
+    each(policy, |rule: IpRule| {
+        held(&runs, rule.deny, "deny")?;
+        held(&runs, rule.allow, "allow")
+    })
 }
 
-/// Headers that frame or route a message are never an artifact's to set.
-const FRAMING: [&str; 6] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
-
-fn lines(policy: &Policy) -> Result<(), Fault> {
-    for id in policy.all::<Line>().ids() {
-        let line = policy.get(id);
-        let name = policy.text(line.name);
-        let framing = FRAMING.iter().any(|known| known.eq_ignore_ascii_case(name));
-        if framing || !is_token(name) || !is_value(policy.text(line.value)) {
-            return Err(fault(id, FaultKind::HeaderLine));
-        }
-    }
-    for id in policy.all::<Edit>().ids() {
-        let edit = policy.get(id);
-        let name = policy.text(edit.name);
-        let framing = FRAMING.iter().any(|known| known.eq_ignore_ascii_case(name));
-        let pieces = policy
-            .rows(edit.value)
-            .all(|part| is_value(policy.text(part.text)));
-        if edit.place == EditPlace::Header && (framing || !is_token(name) || !pieces) {
-            return Err(fault(id, FaultKind::HeaderLine));
-        }
-    }
-    Ok(())
+/// Checks every row of a table.
+pub(super) fn each<R: Row>(policy: &Policy, check: impl Fn(R) -> Result<(), FaultKind>) -> Result<(), Fault> {
+    policy
+        .all::<R>()
+        .ids()
+        .try_for_each(|id| check(policy.get(id)).map_err(|kind| fault(id, kind)))
 }
 
-/// RFC 9110 §5.6.2.
-fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
-
-/// RFC 9110 §5.5: no controls but HTAB.
-fn is_value(value: &str) -> bool {
-    value
-        .bytes()
-        .all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
-}
-
-fn numbers(policy: &Policy) -> Result<(), Fault> {
-    for id in policy.all::<Ceiling>().ids() {
-        if policy.get(id).window == 0 {
-            return Err(fault(id, FaultKind::Value("window")));
-        }
+fn held<R>(runs: &Runs, rows: Rows<R>, column: &'static str) -> Result<(), FaultKind> {
+    if runs.hold(rows) {
+        Ok(())
+    } else {
+        Err(FaultKind::Order(column))
     }
-    for id in policy.all::<Period>().ids() {
-        if policy.get(id).limit == 0 {
-            return Err(fault(id, FaultKind::Value("limit")));
-        }
-    }
-    for id in policy.all::<Target>().ids() {
-        let target = policy.get(id);
-        if target.weight > 65_535 || target.port > 65_535 {
-            return Err(fault(id, FaultKind::Value("weight")));
-        }
-    }
-    for id in policy.all::<Subroute>().ids() {
-        if policy.get(id).prefix_len > route::PATH_MAX {
-            return Err(fault(id, FaultKind::Value("prefix_len")));
-        }
-    }
-    Ok(())
-}
-
-/// Checks that the lists of every row of `R` strictly ascend by a key.
-fn ascending<R: Row, I: Row>(
-    policy: &Policy,
-    list: impl Fn(&R) -> Rows<I>,
-    key: impl Fn(I) -> u64,
-    column: &'static str,
-) -> Result<(), Fault> {
-    for id in policy.all::<R>().ids() {
-        let mut before = None;
-        for item in policy.rows(list(&policy.get(id))) {
-            let now = key(item);
-            if before.is_some_and(|before| before >= now) {
-                return Err(fault(id, FaultKind::Order(column)));
-            }
-            before = Some(now);
-        }
-    }
-    Ok(())
 }

@@ -48,20 +48,7 @@ impl Facts {
 }
 
 pub(super) fn check(policy: &Policy, limits: Limits) -> Result<(), Fault> {
-    for pc in 0..policy.code_len() {
-        if policy.instr(pc).is_none() {
-            return Err(Fault {
-                section: "Code",
-                at: u64::from(pc),
-                kind: FaultKind::Opcode(0),
-            });
-        }
-    }
-    let mut prover = Prover {
-        policy,
-        costs: Costs::of(policy),
-        proven: BTreeMap::new(),
-    };
+    let mut prover = Prover::new(policy)?;
     for id in policy.all::<Route>().ids() {
         let route = policy.get(id);
         let fault = |kind| Fault {
@@ -82,11 +69,7 @@ pub(super) fn check(policy: &Policy, limits: Limits) -> Result<(), Fault> {
 
 /// The cost of every route's entries, for the builder to state.
 pub(crate) fn prove(policy: &Policy) -> Result<alloc::vec::Vec<u32>, Fault> {
-    let mut prover = Prover {
-        policy,
-        costs: Costs::of(policy),
-        proven: BTreeMap::new(),
-    };
+    let mut prover = Prover::new(policy)?;
     policy
         .rows(policy.all::<Route>())
         .map(|route| prover.route(&route))
@@ -97,9 +80,30 @@ struct Prover<'p> {
     policy: &'p Policy,
     costs: Costs<'p>,
     proven: BTreeMap<(u32, u8), u32>,
+    /// Instructions that may still be looked at: each one once for each entry, so that no choice of overlapping
+    /// programs takes more than linear time. Builders write programs that do not overlap.
+    left: u64,
 }
 
-impl Prover<'_> {
+impl<'p> Prover<'p> {
+    fn new(policy: &'p Policy) -> Result<Self, Fault> {
+        for pc in 0..policy.code_len() {
+            if policy.instr(pc).is_none() {
+                return Err(Fault {
+                    section: "Code",
+                    at: u64::from(pc),
+                    kind: FaultKind::Opcode(policy.opcode(pc)),
+                });
+            }
+        }
+        Ok(Self {
+            policy,
+            costs: Costs::of(policy),
+            proven: BTreeMap::new(),
+            left: u64::from(policy.code_len()) * Entry::ALL.len() as u64,
+        })
+    }
+
     fn route(&mut self, route: &Route) -> Result<u32, Fault> {
         let starts = [
             route.on_request,
@@ -122,7 +126,7 @@ impl Prover<'_> {
         Ok(sum)
     }
 
-    fn entry(&self, start: u32, entry: Entry) -> Result<u32, Fault> {
+    fn entry(&mut self, start: u32, entry: Entry) -> Result<u32, Fault> {
         let mut open = BTreeMap::from([(start, Facts::START)]);
         let mut longest = 0;
         while let Some((pc, facts)) = open.pop_first() {
@@ -132,6 +136,7 @@ impl Prover<'_> {
                 kind,
             };
             let instr = self.policy.instr(pc).ok_or(fault(FaultKind::NoVerdict))?;
+            self.left = self.left.checked_sub(1).ok_or(fault(FaultKind::Entangled))?;
             let after = self.step(instr, entry, facts).map_err(fault)?;
             longest = longest.max(after.cost);
             if !instr.op.ends() && instr.op != Op::Jump {
@@ -157,7 +162,6 @@ impl Prover<'_> {
             return Err(FaultKind::Entry);
         }
         let mut facts = before;
-        facts.cost = facts.cost.saturating_add(self.costs.of_instr(instr));
         if let Some(table) = op.operand() {
             holds(&before, a, Kind::Row(table))?;
         }
@@ -199,6 +203,7 @@ impl Prover<'_> {
             }
             Op::Identify => holds(&before, a, Kind::Credential)?,
             Op::Anonymous => self.row::<Consumer>(imm)?,
+            Op::Reserve if entry == Entry::Request && !before.body_known => return Err(FaultKind::Entry),
             Op::Size => facts.effects += 1,
             Op::Apply => {
                 let table = table(to)?;
@@ -211,10 +216,11 @@ impl Prover<'_> {
             _ => {}
         }
         if facts.effects > EFFECTS_MAX {
-            Err(FaultKind::Effects)
-        } else {
-            Ok(facts)
+            return Err(FaultKind::Effects);
         }
+        // Last, because it reads the rows that were judged above.
+        facts.cost = facts.cost.saturating_add(self.costs.of_instr(instr));
+        Ok(facts)
     }
 
     fn row<R: Row>(&self, number: u32) -> Result<(), FaultKind> {

@@ -14,6 +14,9 @@ use crate::table::{
     Rows, Select, Size, Table,
 };
 
+/// Longest trigger that is looked up as a header, in bytes; longer ones are query arguments only.
+const HEADER_NAME_MAX: usize = 128;
+
 /// Effects that one entry can collect.
 pub const EFFECTS_MAX: usize = 32;
 
@@ -144,6 +147,7 @@ pub struct State {
     effects: Effects,
     slots: [Slot; REGISTERS],
     pc: u32,
+    waits: bool,
 }
 
 impl Default for State {
@@ -157,6 +161,7 @@ impl Default for State {
             effects: Effects::NONE,
             slots: [Slot::default(); REGISTERS],
             pc: 0,
+            waits: false,
         }
     }
 }
@@ -179,6 +184,7 @@ pub fn run<E: Exchange>(
     let row = policy.get(route);
     state.route = Some(route);
     state.effects.len = 0;
+    state.waits = false;
     let start = match entry {
         Entry::Request => row.on_request,
         Entry::Body => row.on_body,
@@ -190,12 +196,20 @@ pub fn run<E: Exchange>(
         return Verdict::Forward;
     };
     state.pc = start;
-    resume(policy, state, exchange)
+    go(policy, state, exchange)
 }
 
 /// Goes on after [`Verdict::Wait`], with the question answered.
+///
+/// # Panics
+/// When the entry that ran last did not end in [`Verdict::Wait`]: going on behind a verdict would run whatever
+/// program happens to stand there.
 pub fn resume<E: Exchange>(policy: &Policy, state: &mut State, exchange: &mut E) -> Verdict {
-    // Verified code has a verdict on every path; the end of the code is never reached.
+    assert!(state.waits, "only a suspended program is resumed");
+    go(policy, state, exchange)
+}
+
+fn go<E: Exchange>(policy: &Policy, state: &mut State, exchange: &mut E) -> Verdict {
     while let Some(instr) = policy.instr(state.pc) {
         let step = Machine {
             policy,
@@ -208,11 +222,13 @@ pub fn resume<E: Exchange>(policy: &Policy, state: &mut State, exchange: &mut E)
             Step::Over => state.pc += u32::from(instr.to),
             Step::End(verdict) => {
                 state.pc += 1;
+                state.waits = matches!(verdict, Verdict::Wait(_));
                 return verdict;
             }
         }
     }
-    Verdict::Forward
+    // To forward here would be to fail open.
+    unreachable!("verified code has a verdict on every path")
 }
 
 enum Step {
@@ -279,6 +295,7 @@ impl<E: Exchange> Machine<'_, E> {
             }
             Op::Anonymous => {
                 self.state.consumer = Some(Id::new(imm));
+                self.state.credential = None;
                 self.state.anonymous = true;
                 Step::Next
             }
@@ -346,14 +363,24 @@ impl<E: Exchange> Machine<'_, E> {
 
     fn respond(&mut self, response: Id<Response>) -> Step {
         let trigger = self.policy.text(self.policy.get(response).trigger);
-        let fires = trigger.is_empty()
-            || self.exchange.any_header(trigger, &mut |_| true)
-            || self.exchange.query(trigger) != Found::Absent;
+        let fires =
+            trigger.is_empty() || self.has_header(trigger) || self.exchange.query(trigger) != Found::Absent;
         if fires {
             Step::End(Verdict::Respond(response))
         } else {
             Step::Next
         }
+    }
+
+    /// Whether a header is present, by its name as an operator wrote it: query arguments know case, headers do not.
+    fn has_header(&self, name: &str) -> bool {
+        let mut lower = [0; HEADER_NAME_MAX];
+        let Some(lower) = lower.get_mut(..name.len()) else {
+            return false;
+        };
+        lower.copy_from_slice(name.as_bytes());
+        lower.make_ascii_lowercase();
+        core::str::from_utf8(lower).is_ok_and(|name| self.exchange.header(name) != Found::Absent)
     }
 
     fn acl(&mut self, acl: Id<Acl>) -> Step {
@@ -367,11 +394,23 @@ impl<E: Exchange> Machine<'_, E> {
                     .rows(acl.consumer_groups)
                     .any(|listed| listed.group == group)
             });
-        match (member == acl.allow, acl.allow && self.state.anonymous) {
-            (true, _) => Step::Next,
-            (false, true) => Step::End(Verdict::Refuse(acl.unauthorized)),
-            (false, false) => Step::End(Verdict::Refuse(acl.forbidden)),
+        if member == acl.allow {
+            return Step::Next;
         }
+        // Kong answers an anonymous consumer without groups as if it were nobody.
+        let unknown = acl.allow && self.state.anonymous && self.groupless(consumer, &acl);
+        Step::End(Verdict::Refuse(if unknown {
+            acl.unauthorized
+        } else {
+            acl.forbidden
+        }))
+    }
+
+    fn groupless(&self, consumer: Id<Consumer>, acl: &Acl) -> bool {
+        let consumer = self.policy.get(consumer);
+        let in_acl = self.policy.rows(consumer.acl).any(|word| word.bits != 0);
+        let counted = !consumer.groups.is_empty() && !acl.consumer_groups.is_empty();
+        !in_acl && !counted
     }
 
     fn address(&mut self, rule: Id<IpRule>) -> Step {
