@@ -2,12 +2,16 @@
 //!
 //! Only `worker` names the runtime. `exchange` may use every room; no room uses `exchange`.
 
+pub mod admin;
 pub mod ai;
 pub mod edit;
 pub mod http;
 pub mod limits;
 pub mod listener;
+pub mod node;
 pub mod quota;
+pub mod snapshot;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod worker;

@@ -18,3 +18,82 @@ pub const CONNECTION_OPTIONS: usize = 16;
 pub const INTERIM_RESPONSES: usize = 8;
 /// Largest Content-Length, in bytes: what every JSON and JavaScript peer can still count exactly.
 pub const CONTENT_LENGTH: u64 = 1 << 53;
+/// Extensions of one chunk, in bytes.
+pub const CHUNK_EXTENSION_BYTES: usize = 256;
+/// Bytes of chunk framing that any chunked body may have ...
+pub const CHUNK_OVERHEAD_BYTES: u64 = 16 * 1024;
+/// ... and how many more each byte of payload earns. One-byte chunks need 5.
+pub const CHUNK_OVERHEAD_RATIO: u64 = 8;
+/// Trailer lines of one chunked body.
+pub const TRAILERS: usize = 32;
+/// All trailer lines of one chunked body, in bytes.
+pub const TRAILER_BYTES: usize = 8 * 1024;
+
+// --- worker ---
+
+/// Submission entries of a ring.
+pub const RING_ENTRIES: u32 = 4096;
+/// Completion entries of a ring.
+pub const RING_COMPLETIONS: u32 = 16_384;
+/// Granularity of deadlines, in milliseconds.
+pub const TICK_MS: u64 = 25;
+/// Bytes of a buffer from the pool.
+pub const BUFFER_BYTES: usize = 16 * 1024;
+/// Buffers that grew beyond this are not kept.
+pub const BUFFER_KEPT_BYTES: usize = 64 * 1024;
+/// Unused buffers that a worker keeps.
+pub const BUFFERS_SPARE: usize = 256;
+/// A buffer with less room is enlarged before it is read into.
+pub const READ_BYTES_MIN: usize = 4 * 1024;
+/// Connections that may wait to be accepted, for each worker.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Pause when the process is out of descriptors, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+// --- admin ---
+
+/// Request head on the admin socket, in bytes.
+pub const ADMIN_HEAD_BYTES: usize = 16 * 1024;
+
+// --- upstream ---
+
+/// Idle connections that a worker keeps to all upstreams together.
+pub const UPSTREAM_IDLE: usize = 512;
+/// Seconds that a connection may idle.
+pub const UPSTREAM_IDLE_S: u64 = 60;
+/// Requests that a connection serves.
+pub const UPSTREAM_REQUESTS: u32 = 10_000;
+/// Threads that ask the system's resolver.
+pub const RESOLVER_THREADS: usize = 2;
+/// Seconds that an answer is used without asking again.
+pub const RESOLVE_KEPT_S: u64 = 30;
+/// Seconds that "no such name" is believed.
+pub const RESOLVE_FAILED_S: u64 = 1;
+
+// --- downstream ---
+
+/// Seconds for a TLS handshake.
+pub const TLS_HANDSHAKE_S: u64 = 5;
+/// Seconds that a client connection may idle between two requests.
+pub const CLIENT_IDLE_S: u64 = 60;
+/// Seconds from the first byte of a request head to its last.
+pub const REQUEST_HEAD_S: u64 = 10;
+/// Milliseconds of silence after which a connection gives its buffer back.
+pub const IDLE_PATIENCE_MS: u64 = 500;
+
+// --- exchange ---
+
+/// Unused exchange memories that a worker keeps.
+pub const SCRATCHES_SPARE: usize = 256;
+/// A piece of exchange memory that grew beyond this is not kept, in bytes.
+pub const SCRATCH_KEPT_BYTES: usize = 64 * 1024;
+/// Milliseconds that an upstream may take before the gateway begins to watch whether the client is still there.
+pub const CLIENT_WATCH_MS: u64 = 50;
+/// Request body that is read whole because a program or an edit needs it, in bytes.
+pub const BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Request body that is read and thrown away to keep a connection after a refusal, in bytes.
+pub const DRAIN_BYTES: u64 = 64 * 1024;
+/// Seconds between two reads of a client's body.
+pub const CLIENT_BODY_S: u64 = 60;
+/// Seconds between two writes to a client.
+pub const CLIENT_WRITE_S: u64 = 60;

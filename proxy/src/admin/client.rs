@@ -46,13 +46,20 @@ impl std::error::Error for ClientError {}
 /// # Errors
 /// [`ClientError`] when no gateway answers.
 pub fn request(socket: &Path, method: &str, path: &str) -> Result<Reply, ClientError> {
-    let mut stream = UnixStream::connect(socket)
-        .map_err(|error| ClientError::NotRunning(socket.to_owned(), error))?;
+    let mut stream =
+        UnixStream::connect(socket).map_err(|error| ClientError::NotRunning(socket.to_owned(), error))?;
     let ask = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
     stream.write_all(ask.as_bytes()).map_err(ClientError::Broken)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(ClientError::Broken)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(ClientError::Garbled)?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(ClientError::Garbled)?;
-    Ok(Reply { status, body: body.to_owned() })
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .ok_or(ClientError::Garbled)?;
+    Ok(Reply {
+        status,
+        body: body.to_owned(),
+    })
 }

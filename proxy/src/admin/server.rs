@@ -34,7 +34,10 @@ struct Answer {
 /// When the socket cannot be bound, or somebody listens on it.
 pub fn serve_socket(path: &Path, panel: Arc<dyn Panel>) -> io::Result<()> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another tollgate listens there"));
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another tollgate listens there",
+        ));
     }
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -74,7 +77,10 @@ pub fn serve_metrics(address: SocketAddr, panel: Arc<dyn Panel>) -> io::Result<S
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(body).map(drop)
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map(drop)
 }
 
 fn answer(mut from: impl Read, mut to: impl Write, panel: &dyn Panel, scope: Scope) -> io::Result<()> {
@@ -90,9 +96,12 @@ fn answer(mut from: impl Read, mut to: impl Write, panel: &dyn Panel, scope: Sco
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut fields);
     let answer = match request.parse(&head) {
-        Ok(httparse::Status::Complete(_)) => {
-            route(panel, scope, request.method.unwrap_or(""), request.path.unwrap_or(""))
-        }
+        Ok(httparse::Status::Complete(_)) => route(
+            panel,
+            scope,
+            request.method.unwrap_or(""),
+            request.path.unwrap_or(""),
+        ),
         _ => text("400 Bad Request", "not an HTTP/1.1 request\n".to_owned()),
     };
     write!(
@@ -126,9 +135,17 @@ fn route(panel: &dyn Panel, scope: Scope, method: &str, path: &str) -> Answer {
 }
 
 const fn json(status: &'static str, body: String) -> Answer {
-    Answer { status, content_type: "application/json", body }
+    Answer {
+        status,
+        content_type: "application/json",
+        body,
+    }
 }
 
 const fn text(status: &'static str, body: String) -> Answer {
-    Answer { status, content_type: "text/plain; charset=utf-8", body }
+    Answer {
+        status,
+        content_type: "text/plain; charset=utf-8",
+        body,
+    }
 }

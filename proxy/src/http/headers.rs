@@ -68,6 +68,37 @@ impl Span {
     }
 }
 
+/// Bytes of a message that is being changed: still where they were received, or newly written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// In the buffer the message was received in.
+    Received(Span),
+    /// In the buffer that holds what was written since.
+    Written(Span),
+}
+
+impl Text {
+    /// The bytes, from one buffer or the other.
+    pub fn of<'a>(self, received: &'a [u8], written: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Received(span) => span.of(received),
+            Self::Written(span) => span.of(written),
+        }
+    }
+
+    /// Appends `bytes` to `written`.
+    pub fn write(bytes: &[u8], written: &mut Vec<u8>) -> Self {
+        Self::write_with(written, |written| written.extend_from_slice(bytes))
+    }
+
+    /// Keeps what `write` appends to `written`.
+    pub fn write_with(written: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let start = written.len();
+        write(written);
+        Self::Written(Span::new(start, written.len()))
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct HeaderSpan {
     name: Span,
@@ -248,6 +279,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "part of another buffer")]
     fn a_slice_of_another_buffer_has_no_place_here() {
-        Span::locate(b"abc", &b"abc".to_vec());
+        let (one, other) = (*b"abc", *b"abc");
+        Span::locate(&one, &other);
     }
 }

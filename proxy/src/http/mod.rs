@@ -6,9 +6,17 @@
 
 pub mod authority;
 pub mod body;
+pub mod forwarding;
 pub mod h1;
 pub mod head;
 pub mod headers;
 pub mod known;
+pub mod outgoing;
+pub mod path;
+pub mod query;
+pub mod refusal_body;
+pub mod status;
+pub mod upstream_path;
 #[cfg(test)]
 mod vectors;
+pub mod write;

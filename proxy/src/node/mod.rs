@@ -47,7 +47,12 @@ pub struct Settings {
     #[arg(long, value_enum, env = "TOLLGATE_DRIVER")]
     pub driver: Option<DriverChoice>,
     /// Peer whose X-Forwarded-* headers are believed: an address or a network; may be given several times
-    #[arg(long = "trusted-ip", value_name = "CIDR", env = "TOLLGATE_TRUSTED_IPS", value_delimiter = ',')]
+    #[arg(
+        long = "trusted-ip",
+        value_name = "CIDR",
+        env = "TOLLGATE_TRUSTED_IPS",
+        value_delimiter = ','
+    )]
     pub trusted_ips: Vec<Network>,
     /// Seconds that running requests get to finish after SIGTERM [default: 30]
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_GRACE")]
@@ -101,10 +106,17 @@ impl std::str::FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_error| NetworkError)?;
         let (offset, width) = if address.is_ipv4() { (96, 32) } else { (0, 128) };
         let prefix = match prefix {
-            Some(prefix) => prefix.parse().ok().filter(|&bits: &u32| bits <= width).ok_or(NetworkError)?,
+            Some(prefix) => prefix
+                .parse()
+                .ok()
+                .filter(|&bits: &u32| bits <= width)
+                .ok_or(NetworkError)?,
             None => width,
         };
-        Ok(Self { address: address_bits(address), prefix: prefix + offset })
+        Ok(Self {
+            address: address_bits(address),
+            prefix: prefix + offset,
+        })
     }
 }
 
@@ -274,7 +286,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("tollgate.toml");
         std::fs::write(&path, "workers = 3\ngrace = 5\n").expect("written");
-        let flags = Settings { workers: Some(2), ..Settings::default() };
+        let flags = Settings {
+            workers: Some(2),
+            ..Settings::default()
+        };
         let node = Node::complete(flags, Some(&path)).expect("complete");
         assert_eq!((node.workers, node.grace_s), (2, 5));
     }

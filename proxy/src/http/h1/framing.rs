@@ -144,7 +144,7 @@ fn names_same(name: &[u8], header: &Header<'_>) -> bool {
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
-pub(super) const fn is_token_byte(byte: u8) -> bool {
+pub(in crate::http) const fn is_token_byte(byte: u8) -> bool {
     matches!(byte,
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
         | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')

@@ -2,12 +2,16 @@
 //!
 //! What two programs could read differently is refused, not repaired: that is what request smuggling lives on.
 
+pub mod chunked;
+pub mod encode;
 mod framing;
 pub mod head;
 pub mod response;
 mod scan;
 #[cfg(test)]
 mod tests;
+
+pub(super) use framing::is_token_byte;
 
 /// Why a head was refused. Nothing of it may be forwarded, and the connection must close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

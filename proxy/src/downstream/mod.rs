@@ -1,0 +1,148 @@
+//! One client connection: requests one after the other, for as long as both sides want.
+//!
+//! Enters: an accepted connection. Leaves: nothing; every request is handed to `exchange`. Pipelined requests wait
+//! in the buffer until it is their turn.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::exchange::{self, After, Client, Context};
+use crate::http::h1::HeadError;
+use crate::http::h1::head::RequestDecoder;
+use crate::limits;
+use crate::node::address_bits;
+use crate::tls::{ServerTls, Stream, StreamError};
+use crate::worker::{Activity, Buffer, Conn, Deadline, clock};
+
+/// Serves a connection to its end.
+pub async fn serve(context: Rc<Context>, conn: Conn, tls: Option<ServerTls>) {
+    context.connections.set(context.connections.get() + 1);
+    let open = Open(Rc::clone(&context));
+    if let Some(mut client) = client(conn, tls).await {
+        while let After::KeepAlive = request(&context, &mut client).await {}
+        client.stream.finish().await;
+    }
+    drop(open);
+}
+
+/// Counts a connection as open until it is dropped, however that comes about.
+struct Open(Rc<Context>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+    }
+}
+
+async fn client(conn: Conn, tls: Option<ServerTls>) -> Option<Client> {
+    let (peer, local) = (conn.peer(), conn.local());
+    let within = Duration::from_secs(limits::TLS_HANDSHAKE_S);
+    let stream = match tls {
+        None => Stream::Plain(conn),
+        // A client that cannot agree on TLS is told so by TLS; there is no one else to tell.
+        Some(tls) => Stream::handshake(conn, tls.accept().ok()?, within).await.ok()?,
+    };
+    let server_name = match stream.tls() {
+        Some(rustls::Connection::Server(session)) => session.server_name().unwrap_or("").to_ascii_lowercase(),
+        _ => String::new(),
+    };
+    let address = match peer.ip() {
+        IpAddr::V6(address) => address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4),
+        address @ IpAddr::V4(_) => address,
+    };
+    Some(Client {
+        secure: stream.tls().is_some(),
+        stream,
+        input: Buffer::empty(),
+        output: Buffer::empty(),
+        address: address_bits(address),
+        address_text: address.to_string(),
+        peer_port: peer.port(),
+        local_port: local.port(),
+        server_name,
+        patience: Deadline::on_waker(),
+        requests: 0,
+    })
+}
+
+/// Waits for one request and has it served.
+async fn request(context: &Rc<Context>, client: &mut Client) -> After {
+    let mut decoder = RequestDecoder::default();
+    let mut scratch = context.scratch();
+    let after = match head(context, client, &mut decoder, &mut scratch).await {
+        Head::Request(length) => {
+            scratch.received.extend_from_slice(&client.input[..length]);
+            client.input.consume(length);
+            client.requests += 1;
+            // Boxed: an idle connection must not carry the memory of a running exchange.
+            Box::pin(exchange::run(context, client, &mut scratch)).await
+        }
+        Head::Refused(error) => exchange::refuse_head(context, client, &mut scratch, error.status()).await,
+        Head::TooSlow => exchange::refuse_head(context, client, &mut scratch, 408).await,
+        Head::Gone => After::Close,
+    };
+    context.give_back(scratch);
+    if client.input.is_empty() {
+        client.input = Buffer::empty();
+    }
+    if client.output.is_empty() {
+        client.output = Buffer::empty();
+    }
+    after
+}
+
+enum Head {
+    Request(usize),
+    Refused(HeadError),
+    TooSlow,
+    Gone,
+}
+
+async fn head(
+    context: &Rc<Context>,
+    client: &mut Client,
+    decoder: &mut RequestDecoder,
+    scratch: &mut exchange::Scratch,
+) -> Head {
+    let mut slow_at = None;
+    loop {
+        if !client.input.is_empty() {
+            match decoder.decode(&client.input, &mut scratch.head) {
+                Ok(Some(length)) => return Head::Request(length),
+                Ok(None) => {}
+                Err(error) => return Head::Refused(error),
+            }
+        }
+        if decoder.is_idle() {
+            if context.draining.get() || idle(client).await.is_err() {
+                return Head::Gone;
+            }
+            continue;
+        }
+        let slow_at =
+            *slow_at.get_or_insert_with(|| clock::now() + Duration::from_secs(limits::REQUEST_HEAD_S));
+        match client.stream.read_or_idle(&mut client.input, slow_at - clock::now()).await {
+            Ok(Activity::Read) => {}
+            Ok(Activity::Idle) => return Head::TooSlow,
+            Err(_) => return Head::Gone,
+        }
+    }
+}
+
+/// Waits for the first bytes of a request. A connection that stays silent for a while waits without a buffer.
+async fn idle(client: &mut Client) -> Result<(), StreamError> {
+    client.stream.conn().arm_idle(Duration::from_secs(limits::CLIENT_IDLE_S));
+    if client.input.capacity() == 0 {
+        client.input = Buffer::take();
+    }
+    let patience = Duration::from_millis(limits::IDLE_PATIENCE_MS);
+    if client.stream.read_or_idle(&mut client.input, patience).await? == Activity::Idle {
+        client.input = Buffer::empty();
+        client.stream.readable().await?;
+        client.input = Buffer::take();
+        client.stream.read(&mut client.input).await?;
+    }
+    client.stream.conn().disarm();
+    Ok(())
+}

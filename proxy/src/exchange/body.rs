@@ -1,0 +1,97 @@
+//! The request body: read whole for policy, or thrown away after a refusal.
+
+use std::time::Duration;
+
+use super::refusal::Refusal;
+use super::{Exchange, Vanished};
+use crate::http::body::BodyStep;
+use crate::http::h1::encode;
+use crate::limits;
+use crate::worker::Buffer;
+
+impl Exchange<'_> {
+    /// Reads the body to its end, at most `bound` bytes.
+    pub(super) async fn read_whole_body(&mut self, bound: usize) -> Result<Result<(), Refusal>, Vanished> {
+        if self.record.body_read {
+            return Ok(if self.scratch.body.len() > bound { Err(self.too_large()) } else { Ok(()) });
+        }
+        loop {
+            match self.body.advance(&self.client.input) {
+                Ok(BodyStep::Data { start, end }) => {
+                    self.scratch.body.extend_from_slice(&self.client.input[start..end]);
+                    self.client.input.consume(end);
+                    if self.scratch.body.len() > bound {
+                        return Ok(Err(self.too_large()));
+                    }
+                }
+                Ok(BodyStep::More) => {
+                    self.client.input.clear();
+                    self.read_body_bytes().await?;
+                }
+                Ok(BodyStep::End { consumed }) => {
+                    self.client.input.consume(consumed);
+                    self.record.body_read = true;
+                    return Ok(Ok(()));
+                }
+                Err(_) => {
+                    self.keep_alive = false;
+                    return Ok(Err(Refusal::Malformed(400)));
+                }
+            }
+        }
+    }
+
+    /// Appends what the client sends of its body, after letting it start if it waits to be let.
+    pub(super) async fn read_body_bytes(&mut self) -> Result<(), Vanished> {
+        if std::mem::take(&mut self.owes_continue) {
+            self.client.output.extend_from_slice(encode::CONTINUE);
+            self.send().await?;
+        }
+        if self.client.input.capacity() == 0 {
+            self.client.input = Buffer::take();
+        }
+        self.client.stream.conn().arm(Duration::from_secs(limits::CLIENT_BODY_S));
+        let read = self.client.stream.read(&mut self.client.input).await;
+        self.client.stream.conn().disarm();
+        match read {
+            Ok(count) => {
+                self.record.received(count);
+                Ok(())
+            }
+            Err(_) => Err(Vanished),
+        }
+    }
+
+    /// Reads and forgets what is left of the body, if that is little; else the connection must close.
+    pub(super) async fn discard_body(&mut self) -> Result<(), Vanished> {
+        let mut budget = limits::DRAIN_BYTES;
+        // A client that was never let to start may or may not send: only closing is unambiguous.
+        if self.owes_continue && !self.body.is_ended() {
+            self.keep_alive = false;
+        }
+        if self.body.remaining().is_some_and(|left| left > budget) {
+            self.keep_alive = false;
+        }
+        while self.keep_alive {
+            match self.body.advance(&self.client.input) {
+                Ok(BodyStep::Data { end, .. }) => {
+                    self.client.input.consume(end);
+                    match budget.checked_sub(end as u64) {
+                        Some(left) => budget = left,
+                        None => self.keep_alive = false,
+                    }
+                }
+                Ok(BodyStep::More) => {
+                    self.client.input.clear();
+                    self.read_body_bytes().await?;
+                }
+                Ok(BodyStep::End { consumed }) => {
+                    self.client.input.consume(consumed);
+                    return Ok(());
+                }
+                Err(_) => self.keep_alive = false,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! What the exchanges of one worker share, and the memory that one exchange after the other uses.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use policy::vm::{Effects, State};
+
+use super::request_id::RequestIds;
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::outgoing::OutgoingHeaders;
+use crate::limits;
+use crate::node::Node;
+use crate::snapshot::Epoch;
+use crate::upstream::pool::Pool;
+use crate::upstream::resolve::Names;
+
+/// One worker's belongings. Lives as long as the worker.
+pub struct Context {
+    /// Settings of this machine.
+    pub node: Arc<Node>,
+    /// The epoch that new exchanges pin.
+    pub epoch: RefCell<Rc<Epoch>>,
+    /// Idle upstream connections.
+    pub pool: RefCell<Pool>,
+    /// Resolved names.
+    pub names: Names,
+    /// Request ids.
+    pub ids: RequestIds,
+    /// Whether the worker takes no new work.
+    pub draining: Cell<bool>,
+    /// Open client connections.
+    pub connections: Cell<usize>,
+    /// Running exchanges.
+    pub exchanges: Cell<usize>,
+    spare: RefCell<Vec<Box<Scratch>>>,
+}
+
+impl Context {
+    /// For a worker that starts with this epoch.
+    pub fn new(node: Arc<Node>, epoch: Rc<Epoch>, names: Names) -> Rc<Self> {
+        Rc::new(Self {
+            node,
+            epoch: RefCell::new(epoch),
+            pool: RefCell::default(),
+            names,
+            ids: RequestIds::default(),
+            draining: Cell::new(false),
+            connections: Cell::new(0),
+            exchanges: Cell::new(0),
+            spare: RefCell::default(),
+        })
+    }
+
+    /// The epoch of an exchange that begins now.
+    pub fn pin(&self) -> Rc<Epoch> {
+        Rc::clone(&self.epoch.borrow())
+    }
+
+    /// Memory for one exchange.
+    pub fn scratch(&self) -> Box<Scratch> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes the memory back.
+    pub fn give_back(&self, mut scratch: Box<Scratch>) {
+        scratch.clear();
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < limits::SCRATCHES_SPARE {
+            spare.push(scratch);
+        }
+    }
+}
+
+/// Memory of one exchange. Kept from one to the next, so that nothing allocates once warm.
+#[derive(Default)]
+pub struct Scratch {
+    /// The request head.
+    pub head: RequestHead,
+    /// The bytes that it points into.
+    pub received: Vec<u8>,
+    /// Canonical path.
+    pub path: Vec<u8>,
+    /// Lower-case host without port.
+    pub host: Vec<u8>,
+    /// Decoded values that policy looked up.
+    pub decoded: Vec<u8>,
+    /// Path for the upstream.
+    pub upstream_path: Vec<u8>,
+    /// Query for the upstream, when it was edited.
+    pub upstream_query: Vec<u8>,
+    /// The whole request body, when it had to be read.
+    pub body: Vec<u8>,
+    /// Header fields of the message being written.
+    pub outgoing: OutgoingHeaders,
+    /// The response head.
+    pub response: ResponseHead,
+    /// The bytes that it points into.
+    pub response_received: Vec<u8>,
+    /// What policy knows.
+    pub state: State,
+    /// What the request entry decided to apply.
+    pub effects: Option<Effects>,
+    /// Texts on their way.
+    pub text: Vec<u8>,
+}
+
+impl Scratch {
+    fn clear(&mut self) {
+        self.head.clear();
+        self.response.clear();
+        self.state = State::default();
+        self.effects = None;
+        for memory in [
+            &mut self.received,
+            &mut self.path,
+            &mut self.host,
+            &mut self.decoded,
+            &mut self.upstream_path,
+            &mut self.upstream_query,
+            &mut self.body,
+            &mut self.response_received,
+            &mut self.text,
+        ] {
+            memory.clear();
+            if memory.capacity() > limits::SCRATCH_KEPT_BYTES {
+                *memory = Vec::new();
+            }
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Finds a connection, sends the request, and waits for the response head; tries again where that is safe.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use policy::table::{Id, Service};
+
+use super::record::Try;
+use super::refusal::Refusal;
+use super::request::Sending;
+use super::{Exchange, Vanished};
+use crate::http::body::{BodyLength, BodyStep};
+use crate::http::h1::chunked;
+use crate::http::h1::response::ResponseDecoder;
+use crate::limits;
+use crate::snapshot::{Endpoint, Epoch};
+use crate::tls::{Stream, StreamError};
+use crate::upstream::pool::{Key, Leased};
+use crate::upstream::retry::{Progress, may_retry};
+use crate::upstream::{self, ConnectError};
+use crate::worker::{Buffer, ConnError, First, clock, race};
+
+/// A connection to an upstream that carries this exchange.
+pub(super) struct Leg {
+    pub(super) key: Key,
+    pub(super) leased: Leased,
+    /// Received and not yet used.
+    pub(super) input: Buffer,
+}
+
+/// How a try failed.
+enum Failure {
+    /// The client is gone.
+    Vanished,
+    /// The upstream failed: the refusal if no other try is made.
+    Upstream { refusal: Refusal, progress: Progress },
+}
+
+/// Where a try goes.
+struct Place {
+    host: Box<str>,
+    port: u16,
+    authority: Option<Box<str>>,
+    target: Option<usize>,
+}
+
+impl Exchange<'_> {
+    pub(super) async fn forward(&mut self) -> Result<(), Vanished> {
+        let Some(service) = self.service() else { return self.refuse(Refusal::NoService).await };
+        let epoch = Rc::clone(&self.epoch);
+        let endpoint = &epoch.snapshot.endpoints[service.index()];
+        let sending = match self.write_request(endpoint) {
+            Ok(sending) => sending,
+            Err(refusal) => return self.refuse(refusal).await,
+        };
+        let mut tried = [usize::MAX; 8];
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let Some(place) = self.place(endpoint, &epoch, &tried) else {
+                return self.refuse(Refusal::NoTarget).await;
+            };
+            if let (Some(target), Some(mark)) = (place.target, tried.get_mut(tries as usize - 1)) {
+                *mark = target;
+            }
+            let began = (clock::now(), clock::unix_now_ns());
+            let mut address = None;
+            let result = self.attempt(endpoint, &place, &sending, tries, &mut address).await;
+            if let Some(address) = address {
+                self.record.tried(Try {
+                    address,
+                    began_unix_ms: began.1 / 1_000_000,
+                    began_unix_ns: began.1,
+                    took_ns: u64::try_from((clock::now() - began.0).as_nanos()).unwrap_or(0),
+                    failed: result.is_err(),
+                });
+            }
+            match result {
+                Ok(leg) => return self.relay(leg, endpoint).await,
+                Err(Failure::Vanished) => return Err(Vanished),
+                Err(Failure::Upstream { refusal, progress }) => {
+                    let idempotent = self.scratch.head.method.is_idempotent();
+                    if !may_retry(progress, idempotent, endpoint.retries) {
+                        if progress.body_consumed {
+                            self.keep_alive = false;
+                        }
+                        return self.refuse(refusal).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The service of the route, or of the model that the request calls.
+    fn service(&self) -> Option<Id<Service>> {
+        let policy = &self.epoch.snapshot.policy;
+        match self.model_row() {
+            Some(model) => Some(policy.get(model).service),
+            None => policy.get(self.scratch.state.route?).service,
+        }
+    }
+
+    fn place(&self, endpoint: &Endpoint, epoch: &Epoch, tried: &[usize]) -> Option<Place> {
+        let Some(upstream) = endpoint.upstream else {
+            return Some(Place { host: endpoint.host.clone(), port: endpoint.port, authority: None, target: None });
+        };
+        let number = epoch.next_target(upstream, tried)?;
+        let upstream = &epoch.snapshot.upstreams[upstream.index()];
+        let target = &upstream.targets[number];
+        let authority = if upstream.host_header.is_empty() {
+            target.authority[usize::from(endpoint.tls.is_some())].clone()
+        } else {
+            upstream.host_header.clone()
+        };
+        Some(Place {
+            host: target.host.clone(),
+            port: target.port,
+            authority: Some(authority),
+            target: Some(number),
+        })
+    }
+
+    async fn attempt(
+        &mut self,
+        endpoint: &Endpoint,
+        place: &Place,
+        sending: &Sending,
+        tries: u32,
+        tried_address: &mut Option<SocketAddr>,
+    ) -> Result<Leg, Failure> {
+        let mut progress =
+            Progress { tries, sent: false, body_consumed: false, response_began: false, reused: false };
+        let failed = |refusal, progress| Failure::Upstream { refusal, progress };
+        let address = self
+            .context
+            .names
+            .resolve(&place.host, place.port)
+            .await
+            .ok_or(failed(Refusal::Unresolved, progress))?;
+        *tried_address = Some(address);
+        let mut leg = self.lease(endpoint, place, address).await.map_err(|error| {
+            let refusal = match error {
+                ConnectError::Refused(StreamError::Conn(ConnError::TimedOut)) => Refusal::Upstream(504),
+                _ => Refusal::Upstream(502),
+            };
+            failed(refusal, progress)
+        })?;
+        progress.reused = leg.leased.requests > 0;
+        progress.sent = true;
+        self.record.forwarded = Some(clock::now());
+        let mut output = Buffer::take();
+        self.write_head(endpoint, place.authority.as_deref(), sending, &mut output);
+        self.send_request(&mut leg, endpoint, sending, &mut output, &mut progress).await?;
+        drop(output);
+        self.receive_head(&mut leg, endpoint, progress).await?;
+        Ok(leg)
+    }
+
+    async fn lease(
+        &self,
+        endpoint: &Endpoint,
+        place: &Place,
+        address: SocketAddr,
+    ) -> Result<Leg, ConnectError> {
+        let name = place.authority.as_deref().unwrap_or(&endpoint.host);
+        let name = name.rsplit_once(':').map_or(name, |(host, _port)| host);
+        let tls = endpoint.tls.as_ref().map(|tls| (self.epoch.snapshot.epoch, tls.identity, name.into()));
+        let key = Key { address, tls };
+        let pooled = self.context.pool.borrow_mut().take(&key);
+        let leased = match pooled {
+            Some(leased) => leased,
+            None => {
+                let tls = endpoint.tls.as_ref().map(|tls| (tls, name));
+                Leased { stream: upstream::connect(address, tls, endpoint.connect).await?, requests: 0 }
+            }
+        };
+        Ok(Leg { key, leased, input: Buffer::empty() })
+    }
+
+    /// Sends head and body. The body streams through; when the upstream answers before it has ended, sending stops.
+    async fn send_request(
+        &mut self,
+        leg: &mut Leg,
+        endpoint: &Endpoint,
+        sending: &Sending,
+        output: &mut Buffer,
+        progress: &mut Progress,
+    ) -> Result<(), Failure> {
+        let stream = &mut leg.leased.stream;
+        let mut ended = sending.whole;
+        if sending.whole {
+            output.extend_from_slice(&self.scratch.body);
+        }
+        loop {
+            if !ended {
+                let before = output.len();
+                ended = self.take_body(sending, output, progress.body_consumed)?;
+                progress.body_consumed |= output.len() > before;
+            }
+            if !output.is_empty() {
+                stream.conn().arm(endpoint.write);
+                let sent = stream.write_all(output).await;
+                stream.conn().disarm();
+                if let Err(error) = sent {
+                    // What was sent may have been answered: a refused upload often is.
+                    if ended || !progress.body_consumed {
+                        return Err(upstream_failure(error, *progress));
+                    }
+                    return Ok(());
+                }
+            }
+            if ended {
+                return Ok(());
+            }
+            if self.await_body(stream).await? == Early::Answer {
+                self.keep_alive = false;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Moves body bytes that have arrived to the upstream's buffer; whether the body has ended.
+    fn take_body(&mut self, sending: &Sending, output: &mut Buffer, _began: bool) -> Result<bool, Failure> {
+        loop {
+            match self.body.advance(&self.client.input) {
+                Ok(BodyStep::Data { start, end }) => {
+                    let data = &self.client.input[start..end];
+                    if sending.chunked {
+                        chunked::write_chunk(data, output);
+                    } else {
+                        output.extend_from_slice(data);
+                    }
+                    self.client.input.consume(end);
+                }
+                Ok(BodyStep::More) => {
+                    self.client.input.clear();
+                    return Ok(false);
+                }
+                Ok(BodyStep::End { consumed }) => {
+                    self.client.input.consume(consumed);
+                    if sending.chunked {
+                        chunked::write_last(output);
+                    }
+                    return Ok(true);
+                }
+                Err(_) => {
+                    self.keep_alive = false;
+                    let progress = Progress {
+                        tries: u32::MAX,
+                        sent: true,
+                        body_consumed: true,
+                        response_began: false,
+                        reused: false,
+                    };
+                    return Err(Failure::Upstream { refusal: Refusal::Malformed(400), progress });
+                }
+            }
+        }
+    }
+
+    /// Waits for more of the body, or for an answer that comes before its end.
+    async fn await_body(&mut self, stream: &Stream) -> Result<Early, Failure> {
+        if self.owes_continue {
+            self.read_body_bytes().await.map_err(|_vanished| Failure::Vanished)?;
+            return Ok(Early::Body);
+        }
+        self.client.stream.conn().arm(Duration::from_secs(limits::CLIENT_BODY_S));
+        let first = race(self.client.stream.readable(), stream.readable()).await;
+        self.client.stream.conn().disarm();
+        match first {
+            First::Left(Ok(())) => {
+                self.read_body_bytes().await.map_err(|_vanished| Failure::Vanished)?;
+                Ok(Early::Body)
+            }
+            First::Left(Err(_)) => Err(Failure::Vanished),
+            First::Right(_) => Ok(Early::Answer),
+        }
+    }
+
+    /// Reads until the final response head is there.
+    async fn receive_head(
+        &mut self,
+        leg: &mut Leg,
+        endpoint: &Endpoint,
+        mut progress: Progress,
+    ) -> Result<(), Failure> {
+        let mut decoder = ResponseDecoder::default();
+        loop {
+            if !leg.input.is_empty() {
+                progress.response_began = true;
+                let method = self.scratch.head.method;
+                match decoder.decode(&leg.input, method, &mut self.scratch.response) {
+                    Ok(Some(length)) if self.scratch.response.is_interim() => {
+                        leg.input.consume(length);
+                        continue;
+                    }
+                    Ok(Some(length)) => {
+                        self.scratch.response_received.clear();
+                        self.scratch.response_received.extend_from_slice(&leg.input[..length]);
+                        leg.input.consume(length);
+                        return Ok(());
+                    }
+                    Ok(None) => {}
+                    Err(_) => {
+                        let refusal = Refusal::Upstream(502);
+                        return Err(Failure::Upstream { refusal, progress });
+                    }
+                }
+            }
+            self.read_upstream(leg, endpoint).await.map_err(|lost| match lost {
+                Lost::Client => Failure::Vanished,
+                Lost::Upstream(error) => upstream_failure(error, progress),
+            })?;
+        }
+    }
+
+    /// Appends what the upstream sends. When that takes long, watches whether the client is still there; if it is
+    /// not, the upstream is let go at once.
+    pub(super) async fn read_upstream(&mut self, leg: &mut Leg, endpoint: &Endpoint) -> Result<usize, Lost> {
+        if leg.input.capacity() == 0 {
+            leg.input = Buffer::take();
+        }
+        let stream = &mut leg.leased.stream;
+        stream.conn().arm(endpoint.read);
+        let aborter = stream.conn().aborter();
+        self.client.patience.arm_in(Duration::from_millis(limits::CLIENT_WATCH_MS));
+        let mut read = pin!(stream.read(&mut leg.input));
+        let result = match race(&mut read, self.client.patience.wait()).await {
+            First::Left(result) => result,
+            First::Right(()) => match race(&mut read, self.client.stream.readable()).await {
+                First::Left(result) => result,
+                First::Right(_) => {
+                    if self.client.input.capacity() == 0 {
+                        self.client.input = Buffer::take();
+                    }
+                    // It is readable: this ends at once, with a pipelined request or the end.
+                    if self.client.stream.read(&mut self.client.input).await.is_err() {
+                        aborter.abort();
+                        let _ = read.await;
+                        return Err(Lost::Client);
+                    }
+                    read.await
+                }
+            },
+        };
+        self.client.patience.disarm();
+        result.map_err(Lost::Upstream)
+    }
+}
+
+/// What came first while a body was awaited.
+#[derive(PartialEq, Eq)]
+enum Early {
+    Body,
+    Answer,
+}
+
+/// Who was lost.
+pub(super) enum Lost {
+    /// The client.
+    Client,
+    /// The upstream.
+    Upstream(StreamError),
+}
+
+fn upstream_failure(error: StreamError, progress: Progress) -> Failure {
+    let status = if error == StreamError::Conn(ConnError::TimedOut) { 504 } else { 502 };
+    Failure::Upstream { refusal: Refusal::Upstream(status), progress }
+}
+
+/// Whether a body is sent in chunks.
+pub(super) const fn is_chunked(length: BodyLength) -> bool {
+    matches!(length, BodyLength::Chunked)
+}

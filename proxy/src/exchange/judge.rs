@@ -1,0 +1,190 @@
+//! Runs policy on a request: canonical path, route, program, and the body if a program asks for it.
+
+use policy::isa::Entry;
+use policy::route;
+use policy::table::{HttpsRedirect, Model, Route, Size};
+use policy::vm::{self, Question, Verdict};
+
+use super::gate::Gate;
+use super::refusal::Refusal;
+use super::view::{Peer, View};
+use super::{Exchange, Vanished};
+use crate::http::head::TargetForm;
+use crate::http::known::KnownHeader;
+use crate::http::path;
+use crate::limits;
+use crate::node::address_bits;
+
+/// Protocol bits of a route.
+const HTTP: u32 = 1;
+const HTTPS: u32 = 2;
+
+/// What policy came to.
+pub(super) enum Judgement {
+    /// The request goes on.
+    Forward,
+    /// It does not.
+    Refuse(Refusal),
+}
+
+impl Exchange<'_> {
+    pub(super) async fn judge(&mut self) -> Result<Judgement, Vanished> {
+        if let Err(refusal) = self.prepare() {
+            return Ok(Judgement::Refuse(refusal));
+        }
+        let Some(route) = self.find_route() else { return Ok(Judgement::Refuse(Refusal::NoRoute)) };
+        if let Some(refusal) = self.check_protocol(route) {
+            return Ok(Judgement::Refuse(refusal));
+        }
+        let mut verdict = self.run(Entry::Request);
+        while let Verdict::Wait(Question::Body) = verdict {
+            if let Err(refusal) = self.read_whole_body(limits::BODY_BYTES).await? {
+                return Ok(Judgement::Refuse(refusal));
+            }
+            verdict = self.resume();
+        }
+        let refusal = match verdict {
+            Verdict::Forward | Verdict::Wait(_) => None,
+            Verdict::Refuse(refusal) => Some(Refusal::Policy(refusal)),
+            Verdict::Respond(response) => Some(Refusal::Respond(response)),
+            Verdict::Preflight(cors) => Some(Refusal::Preflight(cors)),
+        };
+        // What the entry decided so far holds for a refusal too: its response phases still run.
+        self.scratch.effects = Some(*self.scratch.state.effects());
+        if let Some(refusal) = refusal {
+            return Ok(Judgement::Refuse(refusal));
+        }
+        self.judge_body().await
+    }
+
+    /// Reads the whole body where an effect or the body entry needs it, and runs that entry.
+    async fn judge_body(&mut self) -> Result<Judgement, Vanished> {
+        if let Some(bound) = self.body_bound()
+            && let Err(refusal) = self.read_whole_body(bound).await?
+        {
+            return Ok(Judgement::Refuse(refusal));
+        }
+        if let Some(refusal) = self.prepare_model() {
+            return Ok(Judgement::Refuse(refusal));
+        }
+        match self.run(Entry::Body) {
+            Verdict::Refuse(refusal) => Ok(Judgement::Refuse(Refusal::Policy(refusal))),
+            _ => Ok(Judgement::Forward),
+        }
+    }
+
+    /// The bound of the body, if it must be read whole: for a size limit on a body of unknown length, for a model,
+    /// for edits of the body, or for the route's body entry.
+    fn body_bound(&self) -> Option<usize> {
+        let policy = &self.epoch.snapshot.policy;
+        let route = policy.get(self.scratch.state.route?);
+        let mut bound = route.on_body.0.map(|_start| limits::BODY_BYTES);
+        for effect in self.scratch.effects.iter().flat_map(|effects| effects.iter()) {
+            if let Some(size) = effect.id::<Size>() {
+                let limit = usize::try_from(policy.get(size).limit).unwrap_or(limits::BODY_BYTES);
+                bound = Some(bound.unwrap_or(limits::BODY_BYTES).min(limit));
+            }
+            if effect.id::<Model>().is_some() || effect.id().is_some_and(|list| policy.get::<policy::table::EditList>(list).needs_body) {
+                bound = Some(bound.unwrap_or(limits::BODY_BYTES));
+            }
+        }
+        bound
+    }
+
+    /// Canonical path, host, and who the client is.
+    fn prepare(&mut self) -> Result<(), Refusal> {
+        self.find_client();
+        let scratch = &mut *self.scratch;
+        let request = scratch.head.on(&scratch.received);
+        if scratch.head.target.form == TargetForm::Asterisk {
+            scratch.path.extend_from_slice(b"/");
+        } else {
+            path::canonicalise(request.raw_path(), path::PathRules::default(), &mut scratch.path)
+                .map_err(|_error| Refusal::Malformed(400))?;
+        }
+        if let Some(authority) = request.authority() {
+            scratch.host.extend(authority.host.iter().map(u8::to_ascii_lowercase));
+        }
+        Ok(())
+    }
+
+    /// The client is the peer, or who a trusted peer says it is.
+    fn find_client(&mut self) {
+        self.record.client = self.client.address;
+        if self.context.node.trusts(self.client.address) {
+            let headers = self.scratch.head.headers.on(&self.scratch.received);
+            let named = headers.get(KnownHeader::XRealIp).and_then(|value| str::from_utf8(value).ok());
+            if let Some(address) = named.and_then(|text| text.parse().ok()) {
+                self.record.client = address_bits(address);
+            }
+        }
+    }
+
+    fn find_route(&mut self) -> Option<policy::table::Id<Route>> {
+        let epoch = std::rc::Rc::clone(&self.epoch);
+        let (view, state) = self.view();
+        let found = route::find(&epoch.snapshot.policy, &view)?;
+        state.route = Some(found.route);
+        self.record.matched_len = found.matched_len;
+        self.record.subroute = Some(found.subroute);
+        Some(found.route)
+    }
+
+    fn check_protocol(&self, route: policy::table::Id<Route>) -> Option<Refusal> {
+        let route = self.epoch.snapshot.policy.get(route);
+        if route.protocols & HTTP != 0 || self.is_secure() || route.protocols & HTTPS == 0 {
+            return None;
+        }
+        Some(match route.https_redirect {
+            HttpsRedirect::S426 => Refusal::UseHttps,
+            HttpsRedirect::S301 => Refusal::Redirect(301),
+            HttpsRedirect::S302 => Refusal::Redirect(302),
+            HttpsRedirect::S307 => Refusal::Redirect(307),
+            HttpsRedirect::S308 => Refusal::Redirect(308),
+        })
+    }
+
+    /// Whether the client's side is encrypted: here, or before a trusted peer.
+    pub(super) fn is_secure(&self) -> bool {
+        let headers = self.scratch.head.headers.on(&self.scratch.received);
+        let claimed = || headers.get(KnownHeader::XForwardedProto) == Some(b"https");
+        self.client.secure || (self.context.node.trusts(self.client.address) && claimed())
+    }
+
+    /// Runs an entry of the request's route.
+    pub(super) fn run(&mut self, entry: Entry) -> Verdict {
+        let epoch = std::rc::Rc::clone(&self.epoch);
+        let route = self.scratch.state.route.unwrap_or(epoch.snapshot.policy.meta().unmatched);
+        let (mut view, state) = self.view();
+        vm::run(&epoch.snapshot.policy, route, entry, state, &mut view)
+    }
+
+    fn resume(&mut self) -> Verdict {
+        let epoch = std::rc::Rc::clone(&self.epoch);
+        let (mut view, state) = self.view();
+        vm::resume(&epoch.snapshot.policy, state, &mut view)
+    }
+
+    fn view(&mut self) -> (View<'_>, &mut vm::State) {
+        let secure = self.is_secure();
+        let scratch = &mut *self.scratch;
+        let authority = scratch.head.on(&scratch.received).authority();
+        let port = authority.and_then(|authority| authority.port).unwrap_or(self.client.local_port);
+        let view = View {
+            head: &scratch.head,
+            received: &scratch.received,
+            path: &scratch.path,
+            host: &scratch.host,
+            port,
+            peer: Peer {
+                secure,
+                server_name: self.client.server_name.as_bytes(),
+                client: Some(self.record.client),
+            },
+            body: self.record.body_read.then_some(scratch.body.as_slice()),
+            scratch: &mut scratch.decoded,
+            gate: Gate { epoch: &self.epoch, context: self.context, ledger: &mut self.record.ledger },
+        };
+        (view, &mut scratch.state)
+    }
+}

@@ -1,0 +1,144 @@
+//! One request and its response: the corridor. Every branch of a request's life is in this room.
+//!
+//! Forward only, each step its own file: [`judge`] runs policy, [`request`] writes what the upstream gets,
+//! [`forward`] finds a connection and sends it, [`relay`] passes the response on, [`finish`] settles and counts.
+//! A refusal at any step leaves by one door, [`refusal`].
+
+mod body;
+mod context;
+mod finish;
+mod forward;
+mod gate;
+mod judge;
+mod record;
+mod refusal;
+mod relay;
+mod request;
+mod request_id;
+mod view;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+pub use context::{Context, Scratch};
+
+use crate::http::body::BodyReader;
+use crate::limits;
+use crate::snapshot::Epoch;
+use crate::tls::{Stream, StreamError};
+use crate::worker::{Buffer, Deadline};
+use judge::Judgement;
+use record::Record;
+use refusal::Refusal;
+
+/// What happens to the client's connection after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Another request may follow.
+    KeepAlive,
+    /// It closes.
+    Close,
+}
+
+/// A client's connection, between and during exchanges.
+pub struct Client {
+    /// Its bytes.
+    pub stream: Stream,
+    /// Received and not yet used.
+    pub input: Buffer,
+    /// To be sent.
+    pub output: Buffer,
+    /// The peer's address, IPv4 mapped.
+    pub address: u128,
+    /// The same as text.
+    pub address_text: String,
+    /// The peer's port.
+    pub peer_port: u16,
+    /// The listener's port.
+    pub local_port: u16,
+    /// Whether it is encrypted.
+    pub secure: bool,
+    /// Server name of the handshake, lower case.
+    pub server_name: String,
+    /// Wakes who waits long for an upstream.
+    pub patience: Deadline,
+    /// Requests it has carried.
+    pub requests: u64,
+}
+
+/// A running exchange.
+struct Exchange<'e> {
+    context: &'e Context,
+    epoch: Rc<Epoch>,
+    client: &'e mut Client,
+    scratch: &'e mut Scratch,
+    body: BodyReader,
+    owes_continue: bool,
+    keep_alive: bool,
+    record: Record,
+}
+
+/// The client is gone: nothing more can be said to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Vanished;
+
+/// Serves the request whose head was just received.
+pub async fn run(context: &Context, client: &mut Client, scratch: &mut Scratch) -> After {
+    let mut exchange = Exchange::begin(context, client, scratch);
+    let served = exchange.serve().await;
+    exchange.finish(served.is_ok());
+    match served {
+        Ok(()) if exchange.keep_alive => After::KeepAlive,
+        _ => After::Close,
+    }
+}
+
+/// Answers a request head that could not be read, and closes.
+pub async fn refuse_head(context: &Context, client: &mut Client, scratch: &mut Scratch, status: u16) -> After {
+    scratch.head.clear();
+    let mut exchange = Exchange::begin(context, client, scratch);
+    exchange.keep_alive = false;
+    // A client that is gone does not need the answer.
+    let served = exchange.refuse(Refusal::Malformed(status)).await;
+    exchange.finish(served.is_ok());
+    After::Close
+}
+
+impl<'e> Exchange<'e> {
+    fn begin(context: &'e Context, client: &'e mut Client, scratch: &'e mut Scratch) -> Self {
+        context.exchanges.set(context.exchanges.get() + 1);
+        let record = Record::begin(context.ids.next(), scratch.received.len());
+        Self {
+            epoch: context.pin(),
+            body: BodyReader::new(scratch.head.body),
+            owes_continue: scratch.head.expect_continue,
+            keep_alive: scratch.head.keep_alive && !context.draining.get(),
+            context,
+            client,
+            scratch,
+            record,
+        }
+    }
+
+    async fn serve(&mut self) -> Result<(), Vanished> {
+        match self.judge().await? {
+            Judgement::Forward => self.forward().await,
+            Judgement::Refuse(refusal) => self.refuse(refusal).await,
+        }
+    }
+
+    /// Sends what is ready for the client.
+    async fn send(&mut self) -> Result<(), Vanished> {
+        self.record.sent(self.client.output.len());
+        self.client.stream.conn().arm(Duration::from_secs(limits::CLIENT_WRITE_S));
+        let sent = self.client.stream.write_all(&mut self.client.output).await;
+        self.client.stream.conn().disarm();
+        sent.map_err(|_error: StreamError| Vanished)
+    }
+}
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        self.context.exchanges.set(self.context.exchanges.get() - 1);
+    }
+}

@@ -1,0 +1,312 @@
+//! The one door by which every answer leaves that the gateway makes itself.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv6Addr};
+use std::rc::Rc;
+
+use policy::isa::Entry;
+use policy::table::{self, BodyShape, Cors, Id, MessageTail, Size};
+
+use super::{Exchange, Vanished};
+use crate::http::h1::encode::{self, Connection, Framing};
+use crate::http::head::{Method, Version};
+use crate::http::known::KnownHeader;
+use crate::http::refusal_body::{self, BodyType};
+use crate::http::status;
+use crate::http::write::push_decimal;
+use crate::limits;
+
+/// How the gateway calls itself in `Server` and `Via`.
+pub(super) const PRODUCT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"));
+
+/// Why the gateway answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Policy says so.
+    Policy(Id<table::Refusal>),
+    /// An operator wrote the answer.
+    Respond(Id<table::Response>),
+    /// A CORS preflight.
+    Preflight(Id<Cors>),
+    /// No route fits.
+    NoRoute,
+    /// The route has no service.
+    NoService,
+    /// The route wants TLS.
+    UseHttps,
+    /// The route wants TLS, and says where.
+    Redirect(u16),
+    /// The request cannot be understood.
+    Malformed(u16),
+    /// The body is longer than is read.
+    BodyTooLarge,
+    /// The upstream's name has no address.
+    Unresolved,
+    /// The upstream has no target.
+    NoTarget,
+    /// The upstream cannot be reached, broke off, or did not answer in time: 502, 503 or 504.
+    Upstream(u16),
+    /// A model call is refused with a message of its own.
+    Model(crate::exchange::model::ModelRefusal),
+}
+
+/// Which of Kong's two bodies an answer has, or none.
+enum Body {
+    Error(u16, Option<&'static str>),
+    BelowPlugins(u16),
+    Exit(u16),
+    AiError(u16),
+    Ready(u16),
+}
+
+impl Exchange<'_> {
+    /// Sends an answer of the gateway's own, with the response phases that apply to it.
+    pub(super) async fn refuse(&mut self, refusal: Refusal) -> Result<(), Vanished> {
+        self.discard_body().await?;
+        self.record.answered = Some(crate::worker::clock::now());
+        let client_version = self.scratch.head.version;
+        // Response phases see the refusal as they would see an upstream's answer.
+        self.run(Entry::Response);
+        let mut outgoing = std::mem::take(&mut self.scratch.outgoing);
+        let mut text = std::mem::take(&mut self.scratch.text);
+        text.clear();
+        let status = {
+            let mut fields = outgoing.start_empty();
+            let status = self.write_refusal(refusal, &mut fields, &mut text);
+            self.write_own_headers(&mut fields);
+            self.apply_response_headers(&mut fields, &mut text);
+            self.record.status = status;
+            let head = self.scratch.head.method == Method::Head;
+            let framing = match status {
+                100..200 | 204 | 304 => Framing::Nothing,
+                _ => Framing::Length(text.len() as u64),
+            };
+            let connection = if self.keep_alive && client_version != Version::Http10 {
+                Connection::KeepAlive
+            } else {
+                Connection::Close
+            };
+            if connection == Connection::Close {
+                self.keep_alive = false;
+            }
+            encode::write_response(status, fields.iter(), framing, connection, &mut self.client.output);
+            if !head && framing != Framing::Nothing {
+                self.client.output.extend_from_slice(&text);
+            }
+            status
+        };
+        self.record.status = status;
+        self.scratch.outgoing = outgoing;
+        self.scratch.text = text;
+        self.send().await
+    }
+
+    /// Writes body and special fields; gives the status.
+    fn write_refusal(
+        &mut self,
+        refusal: Refusal,
+        fields: &mut crate::http::outgoing::Outgoing<'_>,
+        text: &mut Vec<u8>,
+    ) -> u16 {
+        let epoch = Rc::clone(&self.epoch);
+        let policy = &epoch.snapshot.policy;
+        let mut message = String::new();
+        let body = match refusal {
+            Refusal::Policy(id) => {
+                let row = policy.get(id);
+                message.push_str(policy.text(row.message));
+                if row.tail == MessageTail::ClientAddress {
+                    let _ = write!(message, "{}", address(self.record.client));
+                }
+                for line in policy.rows(row.headers) {
+                    fields.set(policy.bytes(line.name), policy.bytes(line.value));
+                }
+                let status = u16::try_from(row.status).unwrap_or(500);
+                match row.shape {
+                    BodyShape::Error => Body::Error(status, None),
+                    BodyShape::Exit => Body::Exit(status),
+                    BodyShape::AiError => Body::AiError(status),
+                }
+            }
+            Refusal::Respond(id) => {
+                let row = policy.get(id);
+                let status = u16::try_from(row.status).unwrap_or(503);
+                self.write_response_row(&row, fields, text, status)
+            }
+            Refusal::Preflight(cors) => {
+                self.write_preflight(cors, fields);
+                Body::Ready(200)
+            }
+            Refusal::Model(refusal) => {
+                self.write_model_refusal(refusal, fields, &mut message);
+                Body::AiError(refusal.status())
+            }
+            Refusal::NoRoute => Body::Error(404, Some("no Route matched with those values")),
+            Refusal::NoService => Body::Error(503, Some("no Service found with those values")),
+            Refusal::Unresolved => Body::Error(503, Some("name resolution failed")),
+            Refusal::NoTarget => Body::Error(503, Some("failure to get a peer from the ring-balancer")),
+            Refusal::UseHttps => {
+                fields.set(b"Upgrade", b"TLS/1.2, HTTP/1.1");
+                Body::Error(426, Some("Please use HTTPS protocol"))
+            }
+            Refusal::Redirect(status) => {
+                self.write_location(fields);
+                Body::Ready(status)
+            }
+            Refusal::BodyTooLarge => Body::BelowPlugins(413),
+            Refusal::Malformed(status) | Refusal::Upstream(status) => Body::BelowPlugins(status),
+        };
+        self.write_body(&body, &message, fields, text)
+    }
+
+    fn write_body(
+        &self,
+        body: &Body,
+        message: &str,
+        fields: &mut crate::http::outgoing::Outgoing<'_>,
+        text: &mut Vec<u8>,
+    ) -> u16 {
+        let headers = self.scratch.head.headers.on(&self.scratch.received);
+        let (accept, content_type) = (headers.get(KnownHeader::Accept), headers.get(KnownHeader::ContentType));
+        let mut fallback = Vec::new();
+        let mut negotiated = |kind: BodyType, status: u16, message: &str, fields: &mut crate::http::outgoing::Outgoing<'_>| {
+            let message = match (message, status::default_message(status)) {
+                ("", Some(default)) => default,
+                ("", None) => {
+                    refusal_body::write_unknown_status(status, &mut fallback);
+                    str::from_utf8(&fallback).unwrap_or_default()
+                }
+                (message, _) => message,
+            };
+            fields.set(b"Content-Type", kind.content_type().as_bytes());
+            if kind == BodyType::Grpc {
+                fields.set_with(b"grpc-status", |out| push_decimal(status::grpc_status(status).into(), out));
+                fields.set(b"grpc-message", message.as_bytes());
+            }
+            kind.write(message, self.record.id_text(), text);
+        };
+        match *body {
+            Body::Error(status, fixed) => {
+                let kind = BodyType::negotiate(accept, content_type);
+                negotiated(kind, status, fixed.unwrap_or(message), fields);
+                if kind == BodyType::Grpc { 200 } else { status }
+            }
+            Body::BelowPlugins(status) => {
+                let kind = BodyType::negotiate_below_plugins(accept, content_type);
+                negotiated(kind, status, message, fields);
+                if kind == BodyType::Grpc { 200 } else { status }
+            }
+            Body::Exit(status) | Body::AiError(status) => {
+                fields.set(b"Content-Type", b"application/json; charset=utf-8");
+                if matches!(body, Body::Exit(_)) {
+                    refusal_body::write_message(message, text);
+                } else {
+                    refusal_body::write_error_message(message, text);
+                }
+                status
+            }
+            Body::Ready(status) => status,
+        }
+    }
+
+    /// request-termination's answer.
+    fn write_response_row(
+        &self,
+        row: &table::Response,
+        fields: &mut crate::http::outgoing::Outgoing<'_>,
+        text: &mut Vec<u8>,
+        status: u16,
+    ) -> Body {
+        let policy = &self.epoch.snapshot.policy;
+        if row.echo {
+            fields.set(b"Content-Type", b"application/json; charset=utf-8");
+            self.write_echo(policy.text(row.message), text);
+        } else if !row.body.is_empty() {
+            let content_type = policy.text(row.content_type);
+            let content_type = if content_type.is_empty() { "application/json; charset=utf-8" } else { content_type };
+            fields.set(b"Content-Type", content_type.as_bytes());
+            text.extend_from_slice(policy.bytes(row.body));
+        } else if !row.message.is_empty() {
+            fields.set(b"Content-Type", b"application/json; charset=utf-8");
+            refusal_body::write_message(policy.text(row.message), text);
+        }
+        Body::Ready(status)
+    }
+
+    /// What `echo` tells about the request. Header values that hold credentials are not told back.
+    fn write_echo(&self, message: &str, text: &mut Vec<u8>) {
+        let request = self.scratch.head.on(&self.scratch.received);
+        let policy = &self.epoch.snapshot.policy;
+        let mut headers = serde_json::Map::new();
+        for header in request.headers().iter() {
+            let name = String::from_utf8_lossy(header.name).to_ascii_lowercase();
+            headers.insert(name, String::from_utf8_lossy(header.value).into_owned().into());
+        }
+        let route = self.scratch.state.route.map(|id| policy.get(id));
+        let json = |text: &str| serde_json::from_str(text).unwrap_or(serde_json::Value::Null);
+        let echo = serde_json::json!({
+            "message": message,
+            "kong": {"node_id": "", "worker_pid": std::process::id(), "hostname": ""},
+            "request": {
+                "scheme": if self.is_secure() { "https" } else { "http" },
+                "host": String::from_utf8_lossy(&self.scratch.host),
+                "port": self.client.local_port,
+                "headers": headers,
+                "query": String::from_utf8_lossy(request.query().unwrap_or_default()),
+                "raw_body": String::from_utf8_lossy(&self.scratch.body),
+                "method": String::from_utf8_lossy(request.method()),
+                "path": String::from_utf8_lossy(&self.scratch.path),
+            },
+            "matched_route": route.map(|route| json(policy.text(route.json))),
+            "matched_service": route.and_then(|route| route.service)
+                .map(|service| json(policy.text(policy.get(service).json))),
+        });
+        text.extend_from_slice(echo.to_string().as_bytes());
+    }
+
+    fn write_location(&self, fields: &mut crate::http::outgoing::Outgoing<'_>) {
+        let request = self.scratch.head.on(&self.scratch.received);
+        fields.set_with(b"Location", |out| {
+            out.extend_from_slice(b"https://");
+            out.extend_from_slice(&self.scratch.host);
+            out.extend_from_slice(request.raw_path());
+            if let Some(query) = request.query() {
+                out.push(b'?');
+                out.extend_from_slice(query);
+            }
+        });
+    }
+
+    /// What Kong adds to answers of its own.
+    fn write_own_headers(&self, fields: &mut crate::http::outgoing::Outgoing<'_>) {
+        let took = crate::worker::clock::now() - self.record.began;
+        fields.set_with(b"X-Kong-Response-Latency", |out| push_decimal(milliseconds(took), out));
+        fields.set(b"Server", PRODUCT.as_bytes());
+        fields.set(b"X-Kong-Request-Id", &self.record.id);
+    }
+
+    /// The refusal for a body that is longer than is allowed.
+    pub(super) fn too_large(&self) -> Refusal {
+        let policy = &self.epoch.snapshot.policy;
+        let effects = self.scratch.effects.as_ref();
+        let limited = effects.and_then(|effects| {
+            effects
+                .iter()
+                .filter_map(|effect| effect.id::<Size>())
+                .map(|size| policy.get(size))
+                .find(|size| size.limit < limits::BODY_BYTES as u64)
+        });
+        limited.map_or(Refusal::BodyTooLarge, |size| Refusal::Policy(size.too_large))
+    }
+}
+
+/// Whole milliseconds.
+pub(super) fn milliseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An address as it is written for people.
+pub(super) fn address(bits: u128) -> IpAddr {
+    let address = Ipv6Addr::from(bits);
+    address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)
+}

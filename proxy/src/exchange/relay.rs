@@ -1,0 +1,265 @@
+//! Passes the response on: head with its edits, body as it comes, or whole where an edit needs it.
+
+use std::time::Duration;
+
+use policy::isa::Entry;
+
+use super::forward::{Leg, Lost};
+use super::record::Source;
+use super::refusal::{PRODUCT, Refusal, milliseconds};
+use super::{Exchange, Vanished};
+use crate::http::body::{BodyLength, BodyReader, BodyStep};
+use crate::http::forwarding::write_via;
+use crate::http::h1::chunked;
+use crate::http::h1::encode::{self, Connection, Framing};
+use crate::http::head::{Method, Version};
+use crate::http::outgoing::Outgoing;
+use crate::http::write::push_decimal;
+use crate::limits;
+use crate::snapshot::Endpoint;
+use crate::tls::StreamError;
+use crate::worker::{ConnError, clock};
+
+impl Exchange<'_> {
+    pub(super) async fn relay(&mut self, mut leg: Leg, endpoint: &Endpoint) -> Result<(), Vanished> {
+        self.record.answered = Some(clock::now());
+        self.record.source = Source::Upstream;
+        self.record.upstream_status = Some(self.scratch.response.status);
+        self.run(Entry::Response);
+        let mut body = BodyReader::new(self.scratch.response.body);
+        if self.response_needs_body() {
+            let read = self.read_response_body(&mut leg, &mut body, endpoint).await?;
+            if let Err(refusal) = read {
+                self.record.source = Source::Gateway;
+                return self.refuse(refusal).await;
+            }
+            self.write_whole_response();
+            self.send().await?;
+            self.settle_leg(leg, &body);
+            return self.discard_body().await;
+        }
+        let framing = self.write_response_head();
+        let relayed = self.relay_body(&mut leg, &mut body, framing, endpoint).await;
+        match relayed {
+            Ok(()) => {
+                self.settle_leg(leg, &body);
+                self.discard_body().await
+            }
+            Err(vanished) => Err(vanished),
+        }
+    }
+
+    /// Keeps the upstream's connection if both sides ended cleanly.
+    fn settle_leg(&self, leg: Leg, body: &BodyReader) {
+        let clean = body.is_ended() && leg.input.is_empty() && self.body.is_ended();
+        if clean && self.scratch.response.keep_alive {
+            self.context.pool.borrow_mut().give(&leg.key, leg.leased);
+        }
+    }
+
+    /// Appends the response head to what is sent to the client.
+    fn write_response_head(&mut self) -> Framing {
+        let response = &self.scratch.response;
+        let received = &self.scratch.response_received;
+        let framing = match self.stream_framing() {
+            Some(framing) => framing,
+            None => Framing::of_response(response, received, self.scratch.head.method, self.scratch.head.version),
+        };
+        self.write_head_with(framing);
+        framing
+    }
+
+    pub(super) fn write_head_with(&mut self, framing: Framing) {
+        let mut outgoing = std::mem::take(&mut self.scratch.outgoing);
+        let mut text = std::mem::take(&mut self.scratch.text);
+        let received = std::mem::take(&mut self.scratch.response_received);
+        let status = self.scratch.response.status;
+        {
+            let mut fields = outgoing.start_response(self.scratch.response.headers.on(&received), &received);
+            self.write_proxy_headers(&received, &mut fields);
+            self.write_model_response(&mut fields);
+            self.apply_response_headers(&mut fields, &mut text);
+            if framing == Framing::UntilClose || self.scratch.head.version == Version::Http10 {
+                self.keep_alive &= framing != Framing::UntilClose;
+            }
+            // An upload that was cut short by the answer leaves the client's bytes in the way.
+            if !self.body.is_ended() && self.body.remaining().is_none_or(|left| left > limits::DRAIN_BYTES) {
+                self.keep_alive = false;
+            }
+            let connection = if self.keep_alive { Connection::KeepAlive } else { Connection::Close };
+            encode::write_response(status, fields.iter(), framing, connection, &mut self.client.output);
+        }
+        self.record.status = status;
+        self.scratch.outgoing = outgoing;
+        self.scratch.text = text;
+        self.scratch.response_received = received;
+    }
+
+    /// What Kong adds to answers of an upstream.
+    fn write_proxy_headers(&self, received: &[u8], fields: &mut Outgoing<'_>) {
+        let record = &self.record;
+        let (forwarded, answered) = (record.forwarded.unwrap_or(record.began), clock::now());
+        let waited = record.answered.unwrap_or(answered) - forwarded;
+        let total = answered - record.began;
+        let own = total.saturating_sub(waited);
+        fields.set_with(b"X-Kong-Upstream-Latency", |out| push_decimal(milliseconds(waited), out));
+        fields.set_with(b"X-Kong-Proxy-Latency", |out| push_decimal(milliseconds(own), out));
+        write_via(self.scratch.response.headers.on(received), self.scratch.response.version, PRODUCT, fields);
+        fields.set(b"X-Kong-Request-Id", &record.id);
+    }
+
+    async fn relay_body(
+        &mut self,
+        leg: &mut Leg,
+        body: &mut BodyReader,
+        framing: Framing,
+        endpoint: &Endpoint,
+    ) -> Result<(), Vanished> {
+        let silent = self.scratch.head.method == Method::Head || framing == Framing::Nothing;
+        loop {
+            let step = match body.advance(&leg.input) {
+                Ok(step) => step,
+                // The client must not take a part for the whole: it sees the connection break.
+                Err(_) => return self.break_off().await,
+            };
+            match step {
+                BodyStep::Data { start, end } => {
+                    self.pass(&leg.input[start..end], framing);
+                    leg.input.consume(end);
+                    if self.client.output.len() >= limits::BUFFER_BYTES {
+                        self.send_part().await?;
+                    }
+                }
+                BodyStep::End { consumed } => {
+                    leg.input.consume(consumed);
+                    self.pass_end(framing, silent);
+                    return self.send().await;
+                }
+                BodyStep::More => {
+                    leg.input.clear();
+                    if !self.client.output.is_empty() {
+                        self.send_part().await?;
+                    }
+                    match self.read_upstream(leg, endpoint).await {
+                        Ok(_) => {}
+                        Err(Lost::Client) => return Err(Vanished),
+                        Err(Lost::Upstream(StreamError::Conn(ConnError::Closed))) if body.close().is_ok() => {
+                            self.pass_end(framing, silent);
+                            self.keep_alive &= framing != Framing::UntilClose;
+                            return self.send().await;
+                        }
+                        Err(Lost::Upstream(_)) => return self.break_off().await,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what is ready; an upstream whose client is gone is dropped by the caller.
+    async fn send_part(&mut self) -> Result<(), Vanished> {
+        self.client.stream.conn().arm(Duration::from_secs(limits::CLIENT_WRITE_S));
+        self.send().await
+    }
+
+    /// One piece of the body, metered or as it is.
+    fn pass(&mut self, data: &[u8], framing: Framing) {
+        if self.meters() {
+            let mut metered = std::mem::take(&mut self.scratch.text);
+            metered.clear();
+            self.meter(data, &mut metered);
+            if !metered.is_empty() {
+                write_piece(&metered, framing, &mut self.client.output);
+            }
+            self.scratch.text = metered;
+        } else {
+            write_piece(data, framing, &mut self.client.output);
+        }
+    }
+
+    fn pass_end(&mut self, framing: Framing, silent: bool) {
+        if self.meters() {
+            let mut rest = std::mem::take(&mut self.scratch.text);
+            rest.clear();
+            self.meter_end(&mut rest);
+            if !rest.is_empty() && !silent {
+                write_piece(&rest, framing, &mut self.client.output);
+            }
+            self.scratch.text = rest;
+        }
+        if framing == Framing::Chunked && !silent {
+            chunked::write_last(&mut self.client.output);
+        }
+    }
+
+    /// The upstream failed in the middle of its body.
+    async fn break_off(&mut self) -> Result<(), Vanished> {
+        self.keep_alive = false;
+        if self.meters() {
+            self.meter_failed();
+        }
+        self.send().await?;
+        Err(Vanished)
+    }
+
+    /// Reads the whole response body.
+    async fn read_response_body(
+        &mut self,
+        leg: &mut Leg,
+        body: &mut BodyReader,
+        endpoint: &Endpoint,
+    ) -> Result<Result<(), Refusal>, Vanished> {
+        self.scratch.body.clear();
+        loop {
+            match body.advance(&leg.input) {
+                Ok(BodyStep::Data { start, end }) => {
+                    self.scratch.body.extend_from_slice(&leg.input[start..end]);
+                    leg.input.consume(end);
+                    if self.scratch.body.len() > limits::BODY_BYTES {
+                        return Ok(Err(Refusal::Upstream(502)));
+                    }
+                }
+                Ok(BodyStep::End { consumed }) => {
+                    leg.input.consume(consumed);
+                    return Ok(Ok(()));
+                }
+                Ok(BodyStep::More) => {
+                    leg.input.clear();
+                    match self.read_upstream(leg, endpoint).await {
+                        Ok(_) => {}
+                        Err(Lost::Client) => return Err(Vanished),
+                        Err(Lost::Upstream(StreamError::Conn(ConnError::Closed))) if body.close().is_ok() => {
+                            return Ok(Ok(()));
+                        }
+                        Err(Lost::Upstream(_)) => return Ok(Err(Refusal::Upstream(502))),
+                    }
+                }
+                Err(_) => return Ok(Err(Refusal::Upstream(502))),
+            }
+        }
+    }
+
+    /// Writes a response whose body was read whole, after its edits.
+    fn write_whole_response(&mut self) {
+        self.edit_response_body();
+        let framing = match self.scratch.response.body {
+            BodyLength::None if self.scratch.body.is_empty() => Framing::of_response(
+                &self.scratch.response,
+                &self.scratch.response_received,
+                self.scratch.head.method,
+                self.scratch.head.version,
+            ),
+            _ => Framing::Length(self.scratch.body.len() as u64),
+        };
+        self.write_head_with(framing);
+        self.client.output.extend_from_slice(&self.scratch.body);
+    }
+}
+
+fn write_piece(data: &[u8], framing: Framing, output: &mut Vec<u8>) {
+    if framing == Framing::Chunked {
+        chunked::write_chunk(data, output);
+    } else {
+        output.extend_from_slice(data);
+    }
+}
+

@@ -1,0 +1,154 @@
+//! Writes what the upstream gets: path, query, identity, edits, forwarding fields, credentials for a model.
+
+use std::rc::Rc;
+
+use policy::table::{Acl, Correlation, EditList};
+
+use super::Exchange;
+use super::refusal::{PRODUCT, Refusal, address};
+use crate::http::forwarding::Forwarding;
+use crate::http::h1::encode::{self, Connection, Framing};
+use crate::http::outgoing::Outgoing;
+use crate::http::upstream_path;
+use crate::snapshot::Endpoint;
+
+/// How the request goes out.
+pub(super) struct Sending {
+    /// The body is in memory, whole.
+    pub(super) whole: bool,
+    /// The body goes out in chunks.
+    pub(super) chunked: bool,
+    framing: Framing,
+}
+
+impl Exchange<'_> {
+    /// Prepares the upstream request, all but `Host`, which depends on the target.
+    pub(super) fn write_request(&mut self, endpoint: &Endpoint) -> Result<Sending, Refusal> {
+        let epoch = Rc::clone(&self.epoch);
+        let policy = &epoch.snapshot.policy;
+        let route = policy.get(self.scratch.state.route.ok_or(Refusal::NoRoute)?);
+        let stripped = route.strip_path.then_some(self.record.matched_len as usize);
+        upstream_path::join(
+            endpoint.path.as_bytes(),
+            &self.scratch.path,
+            stripped,
+            &mut self.scratch.upstream_path,
+        );
+        self.scratch.upstream_query.clear();
+        let request = self.scratch.head.on(&self.scratch.received);
+        if let Some(query) = request.query() {
+            self.scratch.upstream_query.extend_from_slice(query);
+            self.record.has_query = true;
+        }
+        let mut outgoing = std::mem::take(&mut self.scratch.outgoing);
+        let received = std::mem::take(&mut self.scratch.received);
+        let headers = self.scratch.head.headers.on(&received);
+        let mut fields = outgoing.start_request(headers, &received);
+        let edited = self.apply_request(&mut fields, &received);
+        let prefix = stripped.and_then(|length| upstream_path::stripped_prefix(&self.scratch.path, length));
+        let authority = self.scratch.head.on(&received).authority();
+        let client = address(self.record.client).to_string();
+        Forwarding {
+            peer: &self.client.address_text,
+            client: &client,
+            peer_is_trusted: self.context.node.trusts(self.client.address),
+            scheme: if self.client.secure { "https" } else { "http" },
+            host: &self.scratch.host,
+            port: authority.and_then(|authority| authority.port).unwrap_or(self.client.local_port),
+            path: self.scratch.head.on(&received).raw_path(),
+            prefix,
+            request_id: Some(&self.record.id),
+            version: self.scratch.head.version,
+            product: PRODUCT,
+        }
+        .write(headers, &mut fields);
+        self.scratch.outgoing = outgoing;
+        self.scratch.received = received;
+        edited?;
+        let whole = self.record.body_read;
+        let framing = if whole && (self.record.body_edited || !self.scratch.body.is_empty()) {
+            Framing::Length(self.scratch.body.len() as u64)
+        } else {
+            Framing::of_request(&self.scratch.head)
+        };
+        Ok(Sending { whole, chunked: framing == Framing::Chunked, framing })
+    }
+
+    /// Applies what the request entry decided, in its order.
+    fn apply_request(&mut self, fields: &mut Outgoing<'_>, received: &[u8]) -> Result<(), Refusal> {
+        self.write_identity(fields);
+        let epoch = Rc::clone(&self.epoch);
+        let policy = &epoch.snapshot.policy;
+        let Some(effects) = self.scratch.effects else { return Ok(()) };
+        for effect in effects.iter() {
+            if let Some(id) = effect.id::<Correlation>() {
+                self.correlate(&policy.get(id), fields);
+            } else if let Some(id) = effect.id::<Acl>() {
+                self.write_groups(&policy.get(id), fields);
+            } else if let Some(id) = effect.id::<EditList>() {
+                self.edit_request(id, fields, received)?;
+            }
+        }
+        self.write_model_request(fields)
+    }
+
+    /// Who the caller is, as Kong tells upstreams.
+    fn write_identity(&self, fields: &mut Outgoing<'_>) {
+        let policy = &self.epoch.snapshot.policy;
+        let state = &self.scratch.state;
+        let Some(consumer) = state.consumer.map(|id| policy.get(id)) else { return };
+        fields.set(b"X-Consumer-ID", policy.bytes(consumer.id));
+        if !consumer.custom_id.is_empty() {
+            fields.set(b"X-Consumer-Custom-ID", policy.bytes(consumer.custom_id));
+        }
+        if !consumer.username.is_empty() {
+            fields.set(b"X-Consumer-Username", policy.bytes(consumer.username));
+        }
+        if let Some(credential) = state.credential {
+            fields.set(b"X-Credential-Identifier", policy.bytes(policy.get(credential).identifier));
+        }
+        if state.anonymous {
+            fields.set(b"X-Anonymous-Consumer", b"true");
+        }
+    }
+
+    fn write_groups(&self, acl: &Acl, fields: &mut Outgoing<'_>) {
+        let policy = &self.epoch.snapshot.policy;
+        let groups = self.scratch.state.consumer.map(|id| policy.get(id).acl_header);
+        if let Some(groups) = groups.filter(|groups| !groups.is_empty() && !acl.hide_groups_header) {
+            fields.set(b"X-Consumer-Groups", policy.bytes(groups));
+        }
+    }
+
+    /// Appends the head for one target.
+    pub(super) fn write_head(
+        &mut self,
+        endpoint: &Endpoint,
+        target: Option<&str>,
+        sending: &Sending,
+        output: &mut Vec<u8>,
+    ) {
+        let policy = &self.epoch.snapshot.policy;
+        let preserve = self.scratch.state.route.is_some_and(|route| policy.get(route).preserve_host);
+        let scratch = &mut *self.scratch;
+        let mut fields = scratch.outgoing.resume(&scratch.received);
+        if !self.record.host_edited {
+            let client = scratch.head.authority.of(&scratch.received);
+            if preserve && !client.is_empty() {
+                fields.set(b"Host", client);
+            } else {
+                fields.set(b"Host", target.unwrap_or(&endpoint.authority).as_bytes());
+            }
+        }
+        encode::write_request(
+            self.record.method.as_ref().map_or(scratch.head.method.name(&scratch.received), Vec::as_slice),
+            &scratch.upstream_path,
+            self.record.has_query.then_some(scratch.upstream_query.as_slice()),
+            fields.iter(),
+            sending.framing,
+            Connection::KeepAlive,
+            output,
+        );
+    }
+}
+

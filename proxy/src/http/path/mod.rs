@@ -1,0 +1,262 @@
+//! The canonical path: made once, and then the only path that policy and upstream ever see.
+//!
+//! Enters: the path of a request target as received. Leaves: ASCII bytes that start with `/`, without empty or dot
+//! segments, with one spelling for every escape (RFC 3986 §6.2.2), or the reason for a 400. The query is not touched.
+//! A backend that decodes, merges or resolves once more finds nothing left to do, so it cannot see another path.
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use super::write::{hex_digit, push_escape};
+
+/// What a listener does about `//`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EmptySegments {
+    /// Runs of `/` become one, as Kong and nginx do.
+    #[default]
+    Merge,
+    /// 400.
+    Reject,
+}
+
+/// What a listener does about `;` parameters in a segment. Leaving them is no choice: a backend that strips them would
+/// take `/admin;x` for `/admin` where policy did not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Parameters {
+    /// 400. Kong passes them on; refusing them loudly was preferred to changing requests silently.
+    #[default]
+    Reject,
+    /// Everything from `;` to the end of the segment goes, for policy and upstream alike.
+    Strip,
+}
+
+/// What a listener does about `%2F` and `%5C`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EncodedSeparators {
+    /// 400.
+    #[default]
+    Reject,
+    /// They stay escaped, and [`PathNotes::encoded_separator`] lets a route refuse them still. What would be a dot
+    /// segment if they were decoded is refused all the same.
+    Keep,
+}
+
+/// The choices of one listener. The default is the safest reading of what Kong accepts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathRules {
+    /// `//`
+    pub empty_segments: EmptySegments,
+    /// `;`
+    pub parameters: Parameters,
+    /// `%2F` and `%5C`
+    pub encoded_separators: EncodedSeparators,
+}
+
+/// What a canonical path contains that a route may still refuse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathNotes {
+    /// `%2F` or `%5C` is in the path.
+    pub encoded_separator: bool,
+}
+
+/// Why a path has no canonical form; always a 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathError {
+    /// Does not start with `/`. Also what `*` gives: no route has it.
+    NotAbsolute,
+    /// A control character, space, backslash, `?`, `#` or a byte outside ASCII.
+    Byte,
+    /// `%` without two hexadecimal digits.
+    Escape,
+    /// `%00`.
+    Nul,
+    /// Escapes that are no UTF-8, overlong forms included.
+    NotUtf8,
+    /// `%2F` or `%5C`, see [`EncodedSeparators`].
+    EncodedSeparator,
+    /// `..` would leave the root.
+    AboveRoot,
+    /// A dot segment in disguise: `..;x`, or `..` next to `%2F`.
+    HiddenDots,
+    /// `//`, see [`EmptySegments`].
+    EmptySegment,
+    /// `;`, see [`Parameters`].
+    Parameter,
+}
+
+/// Writes the canonical form of `raw` to `out`, which is cleared first and keeps its memory. An empty `raw` (the
+/// target `http://a`) is `/`. The result is at most three times as long as `raw`.
+///
+/// # Errors
+/// `raw` is refused; `out` then holds nothing of use.
+pub fn canonicalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<PathNotes, PathError> {
+    out.clear();
+    out.push(b'/');
+    let mut notes = PathNotes::default();
+    let Some((first, path)) = raw.split_first() else {
+        return Ok(notes);
+    };
+    if *first != b'/' {
+        return Err(PathError::NotAbsolute);
+    }
+    let mut segments = path.split(|byte| *byte == b'/').peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        let start = out.len();
+        let written = write_segment(segment, rules, out)?;
+        notes.encoded_separator |= written.encoded_separator;
+        match &out[start..] {
+            b"." | b".." if written.parameter => return Err(PathError::HiddenDots),
+            b"." => out.truncate(start),
+            b".." => out.truncate(parent(out, start).ok_or(PathError::AboveRoot)?),
+            b"" if is_last || rules.empty_segments == EmptySegments::Merge => {}
+            b"" => return Err(PathError::EmptySegment),
+            _ if is_last => {}
+            _ => out.push(b'/'),
+        }
+    }
+    Ok(notes)
+}
+
+/// Where the segment before the one at `start` begins.
+fn parent(out: &[u8], start: usize) -> Option<usize> {
+    let before = out[..start].strip_suffix(b"/")?;
+    Some(memchr::memrchr(b'/', before)? + 1)
+}
+
+#[derive(Default)]
+struct Written {
+    parameter: bool,
+    encoded_separator: bool,
+}
+
+fn write_segment(segment: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<Written, PathError> {
+    let mut written = Written::default();
+    let mut piece_start = out.len();
+    let mut at = 0;
+    while let Some(byte) = segment.get(at) {
+        at += 1;
+        match byte {
+            b';' if rules.parameters == Parameters::Reject => {
+                return Err(if is_dots(&out[piece_start..]) {
+                    PathError::HiddenDots
+                } else {
+                    PathError::Parameter
+                });
+            }
+            b';' => {
+                written.parameter = true;
+                check_parameter(&segment[at..])?;
+                break;
+            }
+            b'%' => match decode(&segment[at..])? {
+                b'/' | b'\\' if rules.encoded_separators == EncodedSeparators::Reject => {
+                    return Err(PathError::EncodedSeparator);
+                }
+                separator @ (b'/' | b'\\') => {
+                    check_piece(out, piece_start..out.len())?;
+                    push_escape(separator, out);
+                    piece_start = out.len();
+                    written.encoded_separator = true;
+                    at += 2;
+                }
+                0x80.. => at += write_utf8(&segment[at - 1..], out)? - 1,
+                decoded => {
+                    if is_unreserved(decoded) {
+                        out.push(decoded)
+                    } else {
+                        push_escape(decoded, out)
+                    }
+                    at += 2;
+                }
+            },
+            byte if is_unreserved(*byte) || is_delimiter(*byte) => out.push(*byte),
+            b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => push_escape(*byte, out),
+            _ => return Err(PathError::Byte),
+        }
+    }
+    if written.encoded_separator {
+        check_piece(out, piece_start..out.len())?;
+    }
+    Ok(written)
+}
+
+fn check_piece(out: &[u8], piece: Range<usize>) -> Result<(), PathError> {
+    if is_dots(&out[piece]) {
+        Err(PathError::HiddenDots)
+    } else {
+        Ok(())
+    }
+}
+
+fn is_dots(piece: &[u8]) -> bool {
+    matches!(piece, b"." | b"..")
+}
+
+/// What is stripped must be as well-formed as what stays.
+fn check_parameter(text: &[u8]) -> Result<(), PathError> {
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'%' => {
+                decode(&text[at..])?;
+                at += 2;
+            }
+            b'!'..=b'~' if !matches!(byte, b'\\' | b'?' | b'#') => {}
+            _ => return Err(PathError::Byte),
+        }
+    }
+    Ok(())
+}
+
+/// The byte that two hexadecimal digits at the start of `digits` stand for.
+fn decode(digits: &[u8]) -> Result<u8, PathError> {
+    let [high, low, ..] = digits else {
+        return Err(PathError::Escape);
+    };
+    match hex_digit(*high).zip(hex_digit(*low)) {
+        Some((0, 0)) => Err(PathError::Nul),
+        Some((high, low)) => Ok(high << 4 | low),
+        None => Err(PathError::Escape),
+    }
+}
+
+/// Copies the escapes of one character outside ASCII; gives how many bytes of `escapes` they take.
+fn write_utf8(escapes: &[u8], out: &mut Vec<u8>) -> Result<usize, PathError> {
+    let length = match decode(&escapes[1..])? {
+        0xC2..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF4 => 4,
+        _ => return Err(PathError::NotUtf8),
+    };
+    let mut character = [0; 4];
+    let character = &mut character[..length];
+    for (byte, escape) in character.iter_mut().zip(escapes.chunks(3)) {
+        *byte = match escape {
+            [b'%', digits @ ..] => decode(digits)?,
+            _ => return Err(PathError::NotUtf8),
+        };
+    }
+    if str::from_utf8(character).is_err() {
+        return Err(PathError::NotUtf8);
+    }
+    for byte in character {
+        push_escape(*byte, out);
+    }
+    Ok(length * 3)
+}
+
+pub(super) const fn is_unreserved(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
+}
+
+/// What `pchar` of RFC 3986 §3.3 allows besides: these and their escapes are different paths. `;` is handled apart.
+const fn is_delimiter(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@'
+    )
+}

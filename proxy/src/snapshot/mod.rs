@@ -1,0 +1,298 @@
+//! A policy made ready for the workers: secrets resolved, TLS set up, endpoints named.
+//!
+//! Enters: a verified artifact. Leaves: an immutable [`Snapshot`] that all workers share, and for each worker an
+//! [`Epoch`] with what is its own. An exchange pins one epoch and is judged by it alone.
+
+pub mod secret;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::table::{self, Algorithm, Authority, Compat, Id, Rows, Scheme, Verify};
+use policy::{Fault, Policy};
+use rustls::server::ProducesTickets;
+
+use crate::node::Node;
+use crate::tls::{Certificates, ClientConfigs, ClientTls, ServerTls, TlsSetupError};
+use crate::upstream::balance::Wheel;
+use secret::{Secret, SecretError};
+
+/// Why a policy cannot be put to work.
+#[derive(Debug)]
+pub enum SnapshotError {
+    /// The file cannot be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// The artifact is refused.
+    Refused(PathBuf, Fault),
+    /// Secrets are missing.
+    Secrets(SecretError),
+    /// A certificate, key or authority cannot be used: the entity's name.
+    Tls(String, TlsSetupError),
+    /// The file of the node's authorities cannot be read.
+    Authorities(PathBuf, std::io::Error),
+    /// A regex whose captures are used cannot be compiled.
+    Captures(String),
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Refused(path, fault) => write!(f, "{} is refused: {fault}", path.display()),
+            Self::Secrets(error) => write!(f, "{error}"),
+            Self::Tls(name, error) => write!(f, "{name}: {error}"),
+            Self::Authorities(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Captures(pattern) => write!(f, "the captures of `{pattern}` cannot be had"),
+        }
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+/// Where a service's requests go, and how.
+pub struct Endpoint {
+    /// Host name or address.
+    pub host: Box<str>,
+    /// Port.
+    pub port: u16,
+    /// `Host` header when there is no upstream: without the scheme's default port.
+    pub authority: Box<str>,
+    /// Path put before the request's; `/` for none.
+    pub path: Box<str>,
+    /// Further tries.
+    pub retries: u32,
+    /// For opening a connection.
+    pub connect: Duration,
+    /// Between two writes.
+    pub write: Duration,
+    /// Between two reads.
+    pub read: Duration,
+    /// TLS, when the service speaks it.
+    pub tls: Option<ClientTls>,
+    /// The balanced upstream, when the host names one.
+    pub upstream: Option<Id<table::Upstream>>,
+}
+
+/// A target of an upstream.
+pub struct Target {
+    /// Host name or address.
+    pub host: Box<str>,
+    /// Port.
+    pub port: u16,
+    /// `Host` header, without the port if it is 80 or 443 as the scheme has it by default.
+    pub authority: [Box<str>; 2],
+    /// Share of the requests.
+    pub weight: u32,
+}
+
+/// A balanced upstream.
+pub struct Upstream {
+    /// `host_header`, may be empty.
+    pub host_header: Box<str>,
+    /// Its targets.
+    pub targets: Vec<Target>,
+}
+
+/// A policy made ready. Immutable; shared by all workers.
+pub struct Snapshot {
+    /// Its number, from 1.
+    pub epoch: u64,
+    /// The verified artifact.
+    pub policy: Policy,
+    /// Hexadecimal digest of the artifact.
+    pub digest: String,
+    /// By service row.
+    pub endpoints: Vec<Endpoint>,
+    /// By upstream row.
+    pub upstreams: Vec<Upstream>,
+    /// By secret row.
+    pub secrets: Vec<Secret>,
+    /// By regex row: the regexes of routes, for their captures.
+    pub captures: Vec<Option<regex::bytes::Regex>>,
+    /// TLS of the listeners, when the policy has certificates.
+    pub server_tls: Option<ServerTls>,
+}
+
+impl Snapshot {
+    /// Reads, verifies and prepares an artifact.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; nothing has changed.
+    pub fn load(
+        path: &Path,
+        epoch: u64,
+        node: &Node,
+        ticketer: &Arc<dyn ProducesTickets>,
+    ) -> Result<Self, SnapshotError> {
+        let file = std::fs::read(path).map_err(|error| SnapshotError::Unreadable(path.to_owned(), error))?;
+        let policy = Policy::load(&file, policy::artifact::Limits::default())
+            .map_err(|fault| SnapshotError::Refused(path.to_owned(), fault))?;
+        drop(file);
+        let secrets = secret::resolve(&policy, path).map_err(SnapshotError::Secrets)?;
+        let endpoints = endpoints(&policy, &secrets, node)?;
+        let upstreams = policy.rows(policy.all::<table::Upstream>()).map(|row| upstream(&policy, &row)).collect();
+        let server_tls = server_tls(&policy, &secrets, ticketer)?;
+        let captures = captures(&policy)?;
+        let digest = policy.digest().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { epoch, policy, digest, endpoints, upstreams, secrets, captures, server_tls })
+    }
+
+    /// The value of a secret.
+    pub fn secret(&self, id: Id<table::Secret>) -> &[u8] {
+        self.secrets[id.index()].expose()
+    }
+}
+
+fn endpoints(policy: &Policy, secrets: &[Secret], node: &Node) -> Result<Vec<Endpoint>, SnapshotError> {
+    let node_authorities = match &node.ca_file {
+        Some(path) => Some(
+            std::fs::read(path).map_err(|error| SnapshotError::Authorities(path.clone(), error))?,
+        ),
+        None => None,
+    };
+    let named = |name: &str| {
+        let name = name.to_owned();
+        move |error| SnapshotError::Tls(name, error)
+    };
+    let mut tls = ClientConfigs::new(node_authorities.as_deref()).map_err(named("the node's authorities"))?;
+    let default = node.upstream_tls_verify.unwrap_or(policy.meta().compat == Compat::V3_15);
+    policy
+        .rows(policy.all::<table::Service>())
+        .map(|row| {
+            let verify = match row.verify {
+                Verify::On => true,
+                Verify::Off => false,
+                Verify::Default => default,
+            };
+            let client = row.client_certificate.map(|id| {
+                let certificate = policy.get(id);
+                (policy.bytes(certificate.chain), secrets[certificate.key.index()].expose())
+            });
+            let tls = match row.scheme {
+                Scheme::Http => None,
+                Scheme::Https => Some(
+                    tls.get(verify, &authorities(policy, row.authorities), client)
+                        .map_err(named(policy.text(row.name)))?,
+                ),
+            };
+            Ok(endpoint(policy, &row, tls))
+        })
+        .collect()
+}
+
+fn authorities(policy: &Policy, rows: Rows<Authority>) -> Vec<u8> {
+    let mut pem = Vec::new();
+    for row in policy.rows(rows) {
+        pem.extend_from_slice(policy.bytes(row.certificate));
+        pem.push(b'\n');
+    }
+    pem
+}
+
+fn endpoint(policy: &Policy, row: &table::Service, tls: Option<ClientTls>) -> Endpoint {
+    let port = u16::try_from(row.port).unwrap_or(0);
+    let path = policy.text(row.path);
+    let milliseconds = |value: u32| Duration::from_millis(u64::from(value));
+    Endpoint {
+        host: policy.text(row.host).into(),
+        port,
+        authority: authority(policy.text(row.host), port, if tls.is_some() { 443 } else { 80 }),
+        path: if path.is_empty() { "/" } else { path }.into(),
+        retries: row.retries,
+        connect: milliseconds(row.connect_timeout),
+        write: milliseconds(row.write_timeout),
+        read: milliseconds(row.read_timeout),
+        tls,
+        upstream: row.upstream,
+    }
+}
+
+fn authority(host: &str, port: u16, default: u16) -> Box<str> {
+    if port == default { host.into() } else { format!("{host}:{port}").into() }
+}
+
+fn upstream(policy: &Policy, row: &table::Upstream) -> Upstream {
+    // Every algorithm that the format knows is this one.
+    let Algorithm::RoundRobin = row.algorithm;
+    let targets = policy
+        .rows(row.targets)
+        .map(|target| {
+            let (host, port) = (policy.text(target.host), u16::try_from(target.port).unwrap_or(0));
+            Target {
+                host: host.into(),
+                port,
+                authority: [authority(host, port, 80), authority(host, port, 443)],
+                weight: target.weight,
+            }
+        })
+        .collect();
+    Upstream { host_header: policy.text(row.host_header).into(), targets }
+}
+
+fn server_tls(
+    policy: &Policy,
+    secrets: &[Secret],
+    ticketer: &Arc<dyn ProducesTickets>,
+) -> Result<Option<ServerTls>, SnapshotError> {
+    let mut certificates = Certificates::default();
+    for sni in policy.rows(policy.meta().snis) {
+        let certificate = policy.get(sni.certificate);
+        let key = secrets[certificate.key.index()].expose();
+        certificates
+            .add(policy.text(sni.name), policy.bytes(certificate.chain), key)
+            .map_err(|error| SnapshotError::Tls(format!("certificate {}", policy.text(certificate.id)), error))?;
+    }
+    if certificates.is_empty() {
+        return Ok(None);
+    }
+    ServerTls::new(certificates, Arc::clone(ticketer))
+        .map(Some)
+        .map_err(|error| SnapshotError::Tls("listener".to_owned(), error))
+}
+
+/// Captures need a regex engine that the artifact does not carry. It is built once, for the regexes of routes, when
+/// an edit uses captures at all.
+fn captures(policy: &Policy) -> Result<Vec<Option<regex::bytes::Regex>>, SnapshotError> {
+    let uses_captures = policy
+        .rows(policy.all::<table::Part>())
+        .any(|part| matches!(part.kind, table::PartKind::Capture | table::PartKind::CaptureIndex));
+    let build = |row: table::Regex| {
+        let alternatives: Vec<&str> = policy.rows(row.patterns).map(|name| policy.text(name.text)).collect();
+        let pattern = alternatives.join("|");
+        regex::bytes::RegexBuilder::new(&format!("^(?:{pattern})"))
+            .unicode(false)
+            .build()
+            .map(Some)
+            .map_err(|_error| SnapshotError::Captures(pattern))
+    };
+    let rows = policy.rows(policy.all::<table::Regex>());
+    rows.map(|row| if uses_captures { build(row) } else { Ok(None) }).collect()
+}
+
+/// A snapshot on one worker, with what this worker knows about it.
+pub struct Epoch {
+    /// What all workers share.
+    pub snapshot: Arc<Snapshot>,
+    wheels: RefCell<Vec<Wheel>>,
+}
+
+impl Epoch {
+    /// Takes a snapshot into use on worker `number`.
+    pub fn new(snapshot: Arc<Snapshot>, number: usize) -> Rc<Self> {
+        let wheels = snapshot
+            .upstreams
+            .iter()
+            .map(|upstream| Wheel::new(upstream.targets.iter().map(|target| target.weight), number))
+            .collect();
+        Rc::new(Self { snapshot, wheels: RefCell::new(wheels) })
+    }
+
+    /// The next target of an upstream, passing over those tried.
+    pub fn next_target(&self, upstream: Id<table::Upstream>, tried: &[usize]) -> Option<usize> {
+        self.wheels.borrow_mut()[upstream.index()].next(tried)
+    }
+}

@@ -1,0 +1,204 @@
+//! The asking side: what an upstream must prove, and what we show it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, ring};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+/// Why TLS cannot be set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TlsSetupError {
+    /// A certificate is not PEM.
+    Certificate,
+    /// A key is not PEM, or does not belong to its certificate.
+    Key,
+    /// An authority is not a certificate.
+    Authority,
+    /// The name of the server is not a DNS name or address.
+    ServerName,
+    /// The cryptography cannot be set up.
+    Provider,
+}
+
+impl fmt::Display for TlsSetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate => "the certificate is not PEM",
+            Self::Key => "the key is not PEM, or is not the certificate's",
+            Self::Authority => "an authority is not a PEM certificate",
+            Self::ServerName => "the server's name is neither a DNS name nor an address",
+            Self::Provider => "the cryptography cannot be set up",
+        })
+    }
+}
+
+impl std::error::Error for TlsSetupError {}
+
+/// How to speak TLS to one service. Equal values may share connections.
+#[derive(Clone)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    /// Tells configurations apart in pool keys.
+    pub identity: u32,
+}
+
+impl ClientTls {
+    /// A new session to a server of this name.
+    ///
+    /// # Errors
+    /// [`TlsSetupError::ServerName`] for a name that no certificate can carry.
+    pub fn connect(&self, name: &str) -> Result<rustls::Connection, TlsSetupError> {
+        let name = ServerName::try_from(name.to_owned()).map_err(|_error| TlsSetupError::ServerName)?;
+        let session = ClientConnection::new(Arc::clone(&self.config), name)
+            .map_err(|_error| TlsSetupError::Provider)?;
+        Ok(session.into())
+    }
+}
+
+type Key = (bool, Vec<u8>, Option<(Vec<u8>, Vec<u8>)>);
+
+/// The client configurations of an epoch, each made once.
+pub struct ClientConfigs {
+    system: Arc<RootCertStore>,
+    made: HashMap<Key, ClientTls>,
+}
+
+impl ClientConfigs {
+    /// With the system's authorities, or those of a PEM text instead.
+    ///
+    /// # Errors
+    /// [`TlsSetupError::Authority`] when the given text holds no certificate.
+    pub fn new(authorities: Option<&[u8]>) -> Result<Self, TlsSetupError> {
+        let system = match authorities {
+            Some(pem) => roots(pem)?,
+            None => {
+                let mut store = RootCertStore::empty();
+                let _ = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                store
+            }
+        };
+        Ok(Self {
+            system: Arc::new(system),
+            made: HashMap::new(),
+        })
+    }
+
+    /// A configuration that verifies or not, against `authorities` (PEM) or the system's when empty, and shows a
+    /// client certificate (chain and key as PEM) if one is given.
+    ///
+    /// # Errors
+    /// [`TlsSetupError`] when a certificate or key is not one.
+    pub fn get(
+        &mut self,
+        verify: bool,
+        authorities: &[u8],
+        client: Option<(&[u8], &[u8])>,
+    ) -> Result<ClientTls, TlsSetupError> {
+        let key = (
+            verify,
+            authorities.to_vec(),
+            client.map(|(chain, key)| (chain.to_vec(), key.to_vec())),
+        );
+        if let Some(made) = self.made.get(&key) {
+            return Ok(made.clone());
+        }
+        let roots = if authorities.is_empty() {
+            Arc::clone(&self.system)
+        } else {
+            Arc::new(roots(authorities)?)
+        };
+        let provider = Arc::new(ring::default_provider());
+        let algorithms = provider.signature_verification_algorithms;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|_error| TlsSetupError::Provider)?;
+        let builder = if verify {
+            builder.with_root_certificates(roots)
+        } else {
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Unverified { algorithms }))
+        };
+        let mut config = match client {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let chain = CertificateDer::pem_slice_iter(chain)
+                    .collect::<Result<_, _>>()
+                    .map_err(|_error| TlsSetupError::Certificate)?;
+                let key = PrivateKeyDer::from_pem_slice(key).map_err(|_error| TlsSetupError::Key)?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|_error| TlsSetupError::Key)?
+            }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let identity = u32::try_from(self.made.len()).unwrap_or(u32::MAX);
+        let made = ClientTls {
+            config: Arc::new(config),
+            identity,
+        };
+        self.made.insert(key, made.clone());
+        Ok(made)
+    }
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore, TlsSetupError> {
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_error| TlsSetupError::Authority)?;
+        store
+            .add(certificate)
+            .map_err(|_error| TlsSetupError::Authority)?;
+    }
+    if store.is_empty() {
+        Err(TlsSetupError::Authority)
+    } else {
+        Ok(store)
+    }
+}
+
+/// Accepts any certificate but still checks that the server holds its key (`tls_verify: false`).
+#[derive(Debug)]
+struct Unverified {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,103 @@
+//! Weighted round-robin, one wheel for each worker and upstream.
+//!
+//! The smooth variant: every turn each target gains its weight and the richest one pays the sum, so that a target of
+//! weight 3 beside one of weight 1 is chosen a, a, b, a and never three times in a row beside a free one.
+
+/// The targets of one upstream, seen by one worker.
+#[derive(Clone, Debug, Default)]
+pub struct Wheel {
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    weight: i64,
+    credit: i64,
+}
+
+impl Wheel {
+    /// A wheel for targets with these weights. A weight of zero takes a target out.
+    ///
+    /// `start` moves the first choice on, so that workers do not all begin with the same target.
+    pub fn new(weights: impl IntoIterator<Item = u32>, start: usize) -> Self {
+        let entries = weights
+            .into_iter()
+            .map(|weight| Entry {
+                weight: i64::from(weight),
+                credit: 0,
+            })
+            .collect();
+        let mut wheel = Self { entries };
+        for _ in 0..start {
+            wheel.next(&[]);
+        }
+        wheel
+    }
+
+    /// The next target, passing over those already tried unless no other is left. `None` when no target has weight.
+    pub fn next(&mut self, tried: &[usize]) -> Option<usize> {
+        self.turn(|number| !tried.contains(&number))
+            .or_else(|| self.turn(|_| true))
+    }
+
+    fn turn(&mut self, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+        let usable = |number: usize, entry: &Entry| entry.weight > 0 && allowed(number);
+        let mut sum = 0;
+        let mut best: Option<usize> = None;
+        for number in 0..self.entries.len() {
+            if !usable(number, &self.entries[number]) {
+                continue;
+            }
+            let entry = &mut self.entries[number];
+            entry.credit += entry.weight;
+            sum += entry.weight;
+            if best.is_none_or(|best| self.entries[number].credit > self.entries[best].credit) {
+                best = Some(number);
+            }
+        }
+        let best = best?;
+        self.entries[best].credit -= sum;
+        Some(best)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn weights_are_smooth() {
+        let mut wheel = Wheel::new([3, 1], 0);
+        let turns: Vec<_> = (0..8).filter_map(|_| wheel.next(&[])).collect();
+        assert_eq!(turns, [0, 0, 1, 0, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_tried_target_is_passed_over_until_no_other_is_left() {
+        let mut wheel = Wheel::new([1, 1], 0);
+        assert_eq!(wheel.next(&[0]), Some(1));
+        assert_eq!(wheel.next(&[1]), Some(0));
+        assert!(wheel.next(&[0, 1]).is_some());
+    }
+
+    #[test]
+    fn no_weight_means_no_target() {
+        assert_eq!(Wheel::new([0, 0], 0).next(&[]), None);
+        assert_eq!(Wheel::new([], 3).next(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_target_gets_its_share(weights in proptest::collection::vec(0_u32..50, 1..8), start in 0_usize..20) {
+            let sum: u32 = weights.iter().sum();
+            prop_assume!(sum > 0);
+            let mut wheel = Wheel::new(weights.clone(), start);
+            let mut counts = vec![0_u32; weights.len()];
+            for _ in 0..sum {
+                counts[wheel.next(&[]).expect("some target has weight")] += 1;
+            }
+            prop_assert_eq!(counts, weights);
+        }
+    }
+}

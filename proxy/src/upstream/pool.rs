@@ -1,0 +1,103 @@
+//! Idle keep-alive connections of one worker, newest first.
+//!
+//! A connection is only used again for a request that could have opened it: the key holds everything that makes two
+//! connections different. Before use it is asked once whether the peer closed it or sent something unasked.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::limits;
+use crate::tls::Stream;
+use crate::worker::clock::{self, Moment};
+
+/// What makes two connections different.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Where it leads.
+    pub address: SocketAddr,
+    /// TLS configuration and server name; `None` for plaintext.
+    pub tls: Option<(u64, u32, Box<str>)>,
+}
+
+struct Idle {
+    stream: Stream,
+    since: Moment,
+    requests: u32,
+}
+
+/// A connection taken from the pool or newly opened, with its history.
+pub struct Leased {
+    /// The connection.
+    pub stream: Stream,
+    /// Requests it has served before.
+    pub requests: u32,
+}
+
+/// The idle connections of one worker.
+#[derive(Default)]
+pub struct Pool {
+    idle: HashMap<Key, Vec<Idle>, ahash::RandomState>,
+    count: usize,
+}
+
+impl Pool {
+    /// The newest idle connection for a key that is still good.
+    pub fn take(&mut self, key: &Key) -> Option<Leased> {
+        let list = self.idle.get_mut(key)?;
+        while let Some(idle) = list.pop() {
+            self.count -= 1;
+            let fresh = clock::now() - idle.since < Duration::from_secs(limits::UPSTREAM_IDLE_S);
+            if fresh && !idle.stream.conn().is_stale() {
+                return Some(Leased {
+                    stream: idle.stream,
+                    requests: idle.requests,
+                });
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for later, unless it is worn out or there are enough.
+    pub fn give(&mut self, key: &Key, leased: Leased) {
+        let requests = leased.requests + 1;
+        if requests >= limits::UPSTREAM_REQUESTS || self.count >= limits::UPSTREAM_IDLE {
+            return;
+        }
+        leased.stream.conn().disarm();
+        let idle = Idle {
+            stream: leased.stream,
+            since: clock::now(),
+            requests,
+        };
+        match self.idle.get_mut(key) {
+            Some(list) => list.push(idle),
+            None => {
+                self.idle.insert(key.clone(), vec![idle]);
+            }
+        }
+        self.count += 1;
+    }
+
+    /// Closes what has been idle too long. To be called now and then.
+    pub fn sweep(&mut self) {
+        let now = clock::now();
+        let mut count = 0;
+        self.idle.retain(|_, list| {
+            list.retain(|idle| now - idle.since < Duration::from_secs(limits::UPSTREAM_IDLE_S));
+            count += list.len();
+            !list.is_empty()
+        });
+        self.count = count;
+    }
+
+    /// Idle connections.
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}

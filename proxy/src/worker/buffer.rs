@@ -1,0 +1,74 @@
+//! Buffers of one worker: taken when bytes are about to come, given back when a connection goes idle.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+
+use crate::limits;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A growable buffer from the worker's pool. Dropping it gives the memory back, unless it grew large.
+#[derive(Debug, Default)]
+pub struct Buffer(Vec<u8>);
+
+impl Buffer {
+    /// An empty buffer with room for [`limits::BUFFER_BYTES`].
+    pub fn take() -> Self {
+        let spare = SPARE.with(|spare| spare.borrow_mut().pop());
+        Self(spare.unwrap_or_else(|| Vec::with_capacity(limits::BUFFER_BYTES)))
+    }
+
+    /// A buffer without memory, to stand in while the real one is with the kernel.
+    pub const fn empty() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Forgets the first `count` bytes.
+    pub fn consume(&mut self, count: usize) {
+        if count >= self.0.len() {
+            self.0.clear();
+        } else {
+            self.0.drain(..count);
+        }
+    }
+
+    pub(super) fn into_vec(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+
+    pub(super) const fn from_vec(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.0.capacity() < limits::BUFFER_BYTES || self.0.capacity() > limits::BUFFER_KEPT_BYTES {
+            return;
+        }
+        let mut bytes = std::mem::take(&mut self.0);
+        bytes.clear();
+        // A thread that is ending has no pool any more.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < limits::BUFFERS_SPARE {
+                spare.push(bytes);
+            }
+        });
+    }
+}
+
+impl Deref for Buffer {
+    type Target = Vec<u8>;
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}

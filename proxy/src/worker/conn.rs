@@ -1,0 +1,271 @@
+//! A TCP connection of a worker.
+//!
+//! Reads append to a [`Buffer`], writes send one. Both may wait under a deadline, which ends the connection when it
+//! passes (see `deadline`). A read or write that was started must be awaited to its end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::pin;
+use std::time::Duration;
+
+use monoio::buf::IoBufMut as _;
+use monoio::io::{AsyncReadRent as _, AsyncWriteRentExt as _, CancelableAsyncReadRent as _, Canceller};
+use monoio::net::TcpStream;
+
+use super::buffer::Buffer;
+use super::clock;
+use super::deadline::Deadline;
+use super::task::{First, race};
+use crate::limits;
+
+/// How a connection failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnError {
+    /// The peer closed it.
+    Closed,
+    /// A deadline passed.
+    TimedOut,
+    /// It broke.
+    Broken(io::ErrorKind),
+}
+
+/// Ends a connection whose operation somebody else awaits. Must not be used once that connection is dropped.
+#[derive(Clone, Copy, Debug)]
+pub struct Aborter {
+    fd: RawFd,
+}
+
+impl Aborter {
+    /// Ends both directions; operations that wait complete.
+    pub fn abort(self) {
+        super::socket::shut_down(self.fd);
+    }
+}
+
+/// What [`Conn::read_or_idle`] saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Bytes were appended.
+    Read,
+    /// Nothing came in the given time; the buffer is free.
+    Idle,
+}
+
+/// A TCP connection. Field order matters: the deadline must forget the descriptor before it is closed.
+pub struct Conn {
+    deadline: Deadline,
+    idle: Option<Deadline>,
+    canceller: Option<Canceller>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+}
+
+impl Conn {
+    pub(super) fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        let deadline = Deadline::on_socket(stream.as_raw_fd());
+        Ok(Self {
+            deadline,
+            idle: None,
+            canceller: None,
+            stream,
+            peer,
+            local,
+        })
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// [`ConnError::TimedOut`] when the peer does not answer in time, else what the system says.
+    pub async fn connect(address: SocketAddr, within: Duration) -> Result<Self, ConnError> {
+        let broken = |error: io::Error| ConnError::Broken(error.kind());
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            Some(socket2::Protocol::TCP),
+        )
+        .map_err(broken)?;
+        socket.set_nonblocking(true).map_err(broken)?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(broken(error)),
+            _ => {}
+        }
+        let stream = TcpStream::from_std(socket.into()).map_err(broken)?;
+        let deadline = Deadline::on_socket(stream.as_raw_fd());
+        deadline.arm_in(within);
+        let ready = stream.writable(true).await;
+        if deadline.fired() {
+            return Err(ConnError::TimedOut);
+        }
+        ready.map_err(broken)?;
+        drop(deadline);
+        match socket2::SockRef::from(&super::socket::borrow(&stream)).take_error() {
+            Ok(None) => Self::new(stream, address).map_err(broken),
+            Ok(Some(error)) | Err(error) => Err(broken(error)),
+        }
+    }
+
+    /// The other end.
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// This end.
+    pub const fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Ends the connection when `within` passes without [`Conn::disarm`] or another arming.
+    pub fn arm(&self, within: Duration) {
+        self.deadline.arm_in(within);
+    }
+
+    /// Like [`Conn::arm`], for a connection between two requests: it also ends when the worker drains.
+    pub fn arm_idle(&self, within: Duration) {
+        self.deadline.arm_idle(within);
+    }
+
+    /// Takes the deadline away.
+    pub fn disarm(&self) {
+        self.deadline.disarm();
+    }
+
+    /// Appends what the peer sends, at least one byte, and refreshes the clock.
+    ///
+    /// # Errors
+    /// [`ConnError`]; the buffer keeps what it held.
+    pub async fn read(&mut self, buffer: &mut Buffer) -> Result<usize, ConnError> {
+        let (bytes, start) = lend(buffer);
+        let (result, slice) = self.stream.read(bytes.slice_mut(start..)).await;
+        self.returned(buffer, slice.into_inner(), result)
+    }
+
+    /// Like [`Conn::read`], but gives up when nothing comes within `patience`, with the buffer free again. No byte
+    /// is lost: what arrives while it gives up is read.
+    ///
+    /// # Errors
+    /// As [`Conn::read`].
+    pub async fn read_or_idle(
+        &mut self,
+        buffer: &mut Buffer,
+        patience: Duration,
+    ) -> Result<Activity, ConnError> {
+        let (bytes, start) = lend(buffer);
+        let canceller = self.canceller.take().unwrap_or_default();
+        let idle = self.idle.get_or_insert_with(Deadline::on_waker);
+        idle.arm_in(patience);
+        let (result, slice, canceller) = {
+            let mut read = pin!(
+                self.stream
+                    .cancelable_read(bytes.slice_mut(start..), canceller.handle())
+            );
+            match race(&mut read, idle.wait()).await {
+                First::Left((result, slice)) => (result, slice, canceller),
+                First::Right(()) => {
+                    let canceller = canceller.cancel();
+                    let (result, slice) = read.await;
+                    (result, slice, canceller)
+                }
+            }
+        };
+        idle.disarm();
+        self.canceller = Some(canceller);
+        let cancelled = matches!(&result, Err(error) if error.raw_os_error() == Some(libc::ECANCELED));
+        if cancelled && idle.fired() {
+            *buffer = Buffer::from_vec(slice.into_inner());
+            return Ok(Activity::Idle);
+        }
+        self.returned(buffer, slice.into_inner(), result)
+            .map(|_count| Activity::Read)
+    }
+
+    /// Waits until there is something to read, or the peer closed, without holding a buffer. May be dropped.
+    ///
+    /// # Errors
+    /// [`ConnError`] when a deadline passed meanwhile.
+    pub async fn readable(&self) -> Result<(), ConnError> {
+        let result = self.stream.readable(false).await;
+        clock::refresh();
+        match result {
+            _ if self.deadline.fired() => Err(ConnError::TimedOut),
+            Ok(()) => Ok(()),
+            Err(error) => Err(ConnError::Broken(error.kind())),
+        }
+    }
+
+    /// Sends the whole buffer and clears it.
+    ///
+    /// # Errors
+    /// [`ConnError`]; how much was sent is unknown.
+    pub async fn write_all(&mut self, buffer: &mut Buffer) -> Result<(), ConnError> {
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::replace(buffer, Buffer::empty()).into_vec();
+        let (result, bytes) = self.stream.write_all(bytes).await;
+        *buffer = Buffer::from_vec(bytes);
+        buffer.clear();
+        match result {
+            Ok(_) if self.deadline.fired() => Err(ConnError::TimedOut),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    /// A way to end the connection while an operation on it waits.
+    pub fn aborter(&self) -> Aborter {
+        Aborter { fd: self.stream.as_raw_fd() }
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish(&self) {
+        super::socket::shut_down_write(self.stream.as_raw_fd());
+    }
+
+    /// Whether the peer has closed, or sent something unasked: such a connection must not be used again. One
+    /// system call, no wait.
+    pub fn is_stale(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        let peeked = socket2::SockRef::from(&super::socket::borrow(&self.stream))
+            .recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    fn returned(
+        &self,
+        buffer: &mut Buffer,
+        bytes: Vec<u8>,
+        result: io::Result<usize>,
+    ) -> Result<usize, ConnError> {
+        *buffer = Buffer::from_vec(bytes);
+        clock::refresh();
+        match result {
+            Ok(0) if self.deadline.fired() => Err(ConnError::TimedOut),
+            Ok(0) => Err(ConnError::Closed),
+            Ok(count) => Ok(count),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    fn failed(&self, error: &io::Error) -> ConnError {
+        if self.deadline.fired() {
+            ConnError::TimedOut
+        } else {
+            ConnError::Broken(error.kind())
+        }
+    }
+}
+
+/// Takes the memory out of a buffer, with room to read into.
+fn lend(buffer: &mut Buffer) -> (Vec<u8>, usize) {
+    let mut bytes = std::mem::replace(buffer, Buffer::empty()).into_vec();
+    let start = bytes.len();
+    if bytes.capacity() - start < limits::READ_BYTES_MIN {
+        bytes.reserve(limits::BUFFER_BYTES);
+    }
+    (bytes, start)
+}

@@ -1,0 +1,55 @@
+//! The few system calls that the standard library does not wrap.
+
+#![allow(unsafe_code, reason = "four system calls, each with its line")]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+/// Ends both directions of a socket. Operations on it complete; the descriptor stays.
+pub(super) fn shut_down(fd: RawFd) {
+    // SAFETY: `shutdown` takes no memory; on a descriptor that is no socket it fails without effect.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
+/// Ends the sending direction.
+pub(super) fn shut_down_write(fd: RawFd) {
+    // SAFETY: as above.
+    unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+}
+
+/// The descriptor of something that the runtime holds open, for as long as that is borrowed.
+pub(super) fn borrow<T: AsRawFd>(holder: &T) -> BorrowedFd<'_> {
+    // SAFETY: the holder keeps the descriptor open while the result borrows it.
+    unsafe { BorrowedFd::borrow_raw(holder.as_raw_fd()) }
+}
+
+/// Cores that this process may use, in order.
+pub fn cores() -> Vec<usize> {
+    let mut set = empty_set();
+    // SAFETY: the set lives through the call, and its size is given.
+    let result = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
+    if result != 0 {
+        return Vec::new();
+    }
+    // SAFETY: every index is below the set's size.
+    (0..libc::CPU_SETSIZE as usize)
+        .filter(|&core| unsafe { libc::CPU_ISSET(core, &set) })
+        .collect()
+}
+
+/// Keeps the calling thread on one core.
+pub(super) fn pin(core: usize) -> io::Result<()> {
+    let mut set = empty_set();
+    // SAFETY: `cores` gives only indexes below the set's size.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: the set lives through the call, and its size is given.
+    match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn empty_set() -> libc::cpu_set_t {
+    // SAFETY: a CPU set is an array of integers, for which zero is a value.
+    unsafe { std::mem::zeroed() }
+}
