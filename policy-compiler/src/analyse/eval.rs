@@ -1,0 +1,141 @@
+//! One request against an artifact, with the search and the VM of the gateway.
+
+use policy::Policy;
+use policy::isa::Entry;
+use policy::route::{self, Match};
+use policy::table::{Budget, Consumer, Credential, EditList, HttpsRedirect, Id, Quota, Route, Table};
+use policy::vm::{self, Effect, State, Verdict};
+
+use super::{InMemory, Request};
+
+/// What an artifact makes of a request.
+pub struct Judgement {
+    /// The route, if any matched.
+    pub matched: Option<Match>,
+    /// How it ends.
+    pub ending: Ending,
+    /// Whether the body has to be read for that.
+    pub body_read: bool,
+    /// The caller.
+    pub consumer: Option<Id<Consumer>>,
+    /// What the caller proved its identity with.
+    pub credential: Option<Id<Credential>>,
+    /// Whether the caller is an anonymous consumer.
+    pub anonymous: bool,
+    /// What the exchange would apply, in order.
+    pub applied: Vec<Applied>,
+    /// Quotas that were asked.
+    pub quotas: Vec<Id<Quota>>,
+    /// Budgets that were asked.
+    pub budgets: Vec<Id<Budget>>,
+}
+
+/// How a request ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// No route matched: the gateway answers 404.
+    NoRoute,
+    /// The route only takes requests over TLS: the gateway answers so.
+    HttpsRequired(HttpsRedirect),
+    /// No plugin answered, and there is no service: the gateway answers 503.
+    NoService,
+    /// As the route's program says; never a question.
+    Verdict(Verdict),
+}
+
+/// One effect and the phase that it belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Applied {
+    /// The phase.
+    pub entry: Entry,
+    /// The effect.
+    pub effect: Effect,
+}
+
+/// Judges a request, with a plain answer of the upstream in mind.
+pub fn judge(policy: &Policy, request: &Request) -> Judgement {
+    let mut exchange = request.exchange();
+    let mut state = State::default();
+    let matched = route::find(policy, &exchange);
+    let mut applied = Vec::new();
+    let mut body_read = false;
+    let (ending, later) = match matched.map(|found| (found.route, policy.get(found.route))) {
+        None => (Ending::NoRoute, policy.meta().unmatched),
+        Some((_, route)) if route.protocols & PLAINTEXT == 0 && !request.secure => (
+            Ending::HttpsRequired(route.https_redirect),
+            policy.meta().unmatched,
+        ),
+        Some((id, route)) => {
+            let verdict = access(
+                policy,
+                id,
+                &mut state,
+                &mut exchange,
+                &mut body_read,
+                &mut applied,
+            );
+            let ending = match verdict {
+                Verdict::Forward if route.service.is_none() => Ending::NoService,
+                verdict => Ending::Verdict(verdict),
+            };
+            (ending, id)
+        }
+    };
+    if ending != Ending::Verdict(Verdict::Forward) {
+        // Nothing is sent, so nothing of the request is edited.
+        applied.clear();
+    }
+    for entry in [Entry::Response, Entry::End] {
+        vm::run(policy, later, entry, &mut state, &mut exchange);
+        collect(entry, &state, &mut applied);
+    }
+    Judgement {
+        matched,
+        ending,
+        body_read,
+        consumer: state.consumer,
+        credential: state.credential,
+        anonymous: state.anonymous,
+        applied,
+        quotas: exchange.quotas,
+        budgets: exchange.budgets,
+    }
+}
+
+/// Bits of the protocols that need no TLS.
+const PLAINTEXT: u32 = 1 | 4 | 16;
+
+/// Runs what judges the request: its head, then its body if something asks for it.
+fn access(
+    policy: &Policy,
+    route: Id<Route>,
+    state: &mut State,
+    exchange: &mut InMemory<'_>,
+    body_read: &mut bool,
+    applied: &mut Vec<Applied>,
+) -> Verdict {
+    for entry in [Entry::Request, Entry::Body] {
+        let mut verdict = vm::run(policy, route, entry, state, exchange);
+        while let Verdict::Wait(vm::Question::Body) = verdict {
+            *body_read = true;
+            verdict = vm::resume(policy, state, exchange);
+        }
+        collect(entry, state, applied);
+        if verdict != Verdict::Forward {
+            return verdict;
+        }
+        *body_read |= applied.iter().any(|applied| match applied.effect.table {
+            Table::Model => true,
+            Table::EditList => applied
+                .effect
+                .id()
+                .is_some_and(|id| policy.get::<EditList>(id).needs_body),
+            _ => false,
+        });
+    }
+    Verdict::Forward
+}
+
+fn collect(entry: Entry, state: &State, out: &mut Vec<Applied>) {
+    out.extend(state.effects().iter().map(|effect| Applied { entry, effect }));
+}

@@ -1,0 +1,16 @@
+//! Answers about a policy without a gateway: what happens to a request, and why.
+//!
+//! [`Request`] is an exchange in memory, [`judge`] runs an artifact on it with the gateway's own search and VM, and
+//! [`reference`] says the same from the model alone, rule by rule as Kong documents them.
+
+pub mod account;
+mod body;
+mod eval;
+pub mod explain;
+pub mod reference;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use eval::{Applied, Ending, Judgement, judge};
+pub use request::{InMemory, Request, RequestError};

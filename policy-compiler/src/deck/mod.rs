@@ -1,0 +1,2 @@
+//! The declarative file as a typed model.
+pub mod entity;

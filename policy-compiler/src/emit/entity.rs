@@ -1,0 +1,235 @@
+//! Rows of what operators name: groups, consumers, certificates, upstreams and services.
+
+use policy::table::{
+    Algorithm as AlgorithmRow, Authority, Certificate, Consumer, Group, Id, Membership, Rows, Scheme,
+    Service, Sni, Target, Text, Upstream, Verify,
+};
+
+use super::json;
+use crate::deck::entity::{
+    ActiveHealthcheck, Algorithm, CaCertificateIndex, PassiveHealthcheck, Protocol, Service as ServiceEntity,
+    Upstream as UpstreamEntity,
+};
+use crate::lower::{Context, group_id};
+
+/// Writes them in the order of the model, so that an index is a row.
+pub(super) fn write(context: &mut Context<'_>) {
+    groups(context);
+    consumers(context);
+    certificates(context);
+    upstreams(context);
+    for service in &context.model.services {
+        self::service(context, service);
+    }
+}
+
+fn groups(context: &mut Context<'_>) {
+    let mut groups: Vec<_> = context.model.consumer_groups.iter().collect();
+    groups.sort_by_key(|group| &group.name);
+    for group in groups {
+        let row = Group {
+            id: context.builder.unique_text(&group.meta.id.to_string()),
+            name: context.text(&group.name),
+        };
+        context.builder.row(&row);
+    }
+}
+
+fn consumers(context: &mut Context<'_>) {
+    let model = context.model;
+    let mut acls: Vec<Vec<&str>> = vec![Vec::new(); model.consumers.len()];
+    for acl in &model.acls {
+        acls[acl.consumer.0 as usize].push(&acl.group);
+    }
+    for (consumer, mut acls) in model.consumers.iter().zip(acls) {
+        acls.sort_unstable();
+        acls.dedup();
+        let mut groups: Vec<u32> = consumer
+            .groups
+            .iter()
+            .map(|group| context.group_row(*group))
+            .collect();
+        groups.sort_unstable();
+        let groups: Vec<Membership> = groups
+            .into_iter()
+            .map(|row| Membership { group: group_id(row) })
+            .collect();
+        let maybe = |context: &mut Context<'_>, text: Option<&str>| match text {
+            Some(text) => context.builder.unique_text(text),
+            None => Text::EMPTY,
+        };
+        let row = Consumer {
+            id: context.builder.unique_text(&consumer.meta.id.to_string()),
+            username: maybe(context, consumer.username.as_deref()),
+            custom_id: maybe(context, consumer.custom_id.as_deref()),
+            acl: context.acl_words(acls.iter().copied()),
+            acl_header: context.text(&acls.join(", ")),
+            groups: context.builder.list(&groups),
+            json: context.builder.unique_text(&json::consumer(consumer)),
+        };
+        context.builder.row(&row);
+    }
+}
+
+fn certificates(context: &mut Context<'_>) {
+    for certificate in &context.model.certificates {
+        if certificate.alt.is_some() {
+            context.unsupported(
+                certificate.meta.span,
+                "a second certificate of another key type is not offered",
+                "only `cert` and `key` are used",
+            );
+        }
+        let row = Certificate {
+            id: context.text(&certificate.meta.id.to_string()),
+            chain: context.text(&certificate.cert),
+            key: context.secret(certificate.key.expose()),
+        };
+        context.builder.row(&row);
+    }
+}
+
+/// Server names and their certificates.
+pub(super) fn snis(context: &mut Context<'_>) -> Rows<Sni> {
+    let mut snis: Vec<_> = context.model.snis.iter().collect();
+    snis.sort_by_key(|sni| &sni.name);
+    let rows: Vec<Sni> = snis
+        .into_iter()
+        .map(|sni| Sni {
+            name: context.builder.text(&sni.name),
+            certificate: Id::new(sni.certificate.0),
+        })
+        .collect();
+    context.builder.unique_list(&rows)
+}
+
+/// Trusted authorities.
+pub(crate) fn authorities(context: &mut Context<'_>, indices: &[CaCertificateIndex]) -> Rows<Authority> {
+    let rows: Vec<Authority> = indices
+        .iter()
+        .map(|index| Authority {
+            certificate: context.builder.text(&context.model[*index].cert),
+        })
+        .collect();
+    context.builder.list(&rows)
+}
+
+fn upstreams(context: &mut Context<'_>) {
+    let model = context.model;
+    let mut targets: Vec<Vec<Target>> = vec![Vec::new(); model.upstreams.len()];
+    for target in &model.targets {
+        if target.failover {
+            context.unsupported(
+                target.meta.span,
+                "`failover` targets are not kept in reserve",
+                "the target takes its share of the requests",
+            );
+        }
+        let name = if target.host.contains(':') {
+            format!("[{}]:{}", target.host, target.port)
+        } else {
+            format!("{}:{}", target.host, target.port)
+        };
+        targets[target.upstream.0 as usize].push(Target {
+            host: context.text(&target.host),
+            port: u32::from(target.port),
+            weight: u32::from(target.weight),
+            name: context.text(&name),
+        });
+    }
+    for (upstream, targets) in model.upstreams.iter().zip(targets) {
+        refuse_upstream(context, upstream);
+        let row = Upstream {
+            id: context.text(&upstream.meta.id.to_string()),
+            name: context.text(&upstream.name),
+            source: context.source(upstream.meta.span),
+            algorithm: AlgorithmRow::RoundRobin,
+            host_header: context.text(upstream.host_header.as_deref().unwrap_or_default()),
+            targets: context.builder.unique_list(&targets),
+        };
+        context.builder.row(&row);
+    }
+}
+
+fn refuse_upstream(context: &Context<'_>, upstream: &UpstreamEntity) {
+    let refuse = |what: String, instead| context.unsupported(upstream.meta.span, what, instead);
+    let name = &upstream.name;
+    if upstream.algorithm != Algorithm::RoundRobin {
+        refuse(
+            format!("upstream `{name}` asks for an algorithm other than round-robin"),
+            "targets are chosen by weighted round-robin",
+        );
+    }
+    if is_active(&upstream.healthchecks.active) {
+        refuse(
+            format!("active health checks of upstream `{name}` are not made"),
+            "targets are never probed",
+        );
+    }
+    if is_passive(&upstream.healthchecks.passive) {
+        refuse(
+            format!("passive health checks of upstream `{name}` are not made"),
+            "no target is taken out",
+        );
+    }
+    if upstream.client_certificate.is_some() {
+        refuse(
+            format!("upstream `{name}` has a client certificate of its own"),
+            "only the services' client certificates are shown",
+        );
+    }
+}
+
+/// An interval of 0 switches a check off, a counter of 0 a rule.
+fn is_active(check: &ActiveHealthcheck) -> bool {
+    check.healthy_interval_s > 0.0 || check.unhealthy_interval_s > 0.0
+}
+
+fn is_passive(check: &PassiveHealthcheck) -> bool {
+    let rules = &check.rules;
+    rules.http_failures > 0 || rules.tcp_failures > 0 || rules.timeouts > 0
+}
+
+fn service(context: &mut Context<'_>, service: &ServiceEntity) {
+    let carried = matches!(service.protocol, Protocol::Http | Protocol::Https);
+    if service.enforced && service.enabled && !carried {
+        let words = format!(
+            "services that speak {} are not proxied",
+            json::protocol(service.protocol)
+        );
+        context.unsupported(service.meta.span, words, "the service is called over HTTP/1.1");
+    }
+    if service.tls_verify_depth.is_some() {
+        context.unsupported(
+            service.meta.span,
+            "`tls_verify_depth` is not enforced",
+            "chains of any length are accepted",
+        );
+    }
+    let row = Service {
+        id: context.text(&service.meta.id.to_string()),
+        name: context.text(service.name.as_deref().unwrap_or_default()),
+        source: context.source(service.meta.span),
+        scheme: match service.protocol {
+            Protocol::Https | Protocol::Grpcs | Protocol::Tls | Protocol::Wss => Scheme::Https,
+            _ => Scheme::Http,
+        },
+        host: context.text(&service.host),
+        port: u32::from(service.port),
+        path: context.text(service.path.as_deref().unwrap_or_default()),
+        retries: u32::from(service.retries),
+        connect_timeout: service.connect_timeout_ms,
+        write_timeout: service.write_timeout_ms,
+        read_timeout: service.read_timeout_ms,
+        upstream: service.upstream.map(|index| Id::new(index.0)),
+        verify: if service.tls_verify {
+            Verify::On
+        } else {
+            Verify::Off
+        },
+        authorities: authorities(context, service.ca_certificates.as_deref().unwrap_or_default()),
+        client_certificate: service.client_certificate.map(|index| Id::new(index.0)),
+        json: context.text(&json::service(service)),
+    };
+    context.builder.row(&row);
+}

@@ -1,0 +1,84 @@
+//! Plain paths in the canonical form that the gateway gives to request paths before it matches them.
+//!
+//! Escapes of unreserved characters are decoded once, all others kept in upper case; characters that a request
+//! cannot carry as they are get escaped; dot segments are resolved and runs of `/` merged.
+
+/// The canonical form of a plain path that starts with `/`.
+///
+/// Idempotent, and ASCII. `%` that begins no escape is itself escaped.
+pub fn canonical(path: &str) -> String {
+    let escaped = escape_literal(path.as_bytes());
+    let mut segments: Vec<&str> = Vec::new();
+    let mut open = false;
+    for segment in escaped.split('/').skip(1) {
+        open = match segment {
+            "" | "." => true,
+            ".." => {
+                segments.pop();
+                true
+            }
+            name => {
+                segments.push(name);
+                false
+            }
+        };
+    }
+    let mut out = String::with_capacity(escaped.len());
+    for segment in &segments {
+        out.push('/');
+        out.push_str(segment);
+    }
+    if open || out.is_empty() {
+        out.push('/');
+    }
+    out
+}
+
+/// Text that stands for itself, as it is spelled inside a canonical path.
+pub fn escape_literal(text: &[u8]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte == b'%'
+            && let Some(code) = escape(after)
+        {
+            rest = &after[2..];
+            push(&mut out, code, is_unreserved(code));
+        } else {
+            push(&mut out, byte, is_path_char(byte));
+        }
+    }
+    out
+}
+
+/// Whether a byte stands for itself in a canonical path (RFC 3986 §3.3 `pchar`, and the separator).
+pub(super) fn is_path_char(byte: u8) -> bool {
+    is_unreserved(byte) || b"!$&'()*+,;=:@/".contains(&byte)
+}
+
+/// RFC 3986 §2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+fn escape(digits: &[u8]) -> Option<u8> {
+    let [high, low, ..] = *digits else { return None };
+    let value = |digit: u8| {
+        char::from(digit)
+            .to_digit(16)
+            .and_then(|value| u8::try_from(value).ok())
+    };
+    Some(value(high)? << 4 | value(low)?)
+}
+
+fn push(out: &mut String, byte: u8, plain: bool) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    if plain {
+        out.push(char::from(byte));
+    } else {
+        out.push('%');
+        out.push(char::from(HEX[usize::from(byte >> 4)]));
+        out.push(char::from(HEX[usize::from(byte & 15)]));
+    }
+}
