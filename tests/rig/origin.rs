@@ -161,6 +161,27 @@ impl Origin {
         self.shared.seen().tapes.len()
     }
 
+    /// How many connections are open now.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.shared.seen().sockets.iter().filter(|socket| socket.strong_count() > 0).count()
+    }
+
+    /// Waits until no connection is open.
+    ///
+    /// # Errors
+    /// When one still is after `patience`.
+    pub fn wait_closed(&self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while self.open_connections() > 0 {
+            if Instant::now() > deadline {
+                bail!("{} connections to the origin are still open after {patience:?}", self.open_connections());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
     /// Every byte that came on each connection: the oracle for what the gateway forwarded.
     #[must_use]
     pub fn tapes(&self) -> Vec<Vec<u8>> {
@@ -320,5 +341,61 @@ fn peer_is_gone(stream: &TcpStream) -> bool {
     match peeked {
         Ok(count) => count == 0 || blocking.is_err(),
         Err(error) => error.kind() != ErrorKind::WouldBlock,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Client;
+
+    #[test]
+    fn echo_shows_the_request() {
+        let origin = Origin::echo().unwrap();
+        let answer = Client::fetch(origin.addr(), "POST", "/a?b=c", &[("X-One", "1")], b"hello").unwrap();
+        assert_eq!((answer.json()["target"].as_str(), answer.json()["body"].as_str()), (Some("/a?b=c"), Some("hello")));
+        assert_eq!(origin.last().header("x-one"), "1");
+        assert!(origin.tapes()[0].ends_with(b"\r\n\r\nhello"));
+    }
+
+    #[test]
+    fn a_connection_is_kept_for_the_next_request() {
+        let origin = Origin::echo().unwrap();
+        let mut client = Client::connect(origin.addr()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(client.ask("GET", "/", &[], b"").unwrap().status, 200);
+        }
+        assert_eq!((origin.requests().len(), origin.connections()), (3, 1));
+    }
+
+    #[test]
+    fn reset_is_a_reset_and_fin_is_a_fin() {
+        let ends = [(Step::Reset, Some(ErrorKind::ConnectionReset)), (Step::Fin, None)];
+        for (end, expected) in ends {
+            let origin = Origin::always(Script::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n").then(end)).unwrap();
+            let error = Client::get(origin.addr(), "/", &[]).unwrap_err();
+            let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            assert_eq!(kind, expected, "{error:#}");
+        }
+    }
+
+    #[test]
+    fn what_rfc_9112_forbids_is_a_violation() {
+        let origin = Origin::echo().unwrap();
+        let mut client = Client::connect(origin.addr()).unwrap();
+        client.send(b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        client.expect_close().unwrap();
+        assert_eq!(origin.violations().len(), 1);
+    }
+
+    #[test]
+    fn a_hold_ends_when_the_caller_goes() {
+        let origin = Origin::always(Script::default().then(Step::Hold)).unwrap();
+        let mut client = Client::connect(origin.addr()).unwrap();
+        client.send(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        origin.wait_for(1, Duration::from_secs(5)).unwrap();
+        assert_eq!(origin.open_connections(), 1);
+        drop(client);
+        origin.wait_closed(Duration::from_secs(5)).unwrap();
     }
 }

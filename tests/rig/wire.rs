@@ -18,7 +18,7 @@ impl Headers {
     /// The first value of a header, whatever its letter case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// All values of a header, in wire order.
