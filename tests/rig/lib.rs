@@ -1,1 +1,38 @@
-//! Black-box tests: they drive the built `tollgate` and `tollc` from outside.
+//! The rig: everything a black-box test of Tollgate stands on.
+//!
+//! In: a decK file and a scenario. Out: the built programs and their peers running on free loopback ports, and the
+//! exact bytes that crossed every socket. Whatever a value of this crate started, dropping it ends, by process group.
+//! Deliberately absent: any HTTP library. A rig that parsed like the gateway would share its mistakes.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the rig is ordinary blocking code on its own threads, not the data path"
+)]
+
+mod admin;
+mod certificate;
+mod client;
+mod curl;
+mod gateway;
+mod llm;
+mod nginx;
+mod openai;
+mod origin;
+mod process;
+mod scratch;
+mod script;
+mod wire;
+
+pub use admin::Admin;
+pub use certificate::{Authority, Certificate};
+pub use client::{Client, Stream};
+pub use curl::Curl;
+pub use gateway::{Driver, Gateway, GatewayBuilder};
+pub use llm::{Bill, Call, End, Llm, Scenario, Split, UsageReport};
+pub use nginx::Nginx;
+pub use openai::OpenAi;
+pub use origin::{Origin, Recorded};
+pub use process::{Process, program};
+pub use scratch::Scratch;
+pub use script::{Script, Step};
+pub use wire::{Body, Framing, Head, Headers, Response};

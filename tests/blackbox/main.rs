@@ -1,0 +1,72 @@
+//! Black-box tests: the built `tollc` and `tollgate`, real clients, and peers that record every byte.
+//!
+//! In: decK files, as an operator writes them. Out: what came over the wire, held against what Kong's documentation
+//! says of such a file. Every test has its own gateway and peers and can run beside any other. `cargo xtask test`
+//! runs all of them on io_uring and again on epoll (`TOLLGATE_TEST_DRIVER`).
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests are ordinary blocking code on their own threads, not the data path"
+)]
+
+mod acl;
+mod admin;
+mod basic_auth;
+mod budget;
+mod correlation_id;
+mod cors;
+mod drain;
+mod framing;
+mod http;
+mod ip_restriction;
+mod key_auth;
+mod llm;
+mod logging;
+mod metrics;
+mod openai;
+mod peers;
+mod rate_limiting;
+mod refusal;
+mod reload;
+mod request_transformer;
+mod response_transformer;
+mod routing;
+mod size;
+mod termination;
+mod tls;
+mod upstream;
+
+use std::time::{Duration, Instant};
+
+/// A policy with one service `origin` on `url` and one route `all` on `/` that carries `plugins` (YAML list items in
+/// flow style); `rest` is more top-level YAML.
+fn one_route(url: &str, plugins: &str, rest: &str) -> String {
+    format!(
+        "_format_version: \"3.0\"\nservices:\n- name: origin\n  url: {url}\n  routes:\n  - name: all\n    \
+         paths: [/]\n    plugins: [{plugins}]\n{rest}"
+    )
+}
+
+/// A policy with one service `origin` on `url`, with `routes` (YAML list items in flow style).
+fn routes(url: &str, routes: &str) -> String {
+    format!("_format_version: \"3.0\"\nservices:\n- name: origin\n  url: {url}\n  routes: [{routes}]\n")
+}
+
+/// Polls until `probe` gives something; fails after ten seconds.
+fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within ten seconds");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The value an echoing origin saw for a header, or nothing. Several values are joined by `|`.
+fn echoed(view: &serde_json::Value, header: &str) -> Option<String> {
+    let lines = view["headers"].as_array()?.iter().filter_map(|line| Some((line[0].as_str()?, line[1].as_str()?)));
+    let values: Vec<&str> =
+        lines.filter(|(name, _)| name.eq_ignore_ascii_case(header)).map(|(_, value)| value).collect();
+    (!values.is_empty()).then(|| values.join("|"))
+}

@@ -1,0 +1,41 @@
+//! request-termination: the gateway answers, the origin is not asked.
+
+use anyhow::Result;
+use tests::{Client, Gateway, Origin, Response};
+
+use crate::one_route;
+
+fn ask(config: &str, target: &str, headers: &[(&str, &str)]) -> Result<Response> {
+    let origin = Origin::echo()?;
+    let plugin = format!("{{name: request-termination, config: {config}}}");
+    let gateway = Gateway::start(one_route(&origin.url(), &plugin, ""))?;
+    let answer = Client::get(gateway.addr(), target, headers)?;
+    assert_eq!(origin.requests().is_empty(), !answer.headers.has("X-Kong-Upstream-Latency"));
+    Ok(answer)
+}
+
+#[test]
+fn default_is_503_in_the_compact_form() -> Result<()> {
+    let answer = ask("{}", "/", &[])?;
+    assert_eq!((answer.status, answer.text().as_str()), (503, "{\"message\":\"Service unavailable\"}"));
+    assert_eq!(answer.header("Content-Type"), "application/json; charset=utf-8");
+    Ok(())
+}
+
+#[test]
+fn message_and_body_are_as_configured() -> Result<()> {
+    let answer = ask("{status_code: 403, message: So long}", "/", &[])?;
+    assert_eq!((answer.status, answer.text().as_str()), (403, "{\"message\":\"So long\"}"));
+    let answer = ask("{status_code: 200, content_type: text/plain, body: all \"fine\"}", "/", &[])?;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "all \"fine\""));
+    assert_eq!(answer.header("Content-Type"), "text/plain");
+    Ok(())
+}
+
+#[test]
+fn a_trigger_limits_it_to_marked_requests() -> Result<()> {
+    assert_eq!(ask("{trigger: X-Stop}", "/", &[])?.status, 200);
+    assert_eq!(ask("{trigger: X-Stop}", "/", &[("x-stop", "1")])?.status, 503);
+    assert_eq!(ask("{trigger: stop}", "/?stop=1", &[])?.status, 503);
+    Ok(())
+}

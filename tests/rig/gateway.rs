@@ -1,0 +1,346 @@
+//! The built `tollgate`, governed by a decK file that the built `tollc` compiled.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::admin::Admin;
+use crate::process::Process;
+use crate::scratch::Scratch;
+
+/// How long the gateway may take to become ready.
+const READY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Which I/O driver the gateway is told to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring; a kernel that refuses it fails the test rather than falling back.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+impl Driver {
+    /// The driver this test run is about: `TOLLGATE_TEST_DRIVER` is `uring` (also when unset) or `epoll`.
+    ///
+    /// # Panics
+    /// On any other value, so that a typing error does not test the wrong driver twice.
+    #[must_use]
+    pub fn under_test() -> Self {
+        match std::env::var("TOLLGATE_TEST_DRIVER").as_deref() {
+            Ok("uring") | Err(_) => Self::Uring,
+            Ok("epoll") => Self::Epoll,
+            Ok(other) => panic!("TOLLGATE_TEST_DRIVER is {other:?}, not uring or epoll"),
+        }
+    }
+
+    /// The value of `--driver`.
+    #[must_use]
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Uring => "uring",
+            Self::Epoll => "epoll",
+        }
+    }
+}
+
+/// How a gateway is started.
+#[derive(Debug)]
+pub struct GatewayBuilder {
+    policy: String,
+    env: Vec<(String, String)>,
+    compiler_flags: Vec<String>,
+    flags: Vec<String>,
+    workers: usize,
+    tls: bool,
+    quiet: bool,
+    programs: Option<PathBuf>,
+}
+
+impl GatewayBuilder {
+    /// Sets an environment variable of both compiler and gateway.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds a flag of `tollc compile`.
+    #[must_use]
+    pub fn compiler_flag(mut self, flag: &str) -> Self {
+        self.compiler_flags.push(flag.to_owned());
+        self
+    }
+
+    /// Adds a flag of `tollgate run`.
+    #[must_use]
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// Sets the number of workers; 2 unless said.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Adds a TLS listener.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// Keeps the gateway's log to itself when it stops. Otherwise it goes to standard error, which test harnesses
+    /// show for failed tests only.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// Takes the programs from a directory instead of the test's own build.
+    #[must_use]
+    pub fn programs(mut self, dir: &Path) -> Self {
+        self.programs = Some(dir.to_path_buf());
+        self
+    }
+
+    /// Compiles the policy without starting anything.
+    ///
+    /// # Errors
+    /// When the compiler refuses it; the error is what the compiler printed.
+    pub fn compile(&self, scratch: &Scratch) -> Result<PathBuf> {
+        let source = scratch.write("kong.yaml", &self.policy)?;
+        let artifact = scratch.path().join("policy.toll");
+        let mut command = Command::new(self.program("tollc", "TOLLC_BIN")?);
+        command.arg("compile").arg("-o").arg(&artifact).args(&self.compiler_flags).arg(&source);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        let output = command.output().context("run tollc")?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        ensure!(
+            output.status.success(),
+            "tollc compile: {}\n{}{}\npolicy:\n{}",
+            output.status,
+            text(&output.stdout),
+            text(&output.stderr),
+            self.policy
+        );
+        Ok(artifact)
+    }
+
+    /// Compiles the policy, starts the gateway on free ports and waits until it is ready.
+    ///
+    /// # Errors
+    /// When the policy is refused or the gateway does not become ready; with everything either printed.
+    pub fn start(self) -> Result<Gateway> {
+        let scratch = Scratch::new()?;
+        let artifact = self.compile(&scratch)?;
+        let admin = scratch.path().join("admin");
+        let mut command = Process::command(self.program("tollgate", "TOLLGATE_BIN")?);
+        command.arg("run").arg(&artifact).args(["--listen", "127.0.0.1:0", "--workers", &self.workers.to_string()]);
+        command.args(["--driver", Driver::under_test().flag()]).arg("--admin").arg(&admin).args(&self.flags);
+        if self.tls {
+            command.args(["--listen-tls", "127.0.0.1:0"]);
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value))).stdout(Stdio::piped());
+        let mut process = Process::start(command, &scratch.path().join("tollgate.log"))?;
+        let ready = wait_ready(&mut process)?;
+        let address = |key: &str| -> Option<SocketAddr> { ready[key][0].as_str()?.parse().ok() };
+        let addr = address("listen").with_context(|| format!("no address in {ready}"))?;
+        let tls_addr = address("listen_tls");
+        Ok(Gateway { addr, tls_addr, admin: Admin::new(&admin), ready, process, scratch, settings: self })
+    }
+
+    fn program(&self, name: &str, variable: &str) -> Result<PathBuf> {
+        let given = std::env::var_os(variable).map(PathBuf::from);
+        let path = match (&self.programs, given) {
+            (Some(dir), _) => dir.join(name),
+            (None, Some(path)) => path,
+            (None, None) => beside_this_test(name).with_context(|| format!("find {name}"))?,
+        };
+        ensure!(path.exists(), "no {}: build it, set {variable}, or run `cargo xtask test`", path.display());
+        Ok(path)
+    }
+}
+
+/// A running gateway. Dropping it kills it.
+pub struct Gateway {
+    addr: SocketAddr,
+    tls_addr: Option<SocketAddr>,
+    admin: Admin,
+    ready: Value,
+    process: Process,
+    scratch: Scratch,
+    settings: GatewayBuilder,
+}
+
+impl Gateway {
+    /// A gateway to be governed by the text of a decK file.
+    #[must_use]
+    pub fn builder(policy: impl Into<String>) -> GatewayBuilder {
+        GatewayBuilder {
+            policy: policy.into(),
+            env: Vec::new(),
+            compiler_flags: Vec::new(),
+            flags: Vec::new(),
+            workers: 2,
+            tls: false,
+            quiet: false,
+            programs: None,
+        }
+    }
+
+    /// A gateway with two workers and a plain-text listener, governed by the text of a decK file.
+    ///
+    /// # Errors
+    /// As [`GatewayBuilder::start`].
+    pub fn start(policy: impl Into<String>) -> Result<Self> {
+        Self::builder(policy).start()
+    }
+
+    /// Where it listens in plain text.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where it listens with TLS.
+    ///
+    /// # Panics
+    /// When it was started without [`GatewayBuilder::tls`].
+    #[must_use]
+    pub fn tls_addr(&self) -> SocketAddr {
+        self.tls_addr.expect("the gateway was started without a TLS listener")
+    }
+
+    /// A URL of the plain-text listener.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    /// Its admin socket.
+    #[must_use]
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// The line it printed when it was ready.
+    #[must_use]
+    pub fn ready(&self) -> &Value {
+        &self.ready
+    }
+
+    /// Its directory, which holds the policy file and whatever the policy writes there.
+    #[must_use]
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// What it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// The policy file it watches.
+    #[must_use]
+    pub fn artifact(&self) -> PathBuf {
+        self.scratch.path().join("policy.toll")
+    }
+
+    /// Compiles another policy and puts it in the place of the current one by renaming, as a deployment would.
+    ///
+    /// # Errors
+    /// When the compiler refuses it.
+    pub fn replace_policy(&mut self, policy: impl Into<String>) -> Result<()> {
+        self.settings.policy = policy.into();
+        let aside = Scratch::new()?;
+        let fresh = self.settings.compile(&aside)?;
+        std::fs::rename(fresh, self.artifact()).context("replace the policy file")
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// `SIGTERM`: drain.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// `SIGHUP`: read the policy file again.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn hang_up(&self) -> Result<()> {
+        self.signal(Signal::HUP)
+    }
+
+    /// Waits for it to end by itself.
+    ///
+    /// # Errors
+    /// When it still runs after `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        self.process.wait(patience)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if !self.settings.quiet {
+            eprintln!("--- log of the gateway at {} ---\n{}", self.addr, self.process.log());
+        }
+    }
+}
+
+fn wait_ready(process: &mut Process) -> Result<Value> {
+    let stdout = process.stdout().context("the gateway's output is not piped")?;
+    let (sender, receiver) = mpsc::channel();
+    // The thread goes on reading after the ready line, so that a full pipe never blocks the gateway.
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    loop {
+        let Ok(line) = receiver.recv_timeout(READY_PATIENCE) else {
+            let state = if process.is_running() { "is not ready" } else { "ended" };
+            bail!("tollgate {state}; its log:\n{}", process.log());
+        };
+        let event: Value = serde_json::from_str(&line).with_context(|| format!("tollgate printed {line:?}"))?;
+        if event["event"] == "ready" {
+            return Ok(event);
+        }
+    }
+}
+
+/// `target/debug/NAME` for a test in `target/debug/deps`.
+fn beside_this_test(name: &str) -> Option<PathBuf> {
+    let exe = std::env::current_exe().ok()?;
+    let dir = exe.parent()?;
+    let dir = if dir.ends_with("deps") { dir.parent()? } else { dir };
+    Some(dir.join(name))
+}
