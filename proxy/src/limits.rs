@@ -97,3 +97,16 @@ pub const DRAIN_BYTES: u64 = 64 * 1024;
 pub const CLIENT_BODY_S: u64 = 60;
 /// Seconds between two writes to a client.
 pub const CLIENT_WRITE_S: u64 = 60;
+
+// --- quota ---
+
+/// Counters of the quota table when the node file does not say: 16 MiB once all of it is in use.
+pub const QUOTA_COUNTERS: usize = 983_040;
+/// Overflow counters: at most some three for each limit and window are ever in use.
+pub const QUOTA_OVERFLOW_COUNTERS: usize = 61_440;
+/// Seconds that one worker's clock may be behind another's; beyond this the clock was set back.
+pub const CLOCK_BEHIND_S: u32 = 60;
+/// Seconds that a reservation may take and still be known in an overflow counter.
+pub const RESERVATION_S: u32 = 86_400;
+/// Budgets that one call is held against.
+pub const BUDGETS: usize = 16;
