@@ -219,7 +219,8 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let now_ms = self.seen_ms.max(self.table.newest_ms());
+        // Lifted, so that no worker takes a window that this call was the first to see for a mistake.
+        let now_ms = self.table.lift(self.seen_ms.max(self.table.newest_ms()));
         self.close(now_ms, |_index, hold| hold.observed);
         self.table.count_reservation(false);
     }

@@ -152,6 +152,23 @@ fn a_dropped_call_is_charged_to_the_newest_window_it_can_know_of() {
 }
 
 #[test]
+fn a_dropped_call_may_be_the_first_to_see_a_window() {
+    let table = table();
+    let ask = budget(&table, 1, fixed(60), 100, 80);
+    let mut slow = held(reserve(&table, NOW_MS + 59_000, &[ask]));
+    slow.observe(NOW_MS + 60_500, 0, 50);
+    drop(slow);
+    assert_eq!(
+        remaining(&table, NOW_MS + 59_900, &ask),
+        50,
+        "seen by a worker that is behind"
+    );
+    assert_eq!(remaining(&table, NOW_MS + 61_000, &ask), 50);
+    held(reserve(&table, NOW_MS + 59_900, &[Budget { amount: 50, ..ask }]));
+    denied(reserve(&table, NOW_MS + 61_000, &[Budget { amount: 51, ..ask }]));
+}
+
+#[test]
 fn sliding_windows_fade_and_say_when_an_amount_fits() {
     let table = table();
     let ask = budget(&table, 1, sliding(60), 100, 100);
