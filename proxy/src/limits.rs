@@ -108,3 +108,42 @@ pub const WATCH_MS: u64 = 500;
 pub const RELOAD_S: u64 = 120;
 /// Seconds between two sweeps of idle upstream connections.
 pub const SWEEP_S: u64 = 10;
+// --- quota ---
+
+/// Counters of the quota table when the node file does not say: 16 MiB once all of it is in use.
+pub const QUOTA_COUNTERS: usize = 983_040;
+/// Overflow counters: at most some three for each limit and window are ever in use.
+pub const QUOTA_OVERFLOW_COUNTERS: usize = 61_440;
+/// Seconds that one worker's clock may be behind another's; beyond this the clock was set back.
+pub const CLOCK_BEHIND_S: u32 = 60;
+/// Seconds that a reservation may take and still be known in an overflow counter.
+pub const RESERVATION_S: u32 = 86_400;
+/// Budgets that one call is held against.
+pub const BUDGETS: usize = 16;
+
+// --- telemetry ---
+
+/// Pairs of service and route that metrics tell apart; further ones are counted together. A power of 256.
+pub const METRIC_ROUTES: usize = 65_536;
+/// Consumers that metrics tell apart.
+pub const METRIC_CONSUMERS: usize = 1 << 20;
+/// Pairs of provider and model that metrics tell apart.
+pub const METRIC_MODELS: usize = 4096;
+/// Status codes that metrics tell apart on one route, those of the upstream and of the gateway each.
+pub const METRIC_CODES: usize = 31;
+/// Series with a consumer on one worker; what finds no room is counted together. A power of two.
+pub const METRIC_CONSUMER_SERIES: usize = 32_768;
+/// Log lines of one worker that may wait to be written; further ones are dropped and counted.
+pub const LOG_LINES: usize = 4096;
+/// A log line's memory that grew beyond this is not kept, in bytes.
+pub const LOG_LINE_KEPT_BYTES: usize = 8 * 1024;
+/// Log bytes that are written at once.
+pub const LOG_WRITE_BYTES: usize = 256 * 1024;
+/// Milliseconds that the log's writer gathers lines before it writes them.
+pub const LOG_GATHER_MS: u64 = 5;
+/// Log files of the process's lifetime.
+pub const LOG_FILES: usize = 1024;
+/// Header fields of a message that are logged: more than [`HEADERS`], for those that edits add.
+pub const LOG_FIELDS: usize = 160;
+/// Arguments of a query that are logged one by one, as in Kong.
+pub const LOG_ARGUMENTS: usize = 100;

@@ -1,0 +1,103 @@
+//! What only this gateway has: `tollgate_*`.
+
+use super::text::{Text, Type};
+use super::{Gauges, code_labels};
+use crate::telemetry::counter::{Sums, Tally};
+
+pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
+    policy(text, gauges);
+    text.family(
+        "tollgate_unmatched_requests_total",
+        Type::Counter,
+        "Requests that matched no route",
+    );
+    for (code, count) in &sums.unmatched {
+        text.sample(&[("code", &code_labels(*code).0)], count);
+    }
+    for (tally, name, help) in [
+        (
+            Tally::Malformed,
+            "tollgate_malformed_requests_total",
+            "Requests refused before a route was looked for",
+        ),
+        (
+            Tally::HandshakesFailed,
+            "tollgate_tls_handshakes_failed_total",
+            "TLS handshakes that failed",
+        ),
+        (
+            Tally::Panics,
+            "tollgate_panics_total",
+            "Tasks that panicked and lost their connection",
+        ),
+    ] {
+        text.single(name, Type::Counter, help, sums.tally(tally));
+    }
+    let log = gauges.log;
+    for (name, help, count) in [
+        (
+            "tollgate_access_log_written_total",
+            "Log lines written",
+            log.written,
+        ),
+        (
+            "tollgate_access_log_dropped_total",
+            "Log lines without room to wait",
+            log.dropped,
+        ),
+        (
+            "tollgate_access_log_lost_total",
+            "Log lines that could not be written",
+            log.lost,
+        ),
+        (
+            "tollgate_quota_overflowed_total",
+            "Keys counted with others of their limit",
+            gauges.quota_overflowed,
+        ),
+    ] {
+        text.single(name, Type::Counter, help, count);
+    }
+    let (reservations, held) = gauges.reservations;
+    for (name, help, value) in [
+        (
+            "tollgate_reservations_in_flight",
+            "Reservations not settled yet",
+            reservations,
+        ),
+        ("tollgate_reserved", "Tokens and micro-units they hold", held),
+        (
+            "tollgate_quota_table_bytes",
+            "Memory of the quota table",
+            gauges.quota_bytes,
+        ),
+    ] {
+        text.single(name, Type::Gauge, help, value);
+    }
+}
+
+fn policy(text: &mut Text, gauges: &Gauges<'_>) {
+    text.single(
+        "tollgate_epoch",
+        Type::Gauge,
+        "Number of the policy that new requests get",
+        gauges.epoch,
+    );
+    text.family("tollgate_artifact_info", Type::Gauge, "Digest of that policy");
+    text.sample(&[("digest", gauges.artifact_digest)], 1);
+    let refused = gauges.reloads_refused;
+    text.single(
+        "tollgate_reloads_refused_total",
+        Type::Counter,
+        "Policies refused at reload",
+        refused,
+    );
+    text.family(
+        "tollgate_workers",
+        Type::Gauge,
+        "Workers by what drives their I/O",
+    );
+    for (driver, workers) in gauges.drivers {
+        text.sample(&[("driver", driver)], workers);
+    }
+}
