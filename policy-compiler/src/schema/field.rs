@@ -1,0 +1,115 @@
+//! The shape of `schema/plugins.json` in memory. The letters are explained in `schema/README.md`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value as Json;
+
+use super::KongCompat;
+
+/// One plugin.
+#[derive(Debug, Deserialize)]
+pub struct PluginSchema {
+    #[serde(default)]
+    scopes: Box<str>,
+    #[serde(default)]
+    protocols: Vec<Box<str>>,
+    protocols_3_9: Option<Vec<Box<str>>>,
+    /// The protocols an instance may name.
+    #[serde(default)]
+    pub allowed: Vec<Box<str>>,
+    /// Partial types it takes and where each attaches (`config.redis`).
+    #[serde(default)]
+    pub partials: Vec<(Box<str>, Box<str>)>,
+    /// The configuration, a record.
+    pub config: Field,
+}
+
+impl PluginSchema {
+    /// Whether an instance may be attached to a scope: `s`ervice, `r`oute, `c`onsumer or consumer `g`roup.
+    pub fn takes_scope(&self, letter: char) -> bool {
+        self.scopes.contains(letter)
+    }
+
+    /// The protocols of an instance that names none.
+    pub fn default_protocols(&self, compat: KongCompat) -> &[Box<str>] {
+        match (&self.protocols_3_9, compat) {
+            (Some(old), KongCompat::V3_9) => old,
+            _ => &self.protocols,
+        }
+    }
+}
+
+/// One configuration field.
+#[derive(Debug, Deserialize)]
+pub struct Field {
+    #[serde(rename = "t")]
+    pub(super) types: Box<str>,
+    /// Fields of a record.
+    #[serde(rename = "f", default)]
+    pub(super) fields: BTreeMap<Box<str>, Self>,
+    /// Value of a list or map.
+    #[serde(rename = "v")]
+    pub(super) item: Option<Box<Self>>,
+    #[serde(rename = "e", default)]
+    pub(super) allowed: Vec<Json>,
+    #[serde(rename = "lo")]
+    pub(super) min: Option<f64>,
+    #[serde(rename = "hi")]
+    pub(super) max: Option<f64>,
+    #[serde(rename = "l")]
+    pub(super) len_min: Option<usize>,
+    #[serde(rename = "h")]
+    pub(super) len_max: Option<usize>,
+    #[serde(rename = "d")]
+    default_3_15: Option<Json>,
+    #[serde(rename = "o", default, deserialize_with = "present")]
+    default_3_9: Option<Json>,
+    #[serde(rename = "q", default, deserialize_with = "flag")]
+    pub(super) is_required: bool,
+    #[serde(rename = "x", default, deserialize_with = "flag")]
+    pub(super) is_secret: bool,
+    /// Deprecated spellings of a record's fields, with their type letters.
+    #[serde(rename = "a", default)]
+    pub(super) aliases: BTreeMap<Box<str>, Box<str>>,
+}
+
+impl Field {
+    /// The value of an absent field.
+    pub(super) fn default(&self, compat: KongCompat) -> Option<&Json> {
+        match (&self.default_3_9, compat) {
+            (Some(old), KongCompat::V3_9) => Some(old).filter(|old| !old.is_null()),
+            _ => self.default_3_15.as_ref(),
+        }
+    }
+
+    /// Both defaults, if they differ: 3.9, then 3.15.
+    pub(super) fn differing_defaults(&self) -> Option<(&Json, &Json)> {
+        let new = self.default_3_15.as_ref().unwrap_or(&Json::Null);
+        self.default_3_9.as_ref().map(|old| (old, new))
+    }
+
+    /// Whether type `letter` is accepted.
+    pub(super) fn takes(&self, letter: char) -> bool {
+        self.types.contains(letter)
+    }
+
+    /// Whether an absent record comes into being for its defaults: it has some, and nothing in it must be given.
+    pub(super) fn is_self_sufficient(&self) -> bool {
+        self.takes('r')
+            && self.fields.values().all(|f| !f.is_required)
+            && self
+                .fields
+                .values()
+                .any(|f| f.default_3_15.is_some() || f.default_3_9.is_some() || f.is_self_sufficient())
+    }
+}
+
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    u8::deserialize(deserializer).map(|bit| bit == 1)
+}
+
+/// Keeps an explicit null apart from an absent key.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
+}
