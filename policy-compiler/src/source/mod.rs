@@ -16,7 +16,7 @@ use std::cell::OnceCell;
 
 pub use merge::{Inputs, read};
 pub use node::{Entry, FileId, Node, Secret, Span, Spanned, Value};
-pub(crate) use template::{Rendered, Templates, render};
+pub(crate) use template::{Templates, placeholder, render};
 pub(crate) use yaml::parse;
 
 use crate::diagnostic::Position;

@@ -1,0 +1,80 @@
+//! `tollc check`: everything that is wrong, and what another Kong version would make of the files.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Format, Output, Reading, code};
+use crate::deck::entity::{Model, SensitivityKind};
+use crate::schema::KongCompat;
+
+#[derive(Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    reading: Reading,
+}
+
+impl Check {
+    pub(super) fn run(self, output: Output) -> ExitCode {
+        let (read, _artifact) = self.reading.compile(0);
+        output.findings(&read);
+        let notes = read.model.as_ref().map(|model| sensitivities(model)).unwrap_or_default();
+        if output.format == Format::Human && read.report.errors() == 0 {
+            for note in &notes {
+                eprintln!("note: under --kong-compat {}: {note}", self.reading.kong_compat.other());
+            }
+            if let Some(model) = &read.model {
+                eprintln!("ok: {}", counts(model));
+            }
+        }
+        let failed = self.reading.failed(&read.report);
+        output.document(&read, serde_json::json!({"ok": !failed, "other_version": notes}));
+        code(failed)
+    }
+}
+
+/// What a model holds, in words.
+pub(super) fn counts(model: &Model) -> String {
+    let count = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
+    [
+        count(model.services.len(), "service"),
+        count(model.routes.len(), "route"),
+        count(model.consumers.len(), "consumer"),
+        count(model.plugins.len(), "plugin"),
+        count(model.upstreams.len(), "upstream"),
+    ]
+    .join(", ")
+}
+
+/// Where the other version would change the meaning, counted by kind.
+fn sensitivities(model: &Model) -> Vec<String> {
+    let mut kinds: BTreeMap<&SensitivityKind, usize> = BTreeMap::new();
+    for sensitivity in &model.sensitivities {
+        *kinds.entry(&sensitivity.kind).or_default() += 1;
+    }
+    let to_old = model.compat == KongCompat::V3_15;
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    kinds
+        .into_iter()
+        .map(|(kind, count)| match kind {
+            SensitivityKind::RouteProtocols if to_old => {
+                format!("{count} route{} without `protocols` also accept http", plural(count))
+            }
+            SensitivityKind::RouteProtocols => {
+                format!("{count} route{} without `protocols` become https-only", plural(count))
+            }
+            SensitivityKind::ServiceTlsVerify if to_old => {
+                format!("{count} TLS service{} without `tls_verify` are no longer verified", plural(count))
+            }
+            SensitivityKind::ServiceTlsVerify => {
+                format!("{count} TLS service{} without `tls_verify` become verified", plural(count))
+            }
+            SensitivityKind::PluginDefault { plugin, field, default_3_9, default_3_15 } => {
+                let (from, to) =
+                    if to_old { (default_3_15, default_3_9) } else { (default_3_9, default_3_15) };
+                format!("{count} {plugin} plugin{} change `{field}` from {from} to {to}", plural(count))
+            }
+        })
+        .collect()
+}
