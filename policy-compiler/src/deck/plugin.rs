@@ -40,7 +40,12 @@ pub(super) fn read(reader: &Reader<'_>, root: &Node, all: &Collected<'_>, model:
     }
     let mut seen: HashMap<(Box<str>, Scope), Span, ahash::RandomState> = HashMap::default();
     for raw in &all.plugins {
+        let errors_before = reader.report.errors();
         let Some(plugin) = instance(reader, &shared, *raw, model, names) else { continue };
+        // A scope that could not be resolved would look like another instance's.
+        if reader.report.errors() > errors_before {
+            continue;
+        }
         if let Some(first) = seen.insert((plugin.name.clone(), plugin.scope), plugin.meta.span) {
             let words = format!("`{}` is configured twice for the same scope", plugin.name);
             let finding = Diagnostic::error("duplicate", words).at(plugin.meta.span).also(first, "the first one");

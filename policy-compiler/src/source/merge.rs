@@ -144,7 +144,7 @@ fn read_one(
         start: 0,
         end: 0,
     };
-    if text.starts_with(char::is_whitespace) && !text.trim().is_empty() {
+    if text.starts_with([' ', '\t']) && !text.trim().is_empty() {
         report
             .push(Diagnostic::error("leading-whitespace", "file must not begin with a whitespace").at(start));
         return None;
