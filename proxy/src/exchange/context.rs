@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use policy::vm::{Effects, State};
 
+use super::edits::EditMemory;
 use super::request_id::RequestIds;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::outgoing::OutgoingHeaders;
@@ -122,6 +123,8 @@ pub struct Scratch {
     pub effects: Option<Effects>,
     /// Texts on their way.
     pub text: Vec<u8>,
+    /// What edits need.
+    pub(crate) edits: EditMemory,
 }
 
 impl Scratch {
@@ -130,6 +133,10 @@ impl Scratch {
         self.response.clear();
         self.state = State::default();
         self.effects = None;
+        // Its lists grow with the body they were made of.
+        if self.body.capacity().max(self.edits.capacity()) > limits::SCRATCH_KEPT_BYTES {
+            self.edits = EditMemory::default();
+        }
         for memory in [
             &mut self.received,
             &mut self.path,

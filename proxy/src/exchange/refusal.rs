@@ -40,6 +40,8 @@ pub(super) enum Refusal {
     Malformed(u16),
     /// The body is longer than is read.
     BodyTooLarge,
+    /// A template of an edit cannot be rendered.
+    Template,
     /// The upstream's name has no address.
     Unresolved,
     /// The upstream has no target.
@@ -74,7 +76,8 @@ impl Exchange<'_> {
             let mut fields = outgoing.start_empty();
             let status = self.write_refusal(refusal, &mut fields, &mut text);
             self.write_own_headers(&mut fields);
-            self.apply_response_headers(&mut fields, &mut text);
+            self.edit_own_body(&fields, &mut text);
+            self.apply_response_headers(&mut fields);
             self.record.status = status;
             let head = self.scratch.head.method == Method::Head;
             let framing = match status {
@@ -141,6 +144,7 @@ impl Exchange<'_> {
                 self.write_model_refusal(refusal, fields, &mut message);
                 Body::AiError(refusal.status())
             }
+            Refusal::Template => Body::Error(500, Some("An unexpected error occurred")),
             Refusal::NoRoute => Body::Error(404, Some("no Route matched with those values")),
             Refusal::NoService => Body::Error(503, Some("no Service found with those values")),
             Refusal::Unresolved => Body::Error(503, Some("name resolution failed")),

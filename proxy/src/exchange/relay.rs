@@ -26,6 +26,9 @@ impl Exchange<'_> {
         self.record.answered = Some(clock::now());
         self.record.source = Source::Upstream;
         self.record.upstream_status = Some(self.scratch.response.status);
+        if self.asked_head_instead() {
+            self.scratch.response.body = BodyLength::None;
+        }
         self.run(Entry::Response);
         let mut body = BodyReader::new(self.scratch.response.body);
         if self.response_needs_body() {
@@ -50,10 +53,21 @@ impl Exchange<'_> {
         }
     }
 
+    /// Whether an edit made HEAD of another method: whatever length is announced, no body follows.
+    fn asked_head_instead(&self) -> bool {
+        self.record.method.as_deref() == Some(b"HEAD")
+    }
+
+    /// Whether an edit made another method of HEAD: a body may follow that nobody reads.
+    fn leaves_body_unread(&self) -> bool {
+        let edited = self.record.method.is_some() && !self.asked_head_instead();
+        edited && self.scratch.head.method == Method::Head
+    }
+
     /// Keeps the upstream's connection if both sides ended cleanly.
     fn settle_leg(&self, leg: Leg, body: &BodyReader) {
         let clean = body.is_ended() && leg.input.is_empty() && self.body.is_ended();
-        if clean && self.scratch.response.keep_alive {
+        if clean && self.scratch.response.keep_alive && !self.leaves_body_unread() {
             self.context.pool.borrow_mut().give(&leg.key, leg.leased);
         }
     }
@@ -72,14 +86,13 @@ impl Exchange<'_> {
 
     pub(super) fn write_head_with(&mut self, framing: Framing) {
         let mut outgoing = std::mem::take(&mut self.scratch.outgoing);
-        let mut text = std::mem::take(&mut self.scratch.text);
         let received = std::mem::take(&mut self.scratch.response_received);
         let status = self.scratch.response.status;
         {
             let mut fields = outgoing.start_response(self.scratch.response.headers.on(&received), &received);
             self.write_proxy_headers(&received, &mut fields);
             self.write_model_response(&mut fields);
-            self.apply_response_headers(&mut fields, &mut text);
+            self.apply_response_headers(&mut fields);
             if framing == Framing::UntilClose || self.scratch.head.version == Version::Http10 {
                 self.keep_alive &= framing != Framing::UntilClose;
             }
@@ -92,7 +105,6 @@ impl Exchange<'_> {
         }
         self.record.status = status;
         self.scratch.outgoing = outgoing;
-        self.scratch.text = text;
         self.scratch.response_received = received;
     }
 
