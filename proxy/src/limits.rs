@@ -147,3 +147,26 @@ pub const LOG_FILES: usize = 1024;
 pub const LOG_FIELDS: usize = 160;
 /// Arguments of a query that are logged one by one, as in Kong.
 pub const LOG_ARGUMENTS: usize = 100;
+
+// --- ai ---
+
+/// Longest server-sent event, in bytes of its whole frame. It bounds each line too.
+pub const SSE_EVENT_BYTES_MAX: usize = 1 << 20;
+/// A stream's buffers are given back to the allocator above this size when the stream ends.
+pub const SSE_BUFFER_BYTES_KEPT: usize = 64 << 10;
+/// Members of a request body's top level.
+pub const AI_BODY_MEMBERS_MAX: usize = 256;
+/// Longest model name, in bytes: it becomes a header, a label and a counter key.
+pub const AI_MODEL_NAME_BYTES_MAX: usize = 256;
+/// Largest `n` and `best_of` (OpenAI's own bound).
+pub const AI_CHOICES_MAX: u64 = 128;
+/// Largest output cap a request may name, in tokens: what fits the 32-bit integers of the upstreams.
+pub const AI_OUTPUT_TOKENS_MAX: u64 = i32::MAX as u64;
+/// Output cap of a call that names none, in tokens, where a budget must bound it.
+pub const AI_OUTPUT_DEFAULT: u64 = 4096;
+/// Largest single count believed from an upstream, in tokens. Above it the report is treated as absent.
+pub const AI_TOKENS_REPORTED_MAX: u64 = 1 << 32;
+/// Tokens that a chat template may add to a request.
+pub const AI_TEMPLATE_TOKENS: u64 = 64;
+/// Tokens that a chat template may add to each message.
+pub const AI_MESSAGE_TOKENS: u64 = 16;
