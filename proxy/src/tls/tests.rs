@@ -390,6 +390,41 @@ fn a_client_that_trickles_its_hello_runs_out_of_time() {
 }
 
 #[test]
+fn a_trickled_record_does_not_restart_a_readers_patience() {
+    on_each_driver(|| async {
+        let authority = Authority::new();
+        let tls = server_tls(&[("api.test", &authority.sign("api.test"))], ticketer());
+        let (conn, socket) = pair().await;
+        let config = client_config(&authority, &rustls::version::TLS13);
+        let trickle = thread::spawn(move || {
+            let mut client = blocking_client(&config, "api.test", socket);
+            client.conn.complete_io(&mut client.sock).unwrap();
+            let mut record = Vec::new();
+            client.conn.writer().write_all(b"GET / HTTP/1.1\r\n").unwrap();
+            client.conn.write_tls(&mut record).unwrap();
+            for byte in record {
+                if client.sock.write_all(&[byte]).is_err() {
+                    return;
+                }
+                thread::park_timeout(Duration::from_millis(25));
+            }
+        });
+        let mut stream = Stream::handshake(conn, tls.accept().unwrap(), LONG)
+            .await
+            .unwrap();
+        let mut buffer = Buffer::take();
+        let waited = stream.read_or_idle(&mut buffer, Duration::from_millis(150)).await;
+        assert_eq!(waited, Ok(Activity::Idle));
+        assert_eq!(
+            stream.read(&mut buffer).await,
+            Ok(16),
+            "nothing of the record was lost"
+        );
+        trickle.join().unwrap();
+    });
+}
+
+#[test]
 fn an_upstream_must_prove_its_name_unless_told_otherwise() {
     on_each_driver(|| async {
         let (authority, stranger) = (Authority::new(), Authority::new());
@@ -503,6 +538,22 @@ fn an_idle_session_gives_up_and_goes_on() {
             assert_eq!(waited, Ok(Activity::Idle));
             assert!(buffer.is_empty());
             echo(&mut stream, b"still there").await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_session_at_work_uses_the_pools_memory() {
+    on_each_driver(|| async {
+        let authority = Authority::new();
+        let address = echo_server(server_config(&authority.sign("up.test"), None), 1);
+        let tls = configs(&authority).get(true, b"", None).unwrap();
+        let mut stream = open(address, &tls, "up.test").await.unwrap();
+        echo(&mut stream, b"warm").await.unwrap();
+        let spare = Buffer::spare();
+        for _ in 0..20 {
+            echo(&mut stream, b"hello").await.unwrap();
+            assert_eq!(Buffer::spare(), spare, "each round gives back what it took");
         }
     });
 }
