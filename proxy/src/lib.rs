@@ -10,7 +10,6 @@ pub mod edit;
 pub mod exchange;
 pub mod http;
 pub mod limits;
-pub mod listener;
 pub mod node;
 pub mod quota;
 pub mod snapshot;

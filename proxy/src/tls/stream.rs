@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::Connection;
 
 use crate::limits;
-use crate::worker::{Activity, Buffer, Conn, ConnError};
+use crate::worker::{Activity, Buffer, Conn, ConnError, clock};
 
 /// How a stream failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,8 @@ impl Stream {
         while session.tls.is_handshaking() {
             session.flush().await?;
             if session.tls.is_handshaking() && session.tls.wants_read() {
-                session.receive().await?;
+                session.conn.read(&mut session.incoming).await?;
+                session.feed().await?;
             }
         }
         session.flush().await?;
@@ -117,8 +118,8 @@ impl Stream {
     /// [`StreamError`] when a deadline passed meanwhile.
     pub async fn readable(&self) -> Result<(), StreamError> {
         match self {
-            // What was decrypted with the end of the handshake is not on the socket any more.
-            Self::Tls(session) if !session.tls.wants_read() => Ok(()),
+            // What came with the end of the handshake is not on the socket any more.
+            Self::Tls(session) if !session.tls.wants_read() || !session.incoming.is_empty() => Ok(()),
             _ => Ok(self.conn().readable().await?),
         }
     }
@@ -138,7 +139,8 @@ impl Stream {
     pub async fn finish(&mut self) {
         if let Self::Tls(session) = self {
             session.tls.send_close_notify();
-            // The peer may be gone already.
+            // The peer may be gone already, or not read any more.
+            session.conn.arm(Duration::from_secs(limits::TLS_HANDSHAKE_S));
             let _ = session.flush().await;
         }
         self.conn().finish();
@@ -148,15 +150,15 @@ impl Stream {
 impl Session {
     async fn read(&mut self, buffer: &mut Buffer) -> Result<usize, StreamError> {
         loop {
-            let count = self.plaintext(buffer)?;
+            let count = self.decrypt(buffer).await?;
+            if self.tls.wants_write() {
+                self.flush().await?;
+            }
             if count > 0 {
                 self.rest();
                 return Ok(count);
             }
-            self.receive().await?;
-            if self.tls.wants_write() {
-                self.flush().await?;
-            }
+            self.conn.read(&mut self.incoming).await?;
         }
     }
 
@@ -165,52 +167,60 @@ impl Session {
         buffer: &mut Buffer,
         patience: Duration,
     ) -> Result<Activity, StreamError> {
+        // Pieces of a record must not restart the time: a peer could keep it up for ever.
+        let end = clock::now() + patience;
         loop {
-            if self.plaintext(buffer)? > 0 {
+            if self.decrypt(buffer).await? > 0 {
                 self.rest();
                 return Ok(Activity::Read);
             }
-            if self.conn.read_or_idle(&mut self.incoming, patience).await? == Activity::Idle {
+            let patience = end - clock::now();
+            if patience.is_zero()
+                || self.conn.read_or_idle(&mut self.incoming, patience).await? == Activity::Idle
+            {
                 self.rest();
                 return Ok(Activity::Idle);
             }
-            self.accept().await?;
         }
     }
 
-    /// Moves decrypted bytes to a buffer.
-    fn plaintext(&mut self, buffer: &mut Buffer) -> Result<usize, StreamError> {
-        let mut reader = self.tls.reader();
+    /// Appends the plaintext of all that was received. What is left of a record that is not whole stays inside the
+    /// session, so after this only the socket can bring more.
+    async fn decrypt(&mut self, buffer: &mut Buffer) -> Result<usize, StreamError> {
         let before = buffer.len();
         loop {
-            let count = match reader.fill_buf() {
-                Ok(bytes) => {
-                    buffer.extend_from_slice(bytes);
-                    bytes.len()
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                // The peer left without saying so.
-                Err(_) => 0,
-            };
-            if count > 0 {
-                reader.consume(count);
-            } else if buffer.len() > before {
-                break;
-            } else {
-                return Err(ConnError::Closed.into());
+            let open = self.take_plaintext(buffer);
+            let count = buffer.len() - before;
+            match (open, count) {
+                (false, 0) => return Err(ConnError::Closed.into()),
+                (false, _) => return Ok(count),
+                (true, _) if self.incoming.is_empty() => return Ok(count),
+                (true, _) => self.feed().await?,
             }
         }
-        Ok(buffer.len() - before)
     }
 
-    async fn receive(&mut self) -> Result<(), StreamError> {
-        self.conn.read(&mut self.incoming).await?;
-        self.accept().await
+    /// Moves decrypted bytes to a buffer; whether more may follow.
+    fn take_plaintext(&mut self, buffer: &mut Buffer) -> bool {
+        let mut reader = self.tls.reader();
+        loop {
+            match reader.fill_buf() {
+                Ok([]) => return false,
+                Ok(bytes) => {
+                    buffer.extend_from_slice(bytes);
+                    let count = bytes.len();
+                    reader.consume(count);
+                }
+                // Any other error is an end without a goodbye.
+                Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+            }
+        }
     }
 
-    /// Feeds what was received to TLS. When that fails, the peer is told why before the connection ends.
-    async fn accept(&mut self) -> Result<(), StreamError> {
-        let result = self.feed();
+    /// Gives what was received to TLS, as far as it takes it before plaintext must be taken out again. When that
+    /// fails, the peer is told why before the connection ends.
+    async fn feed(&mut self) -> Result<(), StreamError> {
+        let result = self.process();
         if result.is_err() {
             self.conn.arm(Duration::from_secs(limits::TLS_HANDSHAKE_S));
             // The peer may be gone, or not listen.
@@ -219,17 +229,22 @@ impl Session {
         result
     }
 
-    fn feed(&mut self) -> Result<(), StreamError> {
+    fn process(&mut self) -> Result<(), StreamError> {
         while !self.incoming.is_empty() {
-            let mut unread = self.incoming.as_slice();
-            let before = unread.len();
             let taken = self
                 .tls
-                .read_tls(&mut unread)
+                .read_tls(&mut self.incoming.as_slice())
                 .map_err(|_error| StreamError::Tls)?;
-            self.incoming.consume(before - unread.len());
-            if self.tls.process_new_packets().is_err() || taken == 0 {
+            self.incoming.consume(taken);
+            let state = self
+                .tls
+                .process_new_packets()
+                .map_err(|_error| StreamError::Tls)?;
+            if taken == 0 {
                 return Err(StreamError::Tls);
+            }
+            if state.plaintext_bytes_to_read() > 0 || state.peer_has_closed() {
+                break;
             }
         }
         Ok(())
@@ -249,6 +264,10 @@ impl Session {
     }
 
     async fn flush(&mut self) -> Result<(), StreamError> {
+        if !self.tls.wants_write() {
+            return Ok(());
+        }
+        self.outgoing.furnish();
         while self.tls.wants_write() {
             self.tls
                 .write_tls(&mut *self.outgoing)

@@ -25,6 +25,13 @@ impl Buffer {
         Self(Vec::new())
     }
 
+    /// Takes memory from the pool if the buffer has none, so that what is appended next does not allocate.
+    pub fn furnish(&mut self) {
+        if self.0.capacity() == 0 {
+            *self = Self::take();
+        }
+    }
+
     /// Forgets the first `count` bytes.
     pub fn consume(&mut self, count: usize) {
         if count >= self.0.len() {
@@ -32,6 +39,12 @@ impl Buffer {
         } else {
             self.0.drain(..count);
         }
+    }
+
+    /// Unused buffers of this worker's pool.
+    #[cfg(test)]
+    pub(crate) fn spare() -> usize {
+        SPARE.with_borrow(Vec::len)
     }
 
     pub(super) fn into_vec(mut self) -> Vec<u8> {
@@ -70,5 +83,55 @@ impl Deref for Buffer {
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut Vec<u8> {
         &mut self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropped_memory_is_taken_again() {
+        let mut buffer = Buffer::take();
+        buffer.extend_from_slice(b"secret");
+        let memory = buffer.as_ptr();
+        drop(buffer);
+        let mut next = Buffer::empty();
+        next.furnish();
+        assert_eq!(next.as_ptr(), memory);
+        assert!(next.is_empty(), "what another connection sent is not seen");
+        assert!(next.capacity() >= limits::BUFFER_BYTES);
+    }
+
+    #[test]
+    fn furnishing_keeps_what_is_there() {
+        let mut buffer = Buffer::empty();
+        buffer.extend_from_slice(b"abc");
+        buffer.furnish();
+        assert_eq!(&buffer[..], b"abc");
+    }
+
+    #[test]
+    fn the_pool_keeps_neither_large_nor_small_nor_many_buffers() {
+        SPARE.with_borrow_mut(Vec::clear);
+        drop(Buffer::from_vec(Vec::with_capacity(
+            limits::BUFFER_KEPT_BYTES + 1,
+        )));
+        drop(Buffer::from_vec(Vec::with_capacity(limits::BUFFER_BYTES - 1)));
+        drop(Buffer::empty());
+        assert_eq!(SPARE.with_borrow(Vec::len), 0);
+        let many: Vec<_> = (0..limits::BUFFERS_SPARE + 3).map(|_| Buffer::take()).collect();
+        drop(many);
+        assert_eq!(SPARE.with_borrow(Vec::len), limits::BUFFERS_SPARE);
+    }
+
+    #[test]
+    fn consuming_leaves_the_rest() {
+        let mut buffer = Buffer::take();
+        buffer.extend_from_slice(b"one two");
+        buffer.consume(4);
+        assert_eq!(&buffer[..], b"two");
+        buffer.consume(9);
+        assert!(buffer.is_empty());
     }
 }

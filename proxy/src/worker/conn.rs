@@ -264,6 +264,7 @@ impl Conn {
 
 /// Takes the memory out of a buffer, with room to read into.
 fn lend(buffer: &mut Buffer) -> (Vec<u8>, usize) {
+    buffer.furnish();
     let mut bytes = std::mem::replace(buffer, Buffer::empty()).into_vec();
     let start = bytes.len();
     if bytes.capacity() - start < limits::READ_BYTES_MIN {

@@ -136,7 +136,7 @@ impl Drop for Deadline {
     }
 }
 
-/// Lets the deadlines of idle connections pass at the next tick.
+/// Lets the deadlines of idle connections pass at the next tick, except where a request has come by then.
 pub fn close_idle() {
     SLOTS.with(|slots| {
         for slot in slots.borrow().list.iter().filter(|slot| slot.idle.get()) {
@@ -154,6 +154,10 @@ pub(super) async fn tick() {
         let now = clock::now();
         SLOTS.with(|slots| {
             for slot in slots.borrow().list.iter().filter(|slot| slot.at.get() <= now) {
+                // A request that has just come is served, even by a worker that drains.
+                if slot.idle.get() && slot.fd.get().is_some_and(super::socket::has_bytes) {
+                    continue;
+                }
                 slot.at.set(Moment::NEVER);
                 slot.fired.set(true);
                 due.push((slot.fd.get(), slot.waker.borrow_mut().take()));

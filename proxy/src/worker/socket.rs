@@ -1,6 +1,6 @@
 //! The few system calls that the standard library does not wrap.
 
-#![allow(unsafe_code, reason = "four system calls, each with its line")]
+#![allow(unsafe_code, reason = "five system calls, each with its line")]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -15,6 +15,14 @@ pub(super) fn shut_down(fd: RawFd) {
 pub(super) fn shut_down_write(fd: RawFd) {
     // SAFETY: as above.
     unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+}
+
+/// Whether bytes wait to be read from a socket. An end of stream is none.
+pub(super) fn has_bytes(fd: RawFd) -> bool {
+    let mut byte = 0_u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the byte lives through the call, and its size is given.
+    unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, flags) > 0 }
 }
 
 /// The descriptor of something that the runtime holds open, for as long as that is borrowed.

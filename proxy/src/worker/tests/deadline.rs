@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{on_each_driver, pair};
 use crate::limits;
-use crate::worker::{ConnError, Deadline, clock, close_idle, sleep};
+use crate::worker::{Buffer, ConnError, Deadline, clock, close_idle, sleep};
 
 #[test]
 fn a_deadline_is_never_early_and_late_by_a_tick_at_most() {
@@ -52,6 +52,20 @@ fn draining_ends_idle_connections_and_no_others() {
             "it waited for its own time"
         );
         assert!(!busy.is_stale(), "a busy connection goes on");
+    });
+}
+
+#[test]
+fn a_request_that_came_before_the_drain_is_not_lost() {
+    on_each_driver(|| async {
+        let (mut conn, mut client) = pair().await;
+        conn.arm_idle(Duration::from_secs(100));
+        std::io::Write::write_all(&mut client, b"GET /").unwrap();
+        close_idle();
+        sleep(Duration::from_millis(limits::TICK_MS * 3)).await;
+        assert_eq!(conn.read(&mut Buffer::take()).await, Ok(5));
+        // With nothing more to read it is idle, and ends.
+        assert_eq!(conn.readable().await, Err(ConnError::TimedOut));
     });
 }
 

@@ -1,174 +1,4 @@
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
-
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::crypto::ring::{Ticketer, default_provider};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{ProducesTickets, WebPkiClientVerifier};
-use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
-};
-
-use super::{Certificates, ClientConfigs, ClientTls, ServerTls, Stream, StreamError, TlsSetupError};
-use crate::worker::tests::{accepted, acceptor, on_each_driver, pair};
-use crate::worker::{Activity, Buffer, Conn, ConnError};
-
-const LONG: Duration = Duration::from_secs(20);
-
-/// An authority, and what it signs.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-/// A certificate chain and its key, as PEM.
-#[derive(Clone)]
-struct Identity {
-    chain: String,
-    key: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self {
-            pem,
-            issuer: Issuer::new(params, key),
-        }
-    }
-
-    fn sign(&self, name: &str) -> Identity {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Identity {
-            chain,
-            key: key.serialize_pem(),
-        }
-    }
-
-    fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap())
-            .unwrap();
-        roots
-    }
-}
-
-impl Identity {
-    fn der(&self) -> CertificateDer<'static> {
-        CertificateDer::from_pem_slice(self.chain.as_bytes()).unwrap()
-    }
-
-    fn key(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
-    }
-}
-
-fn ticketer() -> Arc<dyn ProducesTickets> {
-    Ticketer::new().unwrap()
-}
-
-fn server_tls(named: &[(&str, &Identity)], ticketer: Arc<dyn ProducesTickets>) -> ServerTls {
-    let mut certificates = Certificates::default();
-    for (name, identity) in named {
-        certificates
-            .add(name, identity.chain.as_bytes(), identity.key.as_bytes())
-            .unwrap();
-    }
-    ServerTls::new(certificates, ticketer).unwrap()
-}
-
-/// A blocking client that trusts the authority.
-fn client_config(
-    authority: &Authority,
-    version: &'static rustls::SupportedProtocolVersion,
-) -> Arc<ClientConfig> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[version])
-        .unwrap()
-        .with_root_certificates(authority.roots())
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Arc::new(config)
-}
-
-type Blocking<C> = StreamOwned<C, TcpStream>;
-
-fn blocking_client(config: &Arc<ClientConfig>, name: &str, socket: TcpStream) -> Blocking<ClientConnection> {
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    socket.set_read_timeout(Some(LONG)).unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), socket)
-}
-
-/// A blocking server that echoes one connection after the other.
-fn echo_server(config: ServerConfig, connections: usize) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let config = Arc::new(config);
-    thread::spawn(move || {
-        for _ in 0..connections {
-            let Ok((socket, _peer)) = listener.accept() else {
-                return;
-            };
-            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = StreamOwned::new(session, socket);
-            let mut bytes = [0; 4096];
-            while let Ok(count @ 1..) = stream.read(&mut bytes) {
-                if stream.write_all(&bytes[..count]).is_err() {
-                    break;
-                }
-            }
-        }
-    });
-    address
-}
-
-fn server_config(identity: &Identity, clients: Option<&Authority>) -> ServerConfig {
-    let provider = Arc::new(default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let builder = match clients {
-        None => builder.with_no_client_auth(),
-        Some(authority) => builder.with_client_cert_verifier(
-            WebPkiClientVerifier::builder_with_provider(Arc::new(authority.roots()), provider)
-                .build()
-                .unwrap(),
-        ),
-    };
-    builder
-        .with_single_cert(vec![identity.der()], identity.key())
-        .unwrap()
-}
-
-fn configs(authority: &Authority) -> ClientConfigs {
-    ClientConfigs::new(Some(authority.pem.as_bytes())).unwrap()
-}
-
-async fn open(address: SocketAddr, tls: &ClientTls, name: &str) -> Result<Stream, StreamError> {
-    let conn = Conn::connect(address, LONG).await.unwrap();
-    Stream::handshake(conn, tls.connect(name).unwrap(), LONG).await
-}
-
-async fn echo(stream: &mut Stream, bytes: &[u8]) -> Result<(), StreamError> {
-    let mut buffer = Buffer::take();
-    buffer.extend_from_slice(bytes);
-    stream.write_all(&mut buffer).await?;
-    while buffer.len() < bytes.len() {
-        stream.read(&mut buffer).await?;
-    }
-    assert!(buffer[..] == *bytes);
-    Ok(())
-}
+use super::*;
 
 #[test]
 fn clients_of_both_versions_are_served_with_http_1() {
@@ -390,120 +220,37 @@ fn a_client_that_trickles_its_hello_runs_out_of_time() {
 }
 
 #[test]
-fn an_upstream_must_prove_its_name_unless_told_otherwise() {
-    on_each_driver(|| async {
-        let (authority, stranger) = (Authority::new(), Authority::new());
-        let address = echo_server(server_config(&authority.sign("up.test"), None), 5);
-        let mut configs = configs(&authority);
-        let verified = configs.get(true, b"", None).unwrap();
-        let mut stream = open(address, &verified, "up.test").await.unwrap();
-        echo(&mut stream, &b"bytes ".repeat(30_000)).await.unwrap();
-        drop(stream);
-        assert_eq!(
-            open(address, &verified, "else.test").await.err(),
-            Some(StreamError::Tls)
-        );
-        let others = configs.get(true, stranger.pem.as_bytes(), None).unwrap();
-        assert_eq!(
-            open(address, &others, "up.test").await.err(),
-            Some(StreamError::Tls)
-        );
-        let unverified = configs.get(false, b"", None).unwrap();
-        for name in ["else.test", "127.0.0.1"] {
-            echo(&mut open(address, &unverified, name).await.unwrap(), b"hello")
-                .await
-                .unwrap();
-        }
-    });
-}
-
-#[test]
-fn an_upstream_is_shown_our_certificate_when_it_asks() {
+fn a_trickled_record_does_not_restart_a_readers_patience() {
     on_each_driver(|| async {
         let authority = Authority::new();
-        let address = echo_server(server_config(&authority.sign("up.test"), Some(&authority)), 2);
-        let mut configs = configs(&authority);
-        let own = authority.sign("gateway.test");
-        let known = configs
-            .get(true, b"", Some((own.chain.as_bytes(), own.key.as_bytes())))
-            .unwrap();
-        echo(&mut open(address, &known, "up.test").await.unwrap(), b"hello")
+        let tls = server_tls(&[("api.test", &authority.sign("api.test"))], ticketer());
+        let (conn, socket) = pair().await;
+        let config = client_config(&authority, &rustls::version::TLS13);
+        let trickle = thread::spawn(move || {
+            let mut client = blocking_client(&config, "api.test", socket);
+            client.conn.complete_io(&mut client.sock).unwrap();
+            let mut record = Vec::new();
+            client.conn.writer().write_all(b"GET / HTTP/1.1\r\n").unwrap();
+            client.conn.write_tls(&mut record).unwrap();
+            for byte in record {
+                if client.sock.write_all(&[byte]).is_err() {
+                    return;
+                }
+                thread::park_timeout(Duration::from_millis(25));
+            }
+        });
+        let mut stream = Stream::handshake(conn, tls.accept().unwrap(), LONG)
             .await
             .unwrap();
-        let anonymous = configs.get(true, b"", None).unwrap();
-        // In TLS 1.3 a client learns only after its handshake that it was refused.
-        let refused = match open(address, &anonymous, "up.test").await {
-            Ok(mut stream) => echo(&mut stream, b"hello").await.err(),
-            Err(error) => Some(error),
-        };
-        assert!(refused.is_some());
-    });
-}
-
-#[test]
-fn equal_configurations_are_made_once() {
-    let authority = Authority::new();
-    let own = authority.sign("gateway.test");
-    let mut configs = configs(&authority);
-    let shown = Some((own.chain.as_bytes(), own.key.as_bytes()));
-    let ways = [
-        (true, &b""[..], None),
-        (false, b"", None),
-        (true, authority.pem.as_bytes(), None),
-        (true, b"", shown),
-    ];
-    let identities: Vec<u32> = ways
-        .iter()
-        .map(|&(verify, roots, own)| configs.get(verify, roots, own).unwrap().identity)
-        .collect();
-    for (number, &(verify, roots, own)) in ways.iter().enumerate() {
+        let mut buffer = Buffer::take();
+        let waited = stream.read_or_idle(&mut buffer, Duration::from_millis(150)).await;
+        assert_eq!(waited, Ok(Activity::Idle));
         assert_eq!(
-            configs.get(verify, roots, own).unwrap().identity,
-            identities[number]
+            stream.read(&mut buffer).await,
+            Ok(16),
+            "nothing of the record was lost"
         );
-        assert!(
-            !identities[..number].contains(&identities[number]),
-            "way {number} shares connections"
-        );
-    }
-}
-
-#[test]
-fn what_is_not_pem_is_refused_by_its_kind() {
-    let authority = Authority::new();
-    let (own, other) = (authority.sign("a.test"), authority.sign("b.test"));
-    let mut certificates = Certificates::default();
-    let mut add = |chain: &str, key: &str| certificates.add("a.test", chain.as_bytes(), key.as_bytes());
-    assert_eq!(add("", &own.key), Err(TlsSetupError::Certificate));
-    assert_eq!(add("junk", &own.key), Err(TlsSetupError::Certificate));
-    assert_eq!(add(&own.chain, "junk"), Err(TlsSetupError::Key));
-    assert_eq!(add(&own.chain, &other.key), Err(TlsSetupError::Key));
-    assert_eq!(add(&own.chain, &own.key), Ok(()));
-    assert_eq!(
-        ClientConfigs::new(Some(b"junk")).err(),
-        Some(TlsSetupError::Authority)
-    );
-    let mut configs = configs(&authority);
-    let shown = Some((own.chain.as_bytes(), other.key.as_bytes()));
-    assert_eq!(configs.get(true, b"", shown).err(), Some(TlsSetupError::Key));
-    let tls = configs.get(true, b"", None).unwrap();
-    assert_eq!(tls.connect("not a name").err(), Some(TlsSetupError::ServerName));
-}
-
-#[test]
-fn an_idle_session_gives_up_and_goes_on() {
-    on_each_driver(|| async {
-        let authority = Authority::new();
-        let address = echo_server(server_config(&authority.sign("up.test"), None), 1);
-        let tls = configs(&authority).get(true, b"", None).unwrap();
-        let mut stream = open(address, &tls, "up.test").await.unwrap();
-        for _ in 0..3 {
-            let mut buffer = Buffer::take();
-            let waited = stream.read_or_idle(&mut buffer, Duration::from_millis(30)).await;
-            assert_eq!(waited, Ok(Activity::Idle));
-            assert!(buffer.is_empty());
-            echo(&mut stream, b"still there").await.unwrap();
-        }
+        trickle.join().unwrap();
     });
 }
 

@@ -1,0 +1,113 @@
+use super::*;
+
+#[test]
+fn an_upstream_must_prove_its_name_unless_told_otherwise() {
+    on_each_driver(|| async {
+        let (authority, stranger) = (Authority::new(), Authority::new());
+        let address = echo_server(server_config(&authority.sign("up.test"), None), 5);
+        let mut configs = configs(&authority);
+        let verified = configs.get(true, b"", None).unwrap();
+        let mut stream = open(address, &verified, "up.test").await.unwrap();
+        echo(&mut stream, &b"bytes ".repeat(30_000)).await.unwrap();
+        drop(stream);
+        assert_eq!(
+            open(address, &verified, "else.test").await.err(),
+            Some(StreamError::Tls)
+        );
+        let others = configs.get(true, stranger.pem.as_bytes(), None).unwrap();
+        assert_eq!(
+            open(address, &others, "up.test").await.err(),
+            Some(StreamError::Tls)
+        );
+        let unverified = configs.get(false, b"", None).unwrap();
+        for name in ["else.test", "127.0.0.1"] {
+            echo(&mut open(address, &unverified, name).await.unwrap(), b"hello")
+                .await
+                .unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_upstream_is_shown_our_certificate_when_it_asks() {
+    on_each_driver(|| async {
+        let authority = Authority::new();
+        let address = echo_server(server_config(&authority.sign("up.test"), Some(&authority)), 2);
+        let mut configs = configs(&authority);
+        let own = authority.sign("gateway.test");
+        let known = configs
+            .get(true, b"", Some((own.chain.as_bytes(), own.key.as_bytes())))
+            .unwrap();
+        echo(&mut open(address, &known, "up.test").await.unwrap(), b"hello")
+            .await
+            .unwrap();
+        let anonymous = configs.get(true, b"", None).unwrap();
+        // In TLS 1.3 a client learns only after its handshake that it was refused.
+        let refused = match open(address, &anonymous, "up.test").await {
+            Ok(mut stream) => echo(&mut stream, b"hello").await.err(),
+            Err(error) => Some(error),
+        };
+        assert!(refused.is_some());
+    });
+}
+
+#[test]
+fn equal_configurations_are_made_once() {
+    let authority = Authority::new();
+    let own = authority.sign("gateway.test");
+    let mut configs = configs(&authority);
+    let shown = Some((own.chain.as_bytes(), own.key.as_bytes()));
+    let ways = [
+        (true, &b""[..], None),
+        (false, b"", None),
+        (true, authority.pem.as_bytes(), None),
+        (true, b"", shown),
+    ];
+    let identities: Vec<u32> = ways
+        .iter()
+        .map(|&(verify, roots, own)| configs.get(verify, roots, own).unwrap().identity)
+        .collect();
+    for (number, &(verify, roots, own)) in ways.iter().enumerate() {
+        assert_eq!(
+            configs.get(verify, roots, own).unwrap().identity,
+            identities[number]
+        );
+        assert!(
+            !identities[..number].contains(&identities[number]),
+            "way {number} shares connections"
+        );
+    }
+}
+
+#[test]
+fn an_idle_session_gives_up_and_goes_on() {
+    on_each_driver(|| async {
+        let authority = Authority::new();
+        let address = echo_server(server_config(&authority.sign("up.test"), None), 1);
+        let tls = configs(&authority).get(true, b"", None).unwrap();
+        let mut stream = open(address, &tls, "up.test").await.unwrap();
+        for _ in 0..3 {
+            let mut buffer = Buffer::take();
+            let waited = stream.read_or_idle(&mut buffer, Duration::from_millis(30)).await;
+            assert_eq!(waited, Ok(Activity::Idle));
+            assert!(buffer.is_empty());
+            echo(&mut stream, b"still there").await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_session_at_work_uses_the_pools_memory() {
+    on_each_driver(|| async {
+        let authority = Authority::new();
+        let address = echo_server(server_config(&authority.sign("up.test"), None), 1);
+        let tls = configs(&authority).get(true, b"", None).unwrap();
+        let mut stream = open(address, &tls, "up.test").await.unwrap();
+        echo(&mut stream, b"warm").await.unwrap();
+        let spare = Buffer::spare();
+        for _ in 0..20 {
+            echo(&mut stream, b"hello").await.unwrap();
+            assert_eq!(Buffer::spare(), spare, "each round gives back what it took");
+        }
+    });
+}
