@@ -63,8 +63,6 @@ impl Exchange<'_> {
         }
     }
 
-    fn write_quota_headers(&self, _fields: &mut Outgoing<'_>) {}
-
     pub(super) fn edit_request(&mut self, _id: Id<EditList>, _fields: &mut Outgoing<'_>, _received: &[u8]) -> Result<(), Refusal> {
         Ok(())
     }
