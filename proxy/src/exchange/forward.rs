@@ -84,7 +84,6 @@ impl Exchange<'_> {
             if let Some((address, found)) = found {
                 self.record.tried(Try {
                     address,
-                    began_unix_ms: began.1 / 1_000_000,
                     began_unix_ns: began.1,
                     took_ns: u64::try_from((found - began.0).as_nanos()).unwrap_or(0),
                     failed: result.as_ref().err().map(Failure::status),

@@ -14,23 +14,23 @@ use crate::worker::clock;
 
 /// What an exchange took.
 #[derive(Default)]
-pub struct Ledger {
+pub(super) struct Ledger {
     pub(super) taken: Taken,
 }
 
 /// The counters, for one request.
-pub struct Gate<'g> {
+pub(super) struct Gate<'g> {
     /// The exchange's epoch.
-    pub epoch: &'g Rc<Epoch>,
+    pub(super) epoch: &'g Rc<Epoch>,
     /// The worker.
-    pub context: &'g Context,
+    pub(super) context: &'g Context,
     /// What was taken so far.
-    pub ledger: &'g mut Ledger,
+    pub(super) ledger: &'g mut Ledger,
 }
 
 impl Gate<'_> {
     /// Takes one request from a quota.
-    pub fn take(
+    pub(super) fn take(
         &mut self,
         quota: Id<Quota>,
         state: &State,
@@ -48,7 +48,7 @@ impl Gate<'_> {
     }
 
     /// Holds a call's bound against a budget.
-    pub fn reserve(
+    pub(super) fn reserve(
         &mut self,
         _budget: Id<Budget>,
         _state: &State,

@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use context::{Context, Instruments, Presence, Scratch};
-pub use request_id::RequestIds;
+pub use request_id::{RequestId, RequestIds, Uuid};
 
 use crate::http::body::BodyReader;
 use crate::limits;

@@ -22,7 +22,6 @@ pub(super) const CLIENT_LEFT: u16 = 499;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Try {
     pub(super) address: std::net::SocketAddr,
-    pub(super) began_unix_ms: u64,
     pub(super) began_unix_ns: u64,
     /// How long finding the address took.
     pub(super) took_ns: u64,

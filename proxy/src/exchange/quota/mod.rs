@@ -47,58 +47,29 @@ pub(super) fn take(
 }
 
 /// The counter that a caller falls on (Kong 3.15 `limit_by`): what is missing falls back to the client's address.
+/// An address always has a zero byte and no other identifier can have one, so the two never meet.
 fn key(policy: &Policy, table: &Table, quota: &Quota, caller: &Caller<'_>) -> Key {
     let state = caller.state;
-    let consumer = || Some((Kind::Consumer, policy.bytes(policy.get(state.consumer?).id)));
-    let credential = || Some((Kind::Credential, policy.bytes(policy.get(state.credential?).id)));
-    let chosen = match quota.by {
+    let consumer = || Some(policy.bytes(policy.get(state.consumer?).id));
+    let credential = || Some(policy.bytes(policy.get(state.credential?).id));
+    let service = || Some(policy.bytes(policy.get(policy.get(state.route?).service?).id));
+    let group = || Some(policy.bytes(policy.get(select::groups(policy, state.consumer?).next()?).id));
+    let identifier = match quota.by {
         LimitBy::Consumer => consumer().or_else(credential),
         LimitBy::Credential => credential(),
         LimitBy::Ip => None,
-        LimitBy::Service => service(policy, state),
-        LimitBy::Header => {
-            let value = caller.headers.find(policy.bytes(quota.header));
-            value.filter(|value| !value.is_empty()).map(|value| (Kind::Header, value))
-        }
-        LimitBy::Path => (caller.path == policy.bytes(quota.path)).then_some((Kind::Path, caller.path)),
-        LimitBy::ConsumerGroup => group(policy, state),
+        LimitBy::Service => service(),
+        LimitBy::Header => caller.headers.find(policy.bytes(quota.header)).filter(|value| !value.is_empty()),
+        LimitBy::Path => Some(caller.path).filter(|path| *path == policy.bytes(quota.path)),
+        LimitBy::ConsumerGroup => group(),
     };
-    match chosen {
-        Some((kind, identifier)) => table.key(kind.of(quota.stable), identifier),
-        // A peer without an address shares one counter with its like.
+    match identifier {
+        Some(identifier) => table.key(quota.stable, identifier),
+        // Peers without an address share one counter.
         None => {
             let address = IpAddr::V6(Ipv6Addr::from(caller.address.unwrap_or(0)));
-            table.key(Kind::Address.of(quota.stable), &identifier::of_address(address))
+            table.key(quota.stable, &identifier::of_address(address))
         }
-    }
-}
-
-fn service<'p>(policy: &'p Policy, state: &State) -> Option<(Kind, &'p [u8])> {
-    let service = policy.get(state.route?).service?;
-    Some((Kind::Service, policy.bytes(policy.get(service).id)))
-}
-
-fn group<'p>(policy: &'p Policy, state: &State) -> Option<(Kind, &'p [u8])> {
-    let group = select::groups(policy, state.consumer?).next()?;
-    Some((Kind::Group, policy.bytes(policy.get(group).id)))
-}
-
-/// What an identifier is. A header's value can be any bytes: it must never meet another client's address.
-#[derive(Clone, Copy)]
-enum Kind {
-    Address,
-    Consumer,
-    Credential,
-    Service,
-    Header,
-    Path,
-    Group,
-}
-
-impl Kind {
-    /// The limit's stable id for identifiers of this kind.
-    const fn of(self, stable: u64) -> u64 {
-        stable ^ (self as u64) << 56
     }
 }
 
@@ -131,3 +102,6 @@ impl Exchange<'_> {
     }
 }
 
+
+#[cfg(test)]
+mod tests;
