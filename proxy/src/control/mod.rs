@@ -13,20 +13,23 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded, select, tick, unbounded};
 
 use crate::admin;
 use crate::downstream;
-use crate::exchange::Context;
+use crate::exchange::{Context, Instruments, Presence};
 use crate::limits;
 use crate::node::{DEFAULT_TLS, Node};
+use crate::quota;
 use crate::snapshot::{Epoch, SnapshotError};
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::counter::{Counters, Tally};
 use crate::upstream::resolve::{Names, Resolver};
 use crate::worker::{self, Accepted, Acceptor, Driver};
-use panel::NodePanel;
+use panel::{Gauged, NodePanel};
 use publish::Publisher;
 pub use source::{Source, SourceError};
 
@@ -83,6 +86,8 @@ impl From<SourceError> for StartError {
 pub(crate) enum Event {
     /// Load the policy again, and say what came of it.
     Reload(Option<Sender<Result<String, String>>>),
+    /// Open the access logs anew, after a rotation.
+    ReopenLogs,
     /// Finish and end.
     Drain,
     /// A worker cannot run.
@@ -92,7 +97,7 @@ pub(crate) enum Event {
 /// One worker as the main thread sees it.
 pub(crate) struct WorkerHandle {
     pub(crate) mailbox: worker::Mailbox,
-    pub(crate) busy: Arc<AtomicUsize>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) drained: Arc<AtomicBool>,
 }
 
@@ -105,7 +110,10 @@ pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), S
     let driver = Driver::choose(node.driver).map_err(StartError::Driver)?;
     let (events, inbox) = unbounded();
     signal::listen(events.clone()).map_err(StartError::Thread)?;
-    let mut publisher = Publisher::new(Arc::clone(&node), source)?;
+    let counters = Counters::new(node.workers);
+    let log = Arc::new(AccessLog::start(node.workers).map_err(StartError::Thread)?);
+    let quotas = Arc::new(quota::Table::new(node.quota_entries));
+    let mut publisher = Publisher::new(Arc::clone(&node), source, Arc::clone(&counters), Arc::clone(&log))?;
     let first = publisher.load()?;
     let tls = tls_addresses(&node, first.server_tls.is_some())?;
     let listeners = Listeners::open(&node, &tls)?;
@@ -114,12 +122,14 @@ pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), S
     let cores = worker::cores();
     for (number, sockets) in listeners.sockets.into_iter().enumerate() {
         let core = cores.get(number % cores.len().max(1)).copied();
-        let handle = start(number, core, driver, &node, &first, &resolver, sockets, &events)?;
+        let instruments = instruments(number, &quotas, &counters, &log)?;
+        let handle = start(number, core, driver, &node, &first, &resolver, sockets, &events, instruments)?;
         workers.push(handle);
     }
     let workers = Arc::new(workers);
     publisher.started(first, Arc::clone(&workers));
-    let panel = Arc::new(NodePanel::new(events, publisher.shared(), Arc::clone(&workers), driver));
+    let gauged = Gauged { counters, quotas, log: Arc::downgrade(&log) };
+    let panel = Arc::new(NodePanel::new(events, publisher.shared(), Arc::clone(&workers), driver, gauged));
     admin::serve_socket(&node.admin, Arc::clone(&panel) as Arc<dyn admin::Panel>)
         .map_err(|error| StartError::Admin(node.admin.clone(), error))?;
     let metrics = match node.metrics_listen {
@@ -130,8 +140,11 @@ pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), S
         None => None,
     };
     ready(&ready_line(&listeners.plain, &listeners.tls, metrics, &node, driver, &publisher));
-    serve(&inbox, &mut publisher);
+    serve(&inbox, &mut publisher, &log);
     drain(&node, &workers);
+    // The last owner of the log waits until everything is written.
+    drop(publisher);
+    drop(log);
     let _ = std::fs::remove_file(&node.admin);
     Ok(())
 }
@@ -141,7 +154,8 @@ pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), S
 /// # Errors
 /// [`StartError`] when it could not start.
 pub fn check(node: &Node, source: Source) -> Result<String, StartError> {
-    let mut publisher = Publisher::new(Arc::new(node.clone()), source)?;
+    let log = Arc::new(AccessLog::start(0).map_err(StartError::Thread)?);
+    let mut publisher = Publisher::new(Arc::new(node.clone()), source, Counters::new(0), log)?;
     let snapshot = publisher.load()?;
     tls_addresses(node, snapshot.server_tls.is_some())?;
     let policy = &snapshot.policy;
@@ -192,7 +206,7 @@ fn ready_line(
 }
 
 /// Acts on events until it is time to stop.
-fn serve(inbox: &Receiver<Event>, publisher: &mut Publisher) {
+fn serve(inbox: &Receiver<Event>, publisher: &mut Publisher, log: &AccessLog) {
     let watch = tick(Duration::from_millis(limits::WATCH_MS));
     loop {
         select! {
@@ -204,6 +218,7 @@ fn serve(inbox: &Receiver<Event>, publisher: &mut Publisher) {
                         let _ = reply.send(result);
                     }
                 }
+                Ok(Event::ReopenLogs) => log.reopen(),
                 Ok(Event::Failed(error)) => {
                     eprintln!("tollgate: a worker cannot run: {error}");
                     std::process::exit(1);
@@ -236,7 +251,7 @@ fn drain(node: &Node, workers: &[WorkerHandle]) {
     let (_never, waiting) = bounded::<()>(1);
     for _ in 0..steps {
         let quiet = workers.iter().all(|handle| {
-            handle.drained.load(Ordering::Acquire) && handle.busy.load(Ordering::Acquire) == 0
+            handle.drained.load(Ordering::Acquire) && handle.presence.connections() == 0
         });
         if quiet {
             return;
@@ -305,6 +320,21 @@ impl Worker {
     }
 }
 
+/// What worker `number` counts with.
+fn instruments(
+    number: usize,
+    quotas: &Arc<quota::Table>,
+    counters: &Arc<Counters>,
+    log: &AccessLog,
+) -> Result<Instruments, StartError> {
+    let taken = || StartError::Thread(io::Error::other(format!("worker {number} is started twice")));
+    Ok(Instruments {
+        quotas: Arc::clone(quotas),
+        recorder: counters.recorder(number).ok_or_else(taken)?,
+        log: log.sender(number).ok_or_else(taken)?.into(),
+    })
+}
+
 #[expect(clippy::too_many_arguments, reason = "what a worker is made of")]
 fn start(
     number: usize,
@@ -315,16 +345,17 @@ fn start(
     resolver: &Resolver,
     sockets: Vec<(std::net::TcpListener, bool)>,
     events: &Sender<Event>,
+    instruments: Instruments,
 ) -> Result<WorkerHandle, StartError> {
-    let busy = Arc::new(AtomicUsize::new(0));
+    let presence = Arc::new(Presence::default());
     let drained = Arc::new(AtomicBool::new(false));
     let (node, first, resolver) = (Arc::clone(node), Arc::clone(first), resolver.clone());
-    let (worker_busy, worker_drained, failed) = (Arc::clone(&busy), Arc::clone(&drained), events.clone());
+    let (own_presence, worker_drained, failed) = (Arc::clone(&presence), Arc::clone(&drained), events.clone());
     let (mailbox_out, mailbox_in) = bounded(1);
     let main = move || async move {
         let Ok(mailbox) = mailbox_in.recv() else { return };
         let names = Names::new(resolver, mailbox);
-        let context = Context::new(node, Epoch::new(first, number), names, worker_busy);
+        let context = Context::new(node, Epoch::new(first, number), names, own_presence, instruments);
         let mut acceptors = Vec::new();
         for (socket, secure) in sockets {
             let Ok(acceptor) = Acceptor::new(socket) else { continue };
@@ -341,13 +372,13 @@ fn start(
     };
     let handle = worker::start(number, core, driver, main, report).map_err(StartError::Thread)?;
     let _ = mailbox_out.send(handle.mailbox.clone());
-    Ok(WorkerHandle { mailbox: handle.mailbox, busy, drained })
+    Ok(WorkerHandle { mailbox: handle.mailbox, presence, drained })
 }
 
 /// Takes connections for as long as the listener is open. Pauses while the worker has as many as it may.
 async fn accept(context: Rc<Context>, acceptor: Rc<Acceptor>, secure: bool) {
     loop {
-        while context.connections.get() >= context.node.connections {
+        while context.presence.connections() >= context.node.connections {
             worker::sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MS)).await;
         }
         match acceptor.accept().await {
@@ -370,10 +401,15 @@ fn serve_conn(context: &Rc<Context>, conn: worker::Conn, secure: bool) {
     worker::spawn(downstream::serve(Rc::clone(context), conn, tls));
 }
 
-/// Closes idle upstream connections now and then.
+/// Closes idle upstream connections now and then, and counts the tasks that panicked.
 async fn sweep(context: Rc<Context>) {
+    let mut counted = 0;
     loop {
         worker::sleep(Duration::from_secs(limits::SWEEP_S)).await;
         context.pool.borrow_mut().sweep();
+        for _ in counted..worker::panics() {
+            context.instruments.recorder.tally(Tally::Panics);
+            counted += 1;
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What the admin socket shows and does on this node.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,7 +9,12 @@ use crossbeam::channel::{Sender, bounded};
 use super::publish::{Published, Shared};
 use super::{Event, WorkerHandle};
 use crate::admin::Panel;
+use crate::exchange::{Presence, RequestIds};
 use crate::limits;
+use crate::quota;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::counter::Counters;
+use crate::telemetry::prometheus::{self, Gauges};
 use crate::worker::Driver;
 
 /// The node's panel.
@@ -18,16 +23,29 @@ pub(super) struct NodePanel {
     shared: Shared,
     workers: Arc<Vec<WorkerHandle>>,
     driver: Driver,
+    gauged: Gauged,
+    /// Drawn at start, as Kong's.
+    node_id: String,
+}
+
+/// What metrics are read from.
+pub(super) struct Gauged {
+    pub(super) counters: Arc<Counters>,
+    pub(super) quotas: Arc<quota::Table>,
+    /// Weak: the log's end must not wait for the admin socket.
+    pub(super) log: Weak<AccessLog>,
 }
 
 impl NodePanel {
-    pub(super) const fn new(
+    pub(super) fn new(
         events: Sender<Event>,
         shared: Shared,
         workers: Arc<Vec<WorkerHandle>>,
         driver: Driver,
+        gauged: Gauged,
     ) -> Self {
-        Self { events, shared, workers, driver }
+        let node_id = String::from_utf8_lossy(&RequestIds::default().uuid()).into_owned();
+        Self { events, shared, workers, driver, gauged, node_id }
     }
 
     fn with<T>(&self, act: impl FnOnce(&Published) -> T) -> T {
@@ -44,7 +62,7 @@ impl Panel for NodePanel {
             .map(|(number, handle)| {
                 serde_json::json!({
                     "worker": number,
-                    "connections": handle.busy.load(Ordering::Relaxed),
+                    "connections": handle.presence.connections(),
                     "draining": handle.drained.load(Ordering::Relaxed),
                 })
             })
@@ -69,7 +87,32 @@ impl Panel for NodePanel {
     }
 
     fn metrics(&self) -> String {
-        String::new()
+        let sum = |what: fn(&Presence) -> usize| -> usize {
+            self.workers.iter().map(|handle| what(&handle.presence)).sum()
+        };
+        let waiting = sum(Presence::connections).saturating_sub(sum(Presence::exchanges));
+        let (epoch, digest, reloads_refused) = self.with(|published| {
+            let current = published.current.as_ref();
+            let digest = current.map(|snapshot| snapshot.digest.clone()).unwrap_or_default();
+            (current.map_or(0, |snapshot| snapshot.epoch), digest, published.failures)
+        });
+        let Gauged { counters, quotas, log } = &self.gauged;
+        let gauges = Gauges {
+            node_id: &self.node_id,
+            version: env!("CARGO_PKG_VERSION"),
+            connections_waiting: waiting as u64,
+            epoch,
+            artifact_digest: &digest,
+            reloads_refused,
+            drivers: &[(self.driver.name(), self.workers.len() as u64)],
+            // No target is checked actively or passively.
+            targets: &[],
+            log: log.upgrade().map(|log| log.counts()).unwrap_or_default(),
+            reservations: (quotas.reservations(), quotas.held()),
+            quota_overflowed: quotas.overflowed(),
+            quota_bytes: quotas.resident_bytes() as u64,
+        };
+        prometheus::render(&counters.sums(), &gauges)
     }
 
     fn reload(&self) -> Result<String, String> {

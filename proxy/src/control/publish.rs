@@ -8,6 +8,8 @@ use super::source::Source;
 use super::{StartError, WORKER, WorkerHandle};
 use crate::node::Node;
 use crate::snapshot::{Snapshot, SnapshotError};
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::counter::Counters;
 use crate::tls::TlsSetupError;
 
 /// What other threads are told about epochs. A lock is fine here: only the main thread and the admin socket meet.
@@ -35,13 +37,20 @@ pub(crate) struct Publisher {
     node: Arc<Node>,
     source: Source,
     ticketer: Arc<dyn ProducesTickets>,
+    counters: Arc<Counters>,
+    log: Arc<AccessLog>,
     workers: Arc<Vec<WorkerHandle>>,
     shared: Shared,
     epoch: u64,
 }
 
 impl Publisher {
-    pub(crate) fn new(node: Arc<Node>, source: Source) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        source: Source,
+        counters: Arc<Counters>,
+        log: Arc<AccessLog>,
+    ) -> Result<Self, StartError> {
         let ticketer = rustls::crypto::ring::Ticketer::new().map_err(|_error| {
             StartError::Snapshot(SnapshotError::Tls("session tickets".to_owned(), TlsSetupError::Provider))
         })?;
@@ -55,13 +64,20 @@ impl Publisher {
         };
         #[expect(clippy::disallowed_types, reason = "as `Shared`")]
         let shared = Arc::new(std::sync::Mutex::new(published));
-        Ok(Self { node, source, ticketer, workers: Arc::new(Vec::new()), shared, epoch: 0 })
+        Ok(Self { node, source, ticketer, counters, log, workers: Arc::new(Vec::new()), shared, epoch: 0 })
     }
 
     /// Loads the policy as the next epoch, without publishing it.
     pub(crate) fn load(&mut self) -> Result<Arc<Snapshot>, StartError> {
         let artifact = self.source.artifact()?;
-        let snapshot = Snapshot::load(&artifact, self.epoch + 1, &self.node, &self.ticketer);
+        let snapshot = Snapshot::load(
+            &artifact,
+            self.epoch + 1,
+            &self.node,
+            &self.ticketer,
+            &self.counters,
+            &self.log,
+        );
         let snapshot = Arc::new(snapshot.map_err(StartError::Snapshot)?);
         self.epoch += 1;
         Ok(snapshot)

@@ -1,4 +1,4 @@
-//! Signals: SIGTERM and SIGINT drain, SIGHUP reloads.
+//! Signals: SIGTERM and SIGINT drain, SIGHUP reloads and opens the logs anew.
 
 use std::io;
 
@@ -13,8 +13,12 @@ pub(super) fn listen(events: Sender<Event>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            let event = if signal == SIGHUP { Event::Reload(None) } else { Event::Drain };
-            if events.send(event).is_err() {
+            let sent = if signal == SIGHUP {
+                events.send(Event::ReopenLogs).and_then(|()| events.send(Event::Reload(None)))
+            } else {
+                events.send(Event::Drain)
+            };
+            if sent.is_err() {
                 return;
             }
         }

@@ -12,6 +12,7 @@ use crate::http::h1::HeadError;
 use crate::http::h1::head::RequestDecoder;
 use crate::limits;
 use crate::node::address_bits;
+use crate::telemetry::counter::Tally;
 use crate::tls::{ServerTls, Stream, StreamError};
 use crate::worker::{Activity, Buffer, Conn, Deadline, clock};
 
@@ -19,9 +20,12 @@ use crate::worker::{Activity, Buffer, Conn, Deadline, clock};
 pub async fn serve(context: Rc<Context>, conn: Conn, tls: Option<ServerTls>) {
     context.opened();
     let open = Open(Rc::clone(&context));
-    if let Some(mut client) = client(conn, tls).await {
-        while let After::KeepAlive = request(&context, &mut client).await {}
-        client.stream.finish().await;
+    match client(conn, tls).await {
+        Some(mut client) => {
+            while let After::KeepAlive = request(&context, &mut client).await {}
+            client.stream.finish().await;
+        }
+        None => context.instruments.recorder.tally(Tally::HandshakesFailed),
     }
     drop(open);
 }

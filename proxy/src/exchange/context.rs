@@ -13,7 +13,10 @@ use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::outgoing::OutgoingHeaders;
 use crate::limits;
 use crate::node::Node;
+use crate::quota;
 use crate::snapshot::Epoch;
+use crate::telemetry::access_log::LogSender;
+use crate::telemetry::counter::{Recorder, Tally};
 use crate::upstream::pool::Pool;
 use crate::upstream::resolve::Names;
 
@@ -31,18 +34,22 @@ pub struct Context {
     pub ids: RequestIds,
     /// Whether the worker takes no new work.
     pub draining: Cell<bool>,
-    /// Open client connections.
-    pub connections: Cell<usize>,
-    /// The same for other threads to see.
-    pub busy: Arc<AtomicUsize>,
-    /// Running exchanges.
-    pub exchanges: Cell<usize>,
+    /// How busy it is.
+    pub presence: Arc<Presence>,
+    /// What it counts with.
+    pub instruments: Instruments,
     spare: RefCell<Vec<Box<Scratch>>>,
 }
 
 impl Context {
     /// For a worker that starts with this epoch.
-    pub fn new(node: Arc<Node>, epoch: Rc<Epoch>, names: Names, busy: Arc<AtomicUsize>) -> Rc<Self> {
+    pub fn new(
+        node: Arc<Node>,
+        epoch: Rc<Epoch>,
+        names: Names,
+        presence: Arc<Presence>,
+        instruments: Instruments,
+    ) -> Rc<Self> {
         Rc::new(Self {
             node,
             epoch: RefCell::new(epoch),
@@ -50,9 +57,8 @@ impl Context {
             names,
             ids: RequestIds::default(),
             draining: Cell::new(false),
-            connections: Cell::new(0),
-            busy,
-            exchanges: Cell::new(0),
+            presence,
+            instruments,
             spare: RefCell::default(),
         })
     }
@@ -64,17 +70,14 @@ impl Context {
 
     /// A connection was opened.
     pub fn opened(&self) {
-        self.set_connections(self.connections.get() + 1);
+        self.presence.connections.fetch_add(1, Ordering::Release);
+        self.instruments.recorder.tally(Tally::ConnectionsAccepted);
     }
 
     /// A connection was closed.
     pub fn closed(&self) {
-        self.set_connections(self.connections.get() - 1);
-    }
-
-    fn set_connections(&self, count: usize) {
-        self.connections.set(count);
-        self.busy.store(count, Ordering::Release);
+        self.presence.connections.fetch_sub(1, Ordering::Release);
+        self.instruments.recorder.tally(Tally::ConnectionsClosed);
     }
 
     /// Memory for one exchange.
@@ -89,6 +92,46 @@ impl Context {
         if spare.len() < limits::SCRATCHES_SPARE {
             spare.push(scratch);
         }
+    }
+}
+
+/// What a worker counts with.
+pub struct Instruments {
+    /// The counters of quotas and budgets, one table for all workers.
+    pub quotas: Arc<quota::Table>,
+    /// Its own metrics.
+    pub recorder: Recorder,
+    /// Its end of the access log.
+    pub log: RefCell<LogSender>,
+}
+
+/// How busy a worker is, for other threads to see. Only the worker writes.
+#[derive(Debug, Default)]
+pub struct Presence {
+    connections: AtomicUsize,
+    exchanges: AtomicUsize,
+}
+
+impl Presence {
+    /// Open client connections.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// Running exchanges.
+    pub fn exchanges(&self) -> usize {
+        self.exchanges.load(Ordering::Relaxed)
+    }
+
+    /// An exchange begins.
+    pub(super) fn begun(&self) {
+        // One writer: no locked instruction for each request.
+        self.exchanges.store(self.exchanges() + 1, Ordering::Relaxed);
+    }
+
+    /// An exchange has ended.
+    pub(super) fn ended(&self) {
+        self.exchanges.store(self.exchanges() - 1, Ordering::Relaxed);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use policy::table::{Id, Service};
 
 use super::body::push_chunk;
-use super::record::Try;
+use super::record::{CLIENT_LEFT, Try};
 use super::refusal::Refusal;
 use super::request::Sending;
 use super::{Exchange, Vanished};
@@ -21,6 +21,7 @@ use crate::tls::{Stream, StreamError};
 use crate::upstream::pool::{Key, Leased};
 use crate::upstream::retry::{Progress, may_retry};
 use crate::upstream::{self, ConnectError};
+use crate::worker::clock::Moment;
 use crate::worker::{Buffer, ConnError, First, clock, race};
 
 /// A connection to an upstream that carries this exchange.
@@ -37,6 +38,17 @@ enum Failure {
     Vanished,
     /// The upstream failed: the refusal if no other try is made.
     Upstream { refusal: Refusal, progress: Progress },
+}
+
+impl Failure {
+    /// The status that the log has for the try: 499 when it was the client that left.
+    const fn status(&self) -> u16 {
+        match self {
+            Self::Vanished => CLIENT_LEFT,
+            Self::Upstream { refusal: Refusal::Upstream(status) | Refusal::Malformed(status), .. } => *status,
+            Self::Upstream { .. } => 502,
+        }
+    }
 }
 
 /// Where a try goes.
@@ -67,15 +79,14 @@ impl Exchange<'_> {
                 *mark = target;
             }
             let began = (clock::now(), clock::unix_now_ns());
-            let mut address = None;
-            let result = self.attempt(endpoint, &place, &sending, tries, &mut address).await;
-            if let Some(address) = address {
+            let mut found = None;
+            let result = self.attempt(endpoint, &place, &sending, tries, &mut found).await;
+            if let Some((address, found)) = found {
                 self.record.tried(Try {
                     address,
-                    began_unix_ms: began.1 / 1_000_000,
                     began_unix_ns: began.1,
-                    took_ns: u64::try_from((clock::now() - began.0).as_nanos()).unwrap_or(0),
-                    failed: result.is_err(),
+                    took_ns: u64::try_from((found - began.0).as_nanos()).unwrap_or(0),
+                    failed: result.as_ref().err().map(Failure::status),
                 });
             }
             match result {
@@ -129,7 +140,7 @@ impl Exchange<'_> {
         place: &Place,
         sending: &Sending,
         tries: u32,
-        tried_address: &mut Option<SocketAddr>,
+        found: &mut Option<(SocketAddr, Moment)>,
     ) -> Result<Leg, Failure> {
         let mut progress =
             Progress { tries, sent: false, body_consumed: false, response_began: false, reused: false };
@@ -140,7 +151,7 @@ impl Exchange<'_> {
             .resolve(&place.host, place.port)
             .await
             .ok_or(failed(Refusal::Unresolved, progress))?;
-        *tried_address = Some(address);
+        *found = Some((address, clock::now()));
         let mut leg = self.lease(endpoint, place, address).await.map_err(|error| {
             let refusal = match error {
                 ConnectError::Refused(StreamError::Conn(ConnError::TimedOut)) => Refusal::Upstream(504),

@@ -2,33 +2,60 @@
 
 use std::rc::Rc;
 
-use policy::field::Taken;
+use policy::field;
 use policy::table::{Budget, Id, Quota};
 use policy::vm::State;
 
 use super::Context;
+use super::quota::{self, Caller, Taken};
 use crate::http::headers::HeaderView;
 use crate::snapshot::Epoch;
+use crate::worker::clock;
 
 /// What an exchange took.
 #[derive(Default)]
-pub struct Ledger {}
+pub(super) struct Ledger {
+    pub(super) taken: Taken,
+}
 
 /// The counters, for one request.
-pub struct Gate<'g> {
+pub(super) struct Gate<'g> {
     /// The exchange's epoch.
-    pub epoch: &'g Rc<Epoch>,
+    pub(super) epoch: &'g Rc<Epoch>,
     /// The worker.
-    pub context: &'g Context,
+    pub(super) context: &'g Context,
     /// What was taken so far.
-    pub ledger: &'g mut Ledger,
+    pub(super) ledger: &'g mut Ledger,
 }
 
 impl Gate<'_> {
-    pub fn take(&mut self, _quota: Id<Quota>, _state: &State, _h: HeaderView<'_>, _path: &[u8], _c: Option<u128>) -> Taken {
-        Taken::Admitted
+    /// Takes one request from a quota.
+    pub(super) fn take(
+        &mut self,
+        quota: Id<Quota>,
+        state: &State,
+        headers: HeaderView<'_>,
+        path: &[u8],
+        address: Option<u128>,
+    ) -> field::Taken {
+        let caller = Caller { state, headers, path, address };
+        let (policy, table) = (&self.epoch.snapshot.policy, &self.context.instruments.quotas);
+        if quota::take(policy, table, quota, &caller, clock::unix_ms(), &mut self.ledger.taken) {
+            field::Taken::Admitted
+        } else {
+            field::Taken::Denied
+        }
     }
-    pub fn reserve(&mut self, _b: Id<Budget>, _state: &State, _h: HeaderView<'_>, _path: &[u8], _c: Option<u128>) -> Taken {
-        Taken::Admitted
+
+    /// Holds a call's bound against a budget.
+    pub(super) fn reserve(
+        &mut self,
+        _budget: Id<Budget>,
+        _state: &State,
+        _headers: HeaderView<'_>,
+        _path: &[u8],
+        _address: Option<u128>,
+    ) -> field::Taken {
+        field::Taken::Admitted
     }
 }

@@ -121,6 +121,7 @@ impl Exchange<'_> {
     }
 
     fn find_route(&mut self) -> Option<policy::table::Id<Route>> {
+        self.record.sought = true;
         let epoch = std::rc::Rc::clone(&self.epoch);
         let (view, state) = self.view();
         let found = route::find(&epoch.snapshot.policy, &view)?;

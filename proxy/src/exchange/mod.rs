@@ -12,7 +12,9 @@ mod finish;
 mod forward;
 mod gate;
 mod judge;
+mod log;
 mod model;
+mod quota;
 mod record;
 mod refusal;
 mod relay;
@@ -23,7 +25,8 @@ mod view;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use context::{Context, Scratch};
+pub use context::{Context, Instruments, Presence, Scratch};
+pub use request_id::{RequestId, RequestIds, Uuid};
 
 use crate::http::body::BodyReader;
 use crate::limits;
@@ -109,8 +112,8 @@ pub async fn refuse_head(context: &Context, client: &mut Client, scratch: &mut S
 
 impl<'e> Exchange<'e> {
     fn begin(context: &'e Context, client: &'e mut Client, scratch: &'e mut Scratch) -> Self {
-        context.exchanges.set(context.exchanges.get() + 1);
-        let record = Record::begin(context.ids.next(), scratch.received.len());
+        context.presence.begun();
+        let record = Record::begin(context.ids.next(), scratch.received.len(), client.address);
         Self {
             epoch: context.pin(),
             body: BodyReader::new(scratch.head.body),
@@ -142,6 +145,6 @@ impl<'e> Exchange<'e> {
 
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
-        self.context.exchanges.set(self.context.exchanges.get() - 1);
+        self.context.presence.ended();
     }
 }

@@ -15,14 +15,18 @@ pub(super) enum Source {
     Upstream,
 }
 
+/// The status of an exchange whose client left before its answer, as nginx and Kong log it.
+pub(super) const CLIENT_LEFT: u16 = 499;
+
 /// A try to get a response from a server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Try {
     pub(super) address: std::net::SocketAddr,
-    pub(super) began_unix_ms: u64,
     pub(super) began_unix_ns: u64,
+    /// How long finding the address took.
     pub(super) took_ns: u64,
-    pub(super) failed: bool,
+    /// The status that a failed try stands for.
+    pub(super) failed: Option<u16>,
 }
 
 /// Tries that are written down; further ones are only made.
@@ -38,6 +42,8 @@ pub(super) struct Record {
     /// When the response head came.
     pub(super) answered: Option<Moment>,
     pub(super) status: u16,
+    /// Whether the exchange ended before a response head was written.
+    pub(super) headless: bool,
     pub(super) upstream_status: Option<u16>,
     pub(super) source: Source,
     pub(super) received_bytes: u64,
@@ -45,6 +51,8 @@ pub(super) struct Record {
     pub(super) tries: [Option<Try>; TRIES],
     /// The client's address, IPv4 mapped.
     pub(super) client: u128,
+    /// Whether the request was understood, so that a route was looked for.
+    pub(super) sought: bool,
     /// Bytes of the path that the route matched.
     pub(super) matched_len: u32,
     /// The entry of Kong's order that matched.
@@ -66,7 +74,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(id: RequestId, head_bytes: usize) -> Self {
+    pub(super) fn begin(id: RequestId, head_bytes: usize, client: u128) -> Self {
         Self {
             id,
             began: clock::now(),
@@ -74,12 +82,14 @@ impl Record {
             forwarded: None,
             answered: None,
             status: 0,
+            headless: false,
             upstream_status: None,
             source: Source::Gateway,
             received_bytes: head_bytes as u64,
             sent_bytes: 0,
             tries: [None; TRIES],
-            client: 0,
+            client,
+            sought: false,
             matched_len: 0,
             subroute: None,
             body_read: false,

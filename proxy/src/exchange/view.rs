@@ -16,7 +16,7 @@ const SOURCE_SCRATCH: u8 = 1;
 
 /// Facts about the connection that a request came on.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer<'p> {
+pub(super) struct Peer<'p> {
     /// Whether it came over TLS.
     pub secure: bool,
     /// Server name of the handshake, lower case; empty without one.
@@ -26,7 +26,7 @@ pub struct Peer<'p> {
 }
 
 /// One request, its body if it was read, and what its programs may count on.
-pub struct View<'v> {
+pub(super) struct View<'v> {
     /// The head.
     pub head: &'v RequestHead,
     /// The bytes that the head points into.
@@ -44,7 +44,7 @@ pub struct View<'v> {
     /// Memory for decoded values.
     pub scratch: &'v mut Vec<u8>,
     /// Quotas and budgets.
-    pub gate: Gate<'v>,
+    pub(super) gate: Gate<'v>,
 }
 
 impl View<'_> {

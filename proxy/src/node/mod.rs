@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::limits;
+
 /// How the workers wait for the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,7 +66,7 @@ pub struct Settings {
     /// Kong version: off for 3.9, on for 3.15]
     #[arg(long, value_name = "BOOL", env = "TOLLGATE_UPSTREAM_TLS_VERIFY")]
     pub upstream_tls_verify: Option<bool>,
-    /// Distinct rate-limit counters that are kept, a power of two is taken [default: 1048576]
+    /// Distinct rate-limit counters that are kept, 17 bytes each [default: 983040]
     #[arg(long, value_name = "N", env = "TOLLGATE_QUOTA_ENTRIES")]
     pub quota_entries: Option<usize>,
     /// Connections that a worker holds at most [default: 20000]
@@ -218,7 +220,7 @@ impl Node {
             grace_s: flags.grace.or(file.grace).unwrap_or(30),
             ca_file: flags.ca_file.or(file.ca_file),
             upstream_tls_verify: flags.upstream_tls_verify.or(file.upstream_tls_verify),
-            quota_entries: flags.quota_entries.or(file.quota_entries).unwrap_or(1 << 20),
+            quota_entries: flags.quota_entries.or(file.quota_entries).unwrap_or(limits::QUOTA_COUNTERS),
             connections: flags.connections.or(file.connections).unwrap_or(20_000),
         })
     }

@@ -3,6 +3,7 @@
 //! Enters: a verified artifact. Leaves: an immutable [`Snapshot`] that all workers share, and for each worker an
 //! [`Epoch`] with what is its own. An exchange pins one epoch and is judged by it alone.
 
+mod reports;
 pub mod secret;
 
 use std::cell::RefCell;
@@ -16,9 +17,13 @@ use policy::table::{self, Algorithm, Authority, Compat, Id, Rows, Scheme, Verify
 use policy::{Fault, Policy};
 use rustls::server::ProducesTickets;
 
+use crate::limits;
 use crate::node::Node;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::counter::Counters;
 use crate::tls::{Certificates, ClientConfigs, ClientTls, ServerTls, TlsSetupError};
 use crate::upstream::balance::Wheel;
+pub use reports::Reports;
 use secret::{Secret, SecretError};
 
 /// Why a policy cannot be put to work.
@@ -36,6 +41,8 @@ pub enum SnapshotError {
     Authorities(PathBuf, std::io::Error),
     /// A regex whose captures are used cannot be compiled.
     Captures(String),
+    /// More log files than are ever opened: the one for which there is no room.
+    LogFiles(String),
 }
 
 impl fmt::Display for SnapshotError {
@@ -47,6 +54,11 @@ impl fmt::Display for SnapshotError {
             Self::Tls(name, error) => write!(f, "{name}: {error}"),
             Self::Authorities(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Captures(pattern) => write!(f, "the captures of `{pattern}` cannot be had"),
+            Self::LogFiles(path) => write!(
+                f,
+                "no room for the log file {path}: {} were named since start\nhelp: restart the gateway",
+                limits::LOG_FILES
+            ),
         }
     }
 }
@@ -115,6 +127,8 @@ pub struct Snapshot {
     pub captures: Vec<Option<regex::bytes::Regex>>,
     /// TLS of the listeners, when the policy has certificates.
     pub server_tls: Option<ServerTls>,
+    /// What exchanges are counted and logged as.
+    pub reports: Reports,
 }
 
 impl Snapshot {
@@ -127,6 +141,8 @@ impl Snapshot {
         epoch: u64,
         node: &Node,
         ticketer: &Arc<dyn ProducesTickets>,
+        counters: &Counters,
+        log: &AccessLog,
     ) -> Result<Self, SnapshotError> {
         let file = std::fs::read(path).map_err(|error| SnapshotError::Unreadable(path.to_owned(), error))?;
         let policy = Policy::load(&file, policy::artifact::Limits::default())
@@ -140,6 +156,7 @@ impl Snapshot {
             .collect();
         let server_tls = server_tls(&policy, &secrets, ticketer)?;
         let captures = captures(&policy)?;
+        let reports = Reports::new(&policy, counters, log).map_err(SnapshotError::LogFiles)?;
         let digest = policy.digest().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {
             epoch,
@@ -150,6 +167,7 @@ impl Snapshot {
             secrets,
             captures,
             server_tls,
+            reports,
         })
     }
 

@@ -77,8 +77,6 @@ impl Exchange<'_> {
         }
     }
 
-    fn write_quota_headers(&self, _fields: &mut Outgoing<'_>) {}
-
     /// Applies a list to the request that goes out; `received` is the request's head as the client sent it.
     pub(super) fn edit_request(
         &mut self,

@@ -1,0 +1,127 @@
+//! One exchange as the access log has it: Kong's log object, from the record and the heads that are still in memory.
+
+use policy::table::{self, Id};
+use rustls::{CipherSuite, ProtocolVersion};
+
+use super::Exchange;
+use super::finish::Times;
+use super::record::{Record, TRIES};
+use super::refusal::{address, milliseconds};
+use crate::http::outgoing::OutgoingHeaders;
+use crate::telemetry::access_log::{
+    FailedTry, Fields, Latencies, LogEntry, LogRequest, LogResponse, LogTls, LogTry,
+};
+use crate::tls::Stream;
+
+impl Exchange<'_> {
+    /// Hands the line over to the log's writer. Never waits.
+    pub(super) fn write_log(&mut self, log: Id<table::Log>, times: &Times) {
+        let secure = self.is_secure();
+        let (epoch, record) = (&self.epoch, &self.record);
+        let policy = &epoch.snapshot.policy;
+        let scratch = &mut *self.scratch;
+        scratch.text.clear();
+        scratch.text.extend_from_slice(&scratch.upstream_path);
+        if record.has_query {
+            scratch.text.push(b'?');
+            scratch.text.extend_from_slice(&scratch.upstream_query);
+        }
+        // Until a response head is written, this memory holds the request's.
+        let mut none = OutgoingHeaders::default();
+        let sent: &dyn Fields = if record.headless {
+            &none.start_empty()
+        } else {
+            &scratch.outgoing.resume(&scratch.response_received)
+        };
+        let request = scratch.head.on(&scratch.received);
+        let port = request.authority().and_then(|authority| authority.port);
+        let state = &scratch.state;
+        let route = state.route.filter(|_| record.subroute.is_some()).map(|id| policy.get(id));
+        let service = route.and_then(|route| route.service).map(|id| policy.get(id));
+        let consumer = state.consumer.map(|id| policy.get(id));
+        let credential = state.credential.map(|id| policy.get(id));
+        let ((tries, statuses), made) = (tries(record), made(record));
+        let entry = LogEntry {
+            request: LogRequest {
+                id: record.id_text(),
+                method: request.method(),
+                scheme: if secure { "https" } else { "http" },
+                host: &scratch.host,
+                port: port.unwrap_or(self.client.local_port),
+                path: request.raw_path(),
+                query: request.query(),
+                headers: &request.headers(),
+                size: record.received_bytes,
+                tls: tls(&self.client.stream),
+            },
+            response: LogResponse { status: record.status, headers: sent, size: record.sent_bytes },
+            upstream_uri: &scratch.text,
+            upstream_status: &statuses[..made],
+            latencies: Latencies {
+                kong_ms: milliseconds(times.own),
+                proxy_ms: times.waited.map(milliseconds),
+                request_ms: milliseconds(times.total),
+                receive_ms: milliseconds(times.receiving),
+            },
+            tries: &tries[..made],
+            authenticated: credential
+                .map(|row| (policy.text(row.id), consumer.map(|consumer| policy.text(consumer.id)))),
+            route: route.map(|row| policy.text(row.json)),
+            service: service.map(|row| policy.text(row.json)),
+            consumer: consumer.map(|row| policy.text(row.json)),
+            client_ip: address(record.client),
+            started_at_ms: record.began_unix_ms,
+            source: record.source.into(),
+            correlation_id: record.correlation.as_deref(),
+            ai: None,
+            epoch: epoch.snapshot.epoch,
+        };
+        let reports = &epoch.snapshot.reports;
+        self.context.instruments.log.borrow_mut().write(reports.log(log), &entry, &reports.redaction);
+    }
+}
+
+/// How many tries are written down.
+fn made(record: &Record) -> usize {
+    record.tries.iter().flatten().count()
+}
+
+/// The tries as the log has them, and the status of each one's response.
+fn tries(record: &Record) -> ([LogTry; TRIES], [u16; TRIES]) {
+    let unused = LogTry { address: ([0; 4], 0).into(), began_unix_ns: 0, took_ns: 0, failed: None };
+    let (mut tries, mut statuses) = ([unused; TRIES], [0; TRIES]);
+    let last = made(record).saturating_sub(1);
+    for (number, made) in record.tries.iter().flatten().enumerate() {
+        tries[number] = LogTry {
+            address: made.address,
+            began_unix_ns: made.began_unix_ns,
+            took_ns: made.took_ns,
+            failed: made.failed.map(|code| FailedTry { next: number < last, code }),
+        };
+        statuses[number] = made.failed.or(record.upstream_status).unwrap_or(0);
+    }
+    (tries, statuses)
+}
+
+/// The session in OpenSSL's words, which are Kong's.
+fn tls(stream: &Stream) -> Option<LogTls<'static>> {
+    let session = stream.tls()?;
+    let version = match session.protocol_version()? {
+        ProtocolVersion::TLSv1_3 => "TLSv1.3",
+        _ => "TLSv1.2",
+    };
+    let cipher = match session.negotiated_cipher_suite()?.suite() {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        other => other.as_str().unwrap_or("unknown"),
+    };
+    // Clients are not asked for certificates.
+    Some(LogTls { version, cipher, client_verify: "NONE" })
+}
