@@ -30,6 +30,7 @@ impl Exchange<'_> {
             self.record.status = CLIENT_LEFT;
             self.record.headless = true;
         }
+        self.settle_model();
         self.run(Entry::End);
         let times = self.times();
         let mut counted = false;

@@ -7,6 +7,7 @@ use policy::table::{Budget, Id, Quota};
 use policy::vm::State;
 
 use super::Context;
+use super::model::{self, Running};
 use super::quota::{self, Caller, Taken};
 use crate::http::headers::HeaderView;
 use crate::snapshot::Epoch;
@@ -16,6 +17,8 @@ use crate::worker::clock;
 #[derive(Default)]
 pub(super) struct Ledger {
     pub(super) taken: Taken,
+    /// The model call that is being made.
+    pub(super) running: Option<Box<Running>>,
 }
 
 /// The counters, for one request.
@@ -47,15 +50,18 @@ impl Gate<'_> {
         }
     }
 
-    /// Holds a call's bound against a budget.
+    /// Holds a call's bound against a budget. A request that calls no model uses none.
     pub(super) fn reserve(
         &mut self,
-        _budget: Id<Budget>,
-        _state: &State,
-        _headers: HeaderView<'_>,
-        _path: &[u8],
-        _address: Option<u128>,
+        budget: Id<Budget>,
+        state: &State,
+        headers: HeaderView<'_>,
+        path: &[u8],
+        address: Option<u128>,
     ) -> field::Taken {
-        field::Taken::Admitted
+        let Some(running) = self.ledger.running.as_mut() else { return field::Taken::Admitted };
+        let caller = Caller { state, headers, path, address };
+        let (policy, table) = (&self.epoch.snapshot.policy, &self.context.instruments.quotas);
+        model::reserve(policy, table, budget, &caller, running, clock::unix_ms())
     }
 }

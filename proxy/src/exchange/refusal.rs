@@ -49,7 +49,7 @@ pub(super) enum Refusal {
     /// The upstream cannot be reached, broke off, or did not answer in time: 502, 503 or 504.
     Upstream(u16),
     /// A model call is refused with a message of its own.
-    Model(crate::exchange::model::ModelRefusal),
+    Model(super::model::ModelRefusal),
 }
 
 /// Which of Kong's two bodies an answer has, or none.
@@ -124,6 +124,7 @@ impl Exchange<'_> {
                 for line in policy.rows(row.headers) {
                     fields.set(policy.bytes(line.name), policy.bytes(line.value));
                 }
+                self.write_budget_refusal(fields, &mut message);
                 let status = u16::try_from(row.status).unwrap_or(500);
                 match row.shape {
                     BodyShape::Error => Body::Error(status, None),
@@ -141,8 +142,8 @@ impl Exchange<'_> {
                 Body::Ready(200)
             }
             Refusal::Model(refusal) => {
-                self.write_model_refusal(refusal, fields, &mut message);
-                Body::AiError(refusal.status())
+                self.write_model_refusal(refusal, &mut message);
+                Body::AiError(super::model::ModelRefusal::STATUS)
             }
             Refusal::Template => Body::Error(500, Some("An unexpected error occurred")),
             Refusal::NoRoute => Body::Error(404, Some("no Route matched with those values")),

@@ -30,8 +30,9 @@ impl Exchange<'_> {
             self.scratch.response.body = BodyLength::None;
         }
         self.run(Entry::Response);
+        self.begin_model_response();
         let mut body = BodyReader::new(self.scratch.response.body);
-        if self.response_needs_body() {
+        if self.response_needs_body() || self.model_needs_body() {
             let read = self.read_response_body(&mut leg, &mut body, endpoint).await?;
             if let Err(refusal) = read {
                 self.record.source = Source::Gateway;
@@ -208,7 +209,11 @@ impl Exchange<'_> {
     async fn break_off(&mut self) -> Result<(), Vanished> {
         self.keep_alive = false;
         if self.meters() {
-            self.meter_failed();
+            let mut told = std::mem::take(&mut self.scratch.text);
+            told.clear();
+            self.meter_failed(&mut told);
+            write_piece(&told, Framing::unknown_length(self.scratch.head.version), &mut self.client.output);
+            self.scratch.text = told;
         }
         self.send().await?;
         Err(Vanished)
@@ -253,6 +258,7 @@ impl Exchange<'_> {
 
     /// Writes a response whose body was read whole, after its edits.
     fn write_whole_response(&mut self) {
+        self.meter_whole();
         self.edit_response_body();
         let framing = match self.scratch.response.body {
             BodyLength::None if self.scratch.body.is_empty() => Framing::of_response(
