@@ -65,12 +65,16 @@ pub(super) struct Groups<'p> {
 impl<'p> Groups<'p> {
     /// Of the canonical path. Costs two short lists; only templates that look captures up pay for them.
     pub(super) fn of(regex: &'p regex::bytes::Regex, path: &'p [u8]) -> Self {
-        let Some(found) = regex.captures(path) else { return Self::default() };
+        let Some(found) = regex.captures(path) else {
+            return Self::default();
+        };
         let text = |group: usize| found.get(group).map_or(&b""[..], |it| it.as_bytes());
         let named = regex.capture_names().enumerate();
         Self {
             numbered: (1..found.len()).map(text).collect(),
-            named: named.filter_map(|(group, name)| Some((name?.as_bytes(), text(group)))).collect(),
+            named: named
+                .filter_map(|(group, name)| Some((name?.as_bytes(), text(group))))
+                .collect(),
         }
     }
 
@@ -135,7 +139,9 @@ pub(super) fn edit_response_headers(
     memory: &mut EditMemory,
     fields: &mut Outgoing<'_>,
 ) {
-    let edits = renderer.edits(list).filter(|edit| edit.place == EditPlace::Header);
+    let edits = renderer
+        .edits(list)
+        .filter(|edit| edit.place == EditPlace::Header);
     let _passed_over = renderer.apply(edits, &mut memory.value, fields);
 }
 
@@ -149,7 +155,9 @@ pub(super) fn edit_response_json(
     if body.is_empty() {
         return;
     }
-    let Some(mut changing) = memory.body.start(BodyType::Json, body) else { return };
+    let Some(mut changing) = memory.body.start(BodyType::Json, body) else {
+        return;
+    };
     let edits = renderer.edits(list).filter(|edit| edit.place == EditPlace::Body);
     let _passed_over = renderer.apply(edits, &mut memory.value, &mut changing);
     if changing.is_changed() {
@@ -188,15 +196,17 @@ impl RequestParts<'_> {
 
     fn edit_body(
         &mut self,
-        edits: impl Iterator<Item = table::Edit>,
+        mut edits: impl Iterator<Item = table::Edit>,
         renderer: Renderer<'_>,
         memory: &mut EditMemory,
         fields: &Outgoing<'_>,
     ) -> Result<(), Unrendered> {
-        let changing = self.body_type(fields).and_then(|body_type| memory.body.start(body_type, self.body));
+        let changing = self
+            .body_type(fields)
+            .and_then(|body_type| memory.body.start(body_type, self.body));
         let Some(mut changing) = changing else {
             // A template that fails is a 500 in Kong whether or not there is a body to change.
-            return edits.map(|edit| renderer.render(&edit, &mut memory.value).map(|_value| ())).collect();
+            return edits.try_for_each(|edit| renderer.render(&edit, &mut memory.value).map(|_value| ()));
         };
         renderer.apply(edits, &mut memory.value, &mut changing)?;
         if changing.is_changed() {
@@ -212,7 +222,9 @@ impl RequestParts<'_> {
     fn body_type<'f>(&self, fields: &'f Outgoing<'_>) -> Option<BodyType<'f>> {
         let get = |known: KnownHeader| fields.get(known.name().as_bytes());
         let readable = self.record.body_read && is_plain(get(KnownHeader::ContentEncoding));
-        readable.then(|| BodyType::of(get(KnownHeader::ContentType)?)).flatten()
+        readable
+            .then(|| BodyType::of(get(KnownHeader::ContentType)?))
+            .flatten()
     }
 
     fn replace_path(
@@ -268,7 +280,13 @@ impl<'r> Renderer<'r> {
         for row in edits {
             let name = self.policy.bytes(row.name);
             match self.render(&row, value) {
-                Ok(value) => Edit { op: row.op, name, value, json_type: row.json_type }.apply(target),
+                Ok(value) => Edit {
+                    op: row.op,
+                    name,
+                    value,
+                    json_type: row.json_type,
+                }
+                .apply(target),
                 Err(unrendered) => result = Err(unrendered),
             }
         }
@@ -284,6 +302,10 @@ impl<'r> Renderer<'r> {
             index: part.index,
             otherwise: part.otherwise,
         });
-        if template::render(pieces, self.sources, value) { Ok(value) } else { Err(Unrendered) }
+        if template::render(pieces, self.sources, value) {
+            Ok(value)
+        } else {
+            Err(Unrendered)
+        }
     }
 }

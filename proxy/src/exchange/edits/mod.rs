@@ -45,7 +45,11 @@ impl Exchange<'_> {
             }
             Generator::Tracker => {
                 out.extend_from_slice(self.client.address_text.as_bytes());
-                for part in [u64::from(self.client.peer_port), std::process::id().into(), self.client.requests] {
+                for part in [
+                    u64::from(self.client.peer_port),
+                    std::process::id().into(),
+                    self.client.requests,
+                ] {
                     out.push(b'-');
                     push_decimal(part, out);
                 }
@@ -94,7 +98,10 @@ impl Exchange<'_> {
             body: &mut scratch.body,
             record: &mut self.record,
         };
-        let renderer = Renderer { policy: &epoch.snapshot.policy, sources: &sources };
+        let renderer = Renderer {
+            policy: &epoch.snapshot.policy,
+            sources: &sources,
+        };
         apply::edit_request(renderer, id, &mut scratch.edits, &mut parts, fields)
             .map_err(|apply::Unrendered| Refusal::Template)
     }
@@ -104,7 +111,10 @@ impl Exchange<'_> {
         let scratch = &mut *self.scratch;
         let groups = groups(&epoch.snapshot, &self.record, id, &scratch.path);
         let sources = sources(&scratch.head, &scratch.received, &groups);
-        let renderer = Renderer { policy: &epoch.snapshot.policy, sources: &sources };
+        let renderer = Renderer {
+            policy: &epoch.snapshot.policy,
+            sources: &sources,
+        };
         apply::edit_response_headers(renderer, id, &mut scratch.edits, fields);
     }
 
@@ -121,7 +131,12 @@ impl Exchange<'_> {
 
     fn has_body_edits(&self) -> bool {
         let policy = &self.epoch.snapshot.policy;
-        let mut lists = self.scratch.state.effects().iter().filter_map(|effect| effect.id::<EditList>());
+        let mut lists = self
+            .scratch
+            .state
+            .effects()
+            .iter()
+            .filter_map(|effect| effect.id::<EditList>());
         lists.any(|id| policy.get(id).needs_body)
     }
 
@@ -143,10 +158,18 @@ impl Exchange<'_> {
     fn edit_json(&mut self, body: &mut Vec<u8>) {
         let epoch = std::rc::Rc::clone(&self.epoch);
         let scratch = &mut *self.scratch;
-        for id in scratch.state.effects().iter().filter_map(|effect| effect.id::<EditList>()) {
+        for id in scratch
+            .state
+            .effects()
+            .iter()
+            .filter_map(|effect| effect.id::<EditList>())
+        {
             let groups = groups(&epoch.snapshot, &self.record, id, &scratch.path);
             let sources = sources(&scratch.head, &scratch.received, &groups);
-            let renderer = Renderer { policy: &epoch.snapshot.policy, sources: &sources };
+            let renderer = Renderer {
+                policy: &epoch.snapshot.policy,
+                sources: &sources,
+            };
             apply::edit_response_json(renderer, id, &mut scratch.edits, body);
         }
     }

@@ -2,8 +2,8 @@
 
 use policy::artifact::{Builder, Limits, Policy};
 use policy::table::{
-    self, Code, Compat, EditList, EditOp, EditPlace, HttpsRedirect, Id, JsonType, Meta, Part, PartKind, Route, Rows,
-    Text,
+    self, Code, Compat, EditList, EditOp, EditPlace, HttpsRedirect, Id, JsonType, Meta, Part, PartKind,
+    Route, Rows, Text,
 };
 
 use super::apply::{self, EditMemory, Groups, Renderer, RequestParts, Unrendered};
@@ -28,8 +28,13 @@ fn policy(lists: &[&[Row<'_>]]) -> Policy {
     for list in lists {
         let rows: Vec<_> = list.iter().map(|row| edit(&mut builder, row)).collect();
         let edits = builder.unique_list(&rows);
-        let needs_body = rows.iter().any(|row| row.place == EditPlace::Body);
-        builder.row(&EditList { plugin: Text::EMPTY, source: None, edits, needs_body });
+        let needs_body = rows.iter().any(|row| row.place == Body);
+        builder.row(&EditList {
+            plugin: Text::EMPTY,
+            source: None,
+            edits,
+            needs_body,
+        });
     }
     let file = builder.finish([0; 32], 1).expect("the lists are sound");
     Policy::load(&file, Limits::default()).expect("what was built is sound")
@@ -45,8 +50,18 @@ fn edit(builder: &mut Builder, (place, op, name, value): &Row<'_>) -> table::Edi
             otherwise: false,
         })
         .collect();
-    let json_type = if *name == "count" { JsonType::Number } else { JsonType::String };
-    table::Edit { op: *op, place: *place, name: builder.text(name), value: builder.unique_list(&parts), json_type }
+    let json_type = if *name == "count" {
+        JsonType::Number
+    } else {
+        JsonType::String
+    };
+    table::Edit {
+        op: *op,
+        place: *place,
+        name: builder.text(name),
+        value: builder.unique_list(&parts),
+        json_type,
+    }
 }
 
 /// A request on its way out, after edits.
@@ -61,7 +76,10 @@ struct Request {
 
 impl Request {
     fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(it, _)| it == name).map(|(_, value)| &value[..])
+        self.fields
+            .iter()
+            .find(|(it, _)| it == name)
+            .map(|(_, value)| &value[..])
     }
 }
 
@@ -72,22 +90,34 @@ struct Sent<'s> {
     body: Option<&'s str>,
 }
 
-const BARE: Sent<'_> = Sent { content_type: "", encoding: "", body: None };
+const BARE: Sent<'_> = Sent {
+    content_type: "",
+    encoding: "",
+    body: None,
+};
 const QUERY: &str = "q=1&r=2";
 
 fn edited(sent: &Sent<'_>, lists: &[&[Row<'_>]]) -> Request {
     let policy = policy(lists);
     let mut received = Vec::new();
     let mut headers = Headers::default();
-    let lines =
-        [("X-User", "bob"), ("X-Old", "o"), ("Content-Type", sent.content_type), ("Content-Encoding", sent.encoding)];
+    let lines = [
+        ("X-User", "bob"),
+        ("X-Old", "o"),
+        ("Content-Type", sent.content_type),
+        ("Content-Encoding", sent.encoding),
+    ];
     for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
         let start = received.len();
         received.extend_from_slice(name.as_bytes());
         let middle = received.len();
         received.extend_from_slice(value.as_bytes());
         let end = received.len();
-        headers.push(Span::new(start, middle), Span::new(middle, end), KnownHeader::of(name.as_bytes()));
+        headers.push(
+            Span::new(start, middle),
+            Span::new(middle, end),
+            KnownHeader::of(name.as_bytes()),
+        );
     }
     let regex = regex::bytes::Regex::new("^(?:/users/(?<id>[0-9]+)(/x)?)").unwrap();
     let groups = Groups::of(&regex, b"/users/42/orders");
@@ -101,18 +131,41 @@ fn edited(sent: &Sent<'_>, lists: &[&[Row<'_>]]) -> Request {
     let mut fields = outgoing.start_request(headers.on(&received), &received);
     let (mut path, mut query) = (b"/up".to_vec(), QUERY.as_bytes().to_vec());
     let mut body = sent.body.unwrap_or_default().as_bytes().to_vec();
-    let mut record = Record::begin([b'0'; 32], 0);
+    let mut record = Record::begin([b'0'; 32], 0, 0);
     (record.has_query, record.body_read) = (true, sent.body.is_some());
     let mut result = Ok(());
     for id in policy.all::<EditList>().ids() {
-        let mut parts =
-            RequestParts { path: &mut path, query: &mut query, body: &mut body, record: &mut record };
-        let renderer = Renderer { policy: &policy, sources: &sources };
-        result = result.and(apply::edit_request(renderer, id, &mut memory, &mut parts, &mut fields));
+        let mut parts = RequestParts {
+            path: &mut path,
+            query: &mut query,
+            body: &mut body,
+            record: &mut record,
+        };
+        let renderer = Renderer {
+            policy: &policy,
+            sources: &sources,
+        };
+        result = result.and(apply::edit_request(
+            renderer,
+            id,
+            &mut memory,
+            &mut parts,
+            &mut fields,
+        ));
     }
     let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let fields = fields.iter().map(|field| (string(field.name), string(field.value))).collect();
-    Request { fields, path: string(&path), query: string(&query), body: string(&body), record, result }
+    let fields = fields
+        .iter()
+        .map(|field| (string(field.name), string(field.value)))
+        .collect();
+    Request {
+        fields,
+        path: string(&path),
+        query: string(&query),
+        body: string(&body),
+        record,
+        result,
+    }
 }
 
 use EditOp::{Add, Append, Remove, Rename, Replace, Set};
@@ -132,7 +185,11 @@ fn every_op_reaches_header_fields() {
             (Header, Set, "X-Set", &text("s")),
         ]],
     );
-    let fields: Vec<_> = request.fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let fields: Vec<_> = request
+        .fields
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
     assert_eq!(fields, ["X-Name: bob", "X-New: 1", "X-New: 2", "X-Set: s"]);
     assert!(!request.record.host_edited && !request.record.body_edited && request.record.method.is_none());
 }
@@ -168,7 +225,11 @@ fn every_op_reaches_the_query() {
 
 #[test]
 fn every_op_reaches_a_json_body_with_its_type() {
-    let sent = Sent { content_type: "application/json", encoding: "", body: Some(r#"{"a":1,"b":2,"c":3.50}"#) };
+    let sent = Sent {
+        content_type: "application/json",
+        encoding: "",
+        body: Some(r#"{"a":1,"b":2,"c":3.50}"#),
+    };
     let list: &[Row<'_>] = &[
         (Body, Remove, "a", &[]),
         (Body, Rename, "b", &text("d")),
@@ -192,35 +253,81 @@ fn bodies_that_are_unread_compressed_unparsable_or_of_another_type_go_on_as_they
         ("", "", Some("{}")),
         (form, "gzip", Some("b=1")),
     ] {
-        let request = edited(&Sent { content_type, encoding, body }, &[list]);
-        assert_eq!(request.body, body.unwrap_or_default(), "{content_type} {encoding}");
-        assert!(!request.record.body_edited && request.result.is_ok(), "{content_type} {encoding}");
-        assert_eq!(request.field("X-After"), Some("1"), "edits after the body's still apply");
+        let request = edited(
+            &Sent {
+                content_type,
+                encoding,
+                body,
+            },
+            &[list],
+        );
+        assert_eq!(
+            request.body,
+            body.unwrap_or_default(),
+            "{content_type} {encoding}"
+        );
+        assert!(
+            !request.record.body_edited && request.result.is_ok(),
+            "{content_type} {encoding}"
+        );
+        assert_eq!(
+            request.field("X-After"),
+            Some("1"),
+            "edits after the body's still apply"
+        );
     }
-    let plain = edited(&Sent { content_type: form, encoding: "identity", body: Some("b=1") }, &[list]);
+    let plain = edited(
+        &Sent {
+            content_type: form,
+            encoding: "identity",
+            body: Some("b=1"),
+        },
+        &[list],
+    );
     assert_eq!(plain.body, "b=1&a=1");
 }
 
 #[test]
 fn a_uri_replaces_the_whole_path_with_captures_and_stays_a_path() {
     use PartKind::{Capture, CaptureIndex, Literal};
-    let template = [(Literal, "/v2/"), (Capture, "id"), (Literal, "/../u?"), (CaptureIndex, "1")];
+    let template = [
+        (Literal, "/v2/"),
+        (Capture, "id"),
+        (Literal, "/../u?"),
+        (CaptureIndex, "1"),
+    ];
     let request = edited(&BARE, &[&[(Uri, Set, "", &template)]]);
     assert_eq!((&request.path[..], &request.query[..]), ("/v2/u%3F42", QUERY));
     for bad in ["relative", "/../above"] {
-        assert_eq!(edited(&BARE, &[&[(Uri, Set, "", &text(bad))]]).result, Err(Unrendered), "{bad}");
+        assert_eq!(
+            edited(&BARE, &[&[(Uri, Set, "", &text(bad))]]).result,
+            Err(Unrendered),
+            "{bad}"
+        );
     }
 }
 
 #[test]
 fn a_method_without_use_for_a_body_takes_the_form_into_the_query() {
-    let form = Sent { content_type: "application/x-www-form-urlencoded", encoding: "", body: Some("f=a+b&g") };
-    for (method, query) in [("GET", "q=1&r=2&f=a+b&g"), ("HEAD", "q=1&r=2&f=a+b&g"), ("PUT", QUERY)] {
+    let form = Sent {
+        content_type: "application/x-www-form-urlencoded",
+        encoding: "",
+        body: Some("f=a+b&g"),
+    };
+    for (method, query) in [
+        ("GET", "q=1&r=2&f=a+b&g"),
+        ("HEAD", "q=1&r=2&f=a+b&g"),
+        ("PUT", QUERY),
+    ] {
         let request = edited(&form, &[&[(Method, Set, "", &text(method))]]);
         assert_eq!(request.record.method.as_deref(), Some(method.as_bytes()));
         assert_eq!(request.query, query, "{method}");
     }
-    let json = Sent { content_type: "application/json", encoding: "", body: Some("{}") };
+    let json = Sent {
+        content_type: "application/json",
+        encoding: "",
+        body: Some("{}"),
+    };
     assert_eq!(edited(&json, &[&[(Method, Set, "", &text("GET"))]]).query, QUERY);
 }
 
@@ -237,21 +344,32 @@ fn a_method_that_would_break_the_request_line_is_refused() {
 fn a_look_up_that_finds_nothing_refuses_the_request_wherever_it_stands() {
     let missing = [(PartKind::Header, "nobody")];
     for place in [Header, Query, Body, Uri, Method] {
-        assert_eq!(edited(&BARE, &[&[(place, Add, "x", &missing)]]).result, Err(Unrendered), "{place:?}");
+        assert_eq!(
+            edited(&BARE, &[&[(place, Add, "x", &missing)]]).result,
+            Err(Unrendered),
+            "{place:?}"
+        );
     }
 }
 
 #[test]
 fn a_second_list_sees_what_the_first_left_but_looks_up_what_was_received() {
-    let first: &[Row<'_>] =
-        &[(Header, Replace, "X-User", &text("eve")), (Query, Add, "s", &text("3")), (Body, Add, "a", &text("1"))];
+    let first: &[Row<'_>] = &[
+        (Header, Replace, "X-User", &text("eve")),
+        (Query, Add, "s", &text("3")),
+        (Body, Add, "a", &text("1")),
+    ];
     let second: &[Row<'_>] = &[
         (Header, Rename, "X-User", &text("X-Name")),
         (Header, Add, "X-Received", &[(PartKind::Header, "x_user")]),
         (Query, Append, "s", &[(PartKind::Query, "q")]),
         (Body, Append, "a", &text("2")),
     ];
-    let sent = Sent { content_type: "application/json", encoding: "", body: Some("{}") };
+    let sent = Sent {
+        content_type: "application/json",
+        encoding: "",
+        body: Some("{}"),
+    };
     let request = edited(&sent, &[first, second]);
     assert_eq!(request.field("X-Name"), Some("eve"));
     assert_eq!(request.field("X-Received"), Some("bob"));
@@ -266,8 +384,16 @@ fn a_second_list_sees_what_the_first_left_but_looks_up_what_was_received() {
 fn answered(body: &str, lists: &[&[Row<'_>]]) -> (Vec<String>, String) {
     let policy = policy(lists);
     let headers = Headers::default();
-    let sources = Sources { headers: headers.on(b""), query: None, captures: &[], named_captures: &[] };
-    let renderer = Renderer { policy: &policy, sources: &sources };
+    let sources = Sources {
+        headers: headers.on(b""),
+        query: None,
+        captures: &[],
+        named_captures: &[],
+    };
+    let renderer = Renderer {
+        policy: &policy,
+        sources: &sources,
+    };
     let (mut outgoing, mut memory) = (OutgoingHeaders::default(), EditMemory::default());
     let mut fields = outgoing.start_empty();
     fields.set(b"Server", b"origin");
@@ -277,14 +403,19 @@ fn answered(body: &str, lists: &[&[Row<'_>]]) -> (Vec<String>, String) {
         apply::edit_response_headers(renderer, id, &mut memory, &mut fields);
     }
     let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let lines = fields.iter().map(|field| format!("{}: {}", string(field.name), string(field.value)));
+    let lines = fields
+        .iter()
+        .map(|field| format!("{}: {}", string(field.name), string(field.value)));
     (lines.collect(), string(&body))
 }
 
 #[test]
 fn a_response_gets_its_headers_and_json_from_every_list() {
     let first: &[Row<'_>] = &[(Header, Remove, "Server", &[]), (Body, Add, "count", &text("1"))];
-    let second: &[Row<'_>] = &[(Body, Replace, "count", &text("2")), (Header, Add, "Server", &text("gate"))];
+    let second: &[Row<'_>] = &[
+        (Body, Replace, "count", &text("2")),
+        (Header, Add, "Server", &text("gate")),
+    ];
     let (fields, body) = answered(r#"{"a":[1, 2]}"#, &[first, second]);
     assert_eq!(fields, ["Server: gate"]);
     assert_eq!(body, r#"{"a":[1, 2],"count":2}"#);
@@ -300,16 +431,28 @@ fn a_response_that_is_no_object_passes_unchanged() {
 #[test]
 fn an_answer_outlives_a_template_that_finds_nothing() {
     let missing = [(PartKind::Header, "nobody")];
-    let list: &[Row<'_>] = &[(Header, Set, "Server", &missing), (Header, Add, "X-B", &text("1"))];
+    let list: &[Row<'_>] = &[
+        (Header, Set, "Server", &missing),
+        (Header, Add, "X-B", &text("1")),
+    ];
     assert_eq!(answered("", &[list]).0, ["Server: origin", "X-B: 1"]);
 }
 
 #[test]
 fn captures_are_had_only_where_a_template_asks() {
     let plain: &[Row<'_>] = &[(Uri, Set, "", &text("/a"))];
-    let asking: &[Row<'_>] = &[(Uri, Set, "", &[(PartKind::Literal, "/"), (PartKind::CaptureIndex, "1")])];
+    let asking: &[Row<'_>] = &[(
+        Uri,
+        Set,
+        "",
+        &[(PartKind::Literal, "/"), (PartKind::CaptureIndex, "1")],
+    )];
     let policy = policy(&[plain, asking]);
-    let asks: Vec<bool> = policy.all().ids().map(|id| apply::uses_captures(&policy, id)).collect();
+    let asks: Vec<bool> = policy
+        .all()
+        .ids()
+        .map(|id| apply::uses_captures(&policy, id))
+        .collect();
     assert_eq!(asks, [false, true]);
 }
 
