@@ -407,9 +407,8 @@ async fn sweep(context: Rc<Context>) {
     loop {
         worker::sleep(Duration::from_secs(limits::SWEEP_S)).await;
         context.pool.borrow_mut().sweep();
-        for _ in counted..worker::panics() {
-            context.instruments.recorder.tally(Tally::Panics);
-            counted += 1;
-        }
+        let panics = worker::panics();
+        (counted..panics).for_each(|_| context.instruments.recorder.tally(Tally::Panics));
+        counted = panics;
     }
 }

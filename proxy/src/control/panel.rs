@@ -1,7 +1,7 @@
 //! What the admin socket shows and does on this node.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded};
@@ -45,11 +45,21 @@ impl NodePanel {
         gauged: Gauged,
     ) -> Self {
         let node_id = String::from_utf8_lossy(&RequestIds::default().uuid()).into_owned();
-        Self { events, shared, workers, driver, gauged, node_id }
+        Self {
+            events,
+            shared,
+            workers,
+            driver,
+            gauged,
+            node_id,
+        }
     }
 
     fn with<T>(&self, act: impl FnOnce(&Published) -> T) -> T {
-        act(&self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        act(&self
+            .shared
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
@@ -93,10 +103,20 @@ impl Panel for NodePanel {
         let waiting = sum(Presence::connections).saturating_sub(sum(Presence::exchanges));
         let (epoch, digest, reloads_refused) = self.with(|published| {
             let current = published.current.as_ref();
-            let digest = current.map(|snapshot| snapshot.digest.clone()).unwrap_or_default();
-            (current.map_or(0, |snapshot| snapshot.epoch), digest, published.failures)
+            let digest = current
+                .map(|snapshot| snapshot.digest.clone())
+                .unwrap_or_default();
+            (
+                current.map_or(0, |snapshot| snapshot.epoch),
+                digest,
+                published.failures,
+            )
         });
-        let Gauged { counters, quotas, log } = &self.gauged;
+        let Gauged {
+            counters,
+            quotas,
+            log,
+        } = &self.gauged;
         let gauges = Gauges {
             node_id: &self.node_id,
             version: env!("CARGO_PKG_VERSION"),
@@ -118,8 +138,12 @@ impl Panel for NodePanel {
     fn reload(&self) -> Result<String, String> {
         let (reply, answer) = bounded(1);
         let gone = || r#"{"error":"the gateway is stopping"}"#.to_owned();
-        self.events.send(Event::Reload(Some(reply))).map_err(|_error| gone())?;
-        answer.recv_timeout(Duration::from_secs(limits::RELOAD_S)).unwrap_or_else(|_error| Err(gone()))
+        self.events
+            .send(Event::Reload(Some(reply)))
+            .map_err(|_error| gone())?;
+        answer
+            .recv_timeout(Duration::from_secs(limits::RELOAD_S))
+            .unwrap_or_else(|_error| Err(gone()))
     }
 
     fn drain(&self) -> String {

@@ -13,7 +13,10 @@ use crate::telemetry::counter::Counters;
 use crate::tls::TlsSetupError;
 
 /// What other threads are told about epochs. A lock is fine here: only the main thread and the admin socket meet.
-#[expect(clippy::disallowed_types, reason = "cold: taken on reload and by the admin socket")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "cold: taken on reload and by the admin socket"
+)]
 pub(crate) type Shared = Arc<std::sync::Mutex<Published>>;
 
 /// The state of publishing.
@@ -52,7 +55,10 @@ impl Publisher {
         log: Arc<AccessLog>,
     ) -> Result<Self, StartError> {
         let ticketer = rustls::crypto::ring::Ticketer::new().map_err(|_error| {
-            StartError::Snapshot(SnapshotError::Tls("session tickets".to_owned(), TlsSetupError::Provider))
+            StartError::Snapshot(SnapshotError::Tls(
+                "session tickets".to_owned(),
+                TlsSetupError::Provider,
+            ))
         })?;
         let published = Published {
             current: None,
@@ -64,7 +70,16 @@ impl Publisher {
         };
         #[expect(clippy::disallowed_types, reason = "as `Shared`")]
         let shared = Arc::new(std::sync::Mutex::new(published));
-        Ok(Self { node, source, ticketer, counters, log, workers: Arc::new(Vec::new()), shared, epoch: 0 })
+        Ok(Self {
+            node,
+            source,
+            ticketer,
+            counters,
+            log,
+            workers: Arc::new(Vec::new()),
+            shared,
+            epoch: 0,
+        })
     }
 
     /// Loads the policy as the next epoch, without publishing it.
@@ -114,7 +129,10 @@ impl Publisher {
             }
             Err(error) => {
                 let text = error.to_string();
-                eprintln!("tollgate: the policy was not reloaded, epoch {} stays in use\n{text}", self.epoch);
+                eprintln!(
+                    "tollgate: the policy was not reloaded, epoch {} stays in use\n{text}",
+                    self.epoch
+                );
                 self.with(|published| {
                     published.failures += 1;
                     published.last_error = Some(text.clone());
@@ -131,7 +149,11 @@ impl Publisher {
 
     /// Drops the epochs that nobody uses any more.
     pub(crate) fn collect(&self) {
-        self.with(|published| published.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1));
+        self.with(|published| {
+            published
+                .retired
+                .retain(|snapshot| Arc::strong_count(snapshot) > 1)
+        });
     }
 
     pub(crate) fn shared(&self) -> Shared {
@@ -144,11 +166,18 @@ impl Publisher {
 
     pub(crate) fn digest(&self) -> String {
         self.with(|published| {
-            published.current.as_ref().map(|snapshot| snapshot.digest.clone()).unwrap_or_default()
+            published
+                .current
+                .as_ref()
+                .map(|snapshot| snapshot.digest.clone())
+                .unwrap_or_default()
         })
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Published) -> T) -> T {
-        act(&mut self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        act(&mut self
+            .shared
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }

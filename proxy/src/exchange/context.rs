@@ -38,6 +38,7 @@ pub struct Context {
     pub presence: Arc<Presence>,
     /// What it counts with.
     pub instruments: Instruments,
+    #[expect(clippy::vec_box, reason = "exchanges get the box: a scratch is large to move")]
     spare: RefCell<Vec<Box<Scratch>>>,
 }
 

@@ -58,13 +58,20 @@ impl Exchange<'_> {
             Source::Gateway => Duration::ZERO,
         };
         let own = total.saturating_sub(waited.unwrap_or_default() + receiving);
-        Times { own, waited, receiving, total }
+        Times {
+            own,
+            waited,
+            receiving,
+            total,
+        }
     }
 
     /// Counts an exchange on a route; false when it has none.
     fn count(&self, metrics: Id<Metrics>, times: &Times) -> bool {
         let (snapshot, record) = (&self.epoch.snapshot, &self.record);
-        let Some(route) = self.scratch.state.route.filter(|_| record.subroute.is_some()) else { return false };
+        let Some(route) = self.scratch.state.route.filter(|_| record.subroute.is_some()) else {
+            return false;
+        };
         let row = snapshot.policy.get(metrics);
         let groups = Groups {
             per_consumer: row.per_consumer,
@@ -75,7 +82,11 @@ impl Exchange<'_> {
         };
         let request = Request {
             route: snapshot.reports.route(route),
-            consumer: self.scratch.state.consumer.and_then(|consumer| snapshot.reports.consumer(consumer)),
+            consumer: self
+                .scratch
+                .state
+                .consumer
+                .and_then(|consumer| snapshot.reports.consumer(consumer)),
             code: record.status,
             source: record.source.into(),
             kong: times.own,

@@ -41,9 +41,21 @@ impl Gate<'_> {
         path: &[u8],
         address: Option<u128>,
     ) -> field::Taken {
-        let caller = Caller { state, headers, path, address };
+        let caller = Caller {
+            state,
+            headers,
+            path,
+            address,
+        };
         let (policy, table) = (&self.epoch.snapshot.policy, &self.context.instruments.quotas);
-        if quota::take(policy, table, quota, &caller, clock::unix_ms(), &mut self.ledger.taken) {
+        if quota::take(
+            policy,
+            table,
+            quota,
+            &caller,
+            clock::unix_ms(),
+            &mut self.ledger.taken,
+        ) {
             field::Taken::Admitted
         } else {
             field::Taken::Denied

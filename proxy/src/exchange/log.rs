@@ -3,10 +3,10 @@
 use policy::table::{self, Id};
 use rustls::{CipherSuite, ProtocolVersion};
 
-use super::Exchange;
 use super::finish::Times;
 use super::record::{Record, TRIES};
 use super::refusal::{address, milliseconds};
+use super::{Exchange, Scratch};
 use crate::http::outgoing::OutgoingHeaders;
 use crate::telemetry::access_log::{
     FailedTry, Fields, Latencies, LogEntry, LogRequest, LogResponse, LogTls, LogTry,
@@ -20,12 +20,7 @@ impl Exchange<'_> {
         let (epoch, record) = (&self.epoch, &self.record);
         let policy = &epoch.snapshot.policy;
         let scratch = &mut *self.scratch;
-        scratch.text.clear();
-        scratch.text.extend_from_slice(&scratch.upstream_path);
-        if record.has_query {
-            scratch.text.push(b'?');
-            scratch.text.extend_from_slice(&scratch.upstream_query);
-        }
+        write_upstream_uri(scratch, record.has_query);
         // Until a response head is written, this memory holds the request's.
         let mut none = OutgoingHeaders::default();
         let sent: &dyn Fields = if record.headless {
@@ -36,7 +31,10 @@ impl Exchange<'_> {
         let request = scratch.head.on(&scratch.received);
         let port = request.authority().and_then(|authority| authority.port);
         let state = &scratch.state;
-        let route = state.route.filter(|_| record.subroute.is_some()).map(|id| policy.get(id));
+        let route = state
+            .route
+            .filter(|_| record.subroute.is_some())
+            .map(|id| policy.get(id));
         let service = route.and_then(|route| route.service).map(|id| policy.get(id));
         let consumer = state.consumer.map(|id| policy.get(id));
         let credential = state.credential.map(|id| policy.get(id));
@@ -54,18 +52,21 @@ impl Exchange<'_> {
                 size: record.received_bytes,
                 tls: tls(&self.client.stream),
             },
-            response: LogResponse { status: record.status, headers: sent, size: record.sent_bytes },
+            response: LogResponse {
+                status: record.status,
+                headers: sent,
+                size: record.sent_bytes,
+            },
             upstream_uri: &scratch.text,
             upstream_status: &statuses[..made],
-            latencies: Latencies {
-                kong_ms: milliseconds(times.own),
-                proxy_ms: times.waited.map(milliseconds),
-                request_ms: milliseconds(times.total),
-                receive_ms: milliseconds(times.receiving),
-            },
+            latencies: latencies(times),
             tries: &tries[..made],
-            authenticated: credential
-                .map(|row| (policy.text(row.id), consumer.map(|consumer| policy.text(consumer.id)))),
+            authenticated: credential.map(|row| {
+                (
+                    policy.text(row.id),
+                    consumer.map(|consumer| policy.text(consumer.id)),
+                )
+            }),
             route: route.map(|row| policy.text(row.json)),
             service: service.map(|row| policy.text(row.json)),
             consumer: consumer.map(|row| policy.text(row.json)),
@@ -77,7 +78,30 @@ impl Exchange<'_> {
             epoch: epoch.snapshot.epoch,
         };
         let reports = &epoch.snapshot.reports;
-        self.context.instruments.log.borrow_mut().write(reports.log(log), &entry, &reports.redaction);
+        self.context
+            .instruments
+            .log
+            .borrow_mut()
+            .write(reports.log(log), &entry, &reports.redaction);
+    }
+}
+
+fn latencies(times: &Times) -> Latencies {
+    Latencies {
+        kong_ms: milliseconds(times.own),
+        proxy_ms: times.waited.map(milliseconds),
+        request_ms: milliseconds(times.total),
+        receive_ms: milliseconds(times.receiving),
+    }
+}
+
+/// Leaves path and query for the upstream in the scratch's text.
+fn write_upstream_uri(scratch: &mut Scratch, has_query: bool) {
+    scratch.text.clear();
+    scratch.text.extend_from_slice(&scratch.upstream_path);
+    if has_query {
+        scratch.text.push(b'?');
+        scratch.text.extend_from_slice(&scratch.upstream_query);
     }
 }
 
@@ -88,7 +112,12 @@ fn made(record: &Record) -> usize {
 
 /// The tries as the log has them, and the status of each one's response.
 fn tries(record: &Record) -> ([LogTry; TRIES], [u16; TRIES]) {
-    let unused = LogTry { address: ([0; 4], 0).into(), began_unix_ns: 0, took_ns: 0, failed: None };
+    let unused = LogTry {
+        address: ([0; 4], 0).into(),
+        began_unix_ns: 0,
+        took_ns: 0,
+        failed: None,
+    };
     let (mut tries, mut statuses) = ([unused; TRIES], [0; TRIES]);
     let last = made(record).saturating_sub(1);
     for (number, made) in record.tries.iter().flatten().enumerate() {
@@ -96,7 +125,10 @@ fn tries(record: &Record) -> ([LogTry; TRIES], [u16; TRIES]) {
             address: made.address,
             began_unix_ns: made.began_unix_ns,
             took_ns: made.took_ns,
-            failed: made.failed.map(|code| FailedTry { next: number < last, code }),
+            failed: made.failed.map(|code| FailedTry {
+                next: number < last,
+                code,
+            }),
         };
         statuses[number] = made.failed.or(record.upstream_status).unwrap_or(0);
     }
@@ -123,5 +155,9 @@ fn tls(stream: &Stream) -> Option<LogTls<'static>> {
         other => other.as_str().unwrap_or("unknown"),
     };
     // Clients are not asked for certificates.
-    Some(LogTls { version, cipher, client_verify: "NONE" })
+    Some(LogTls {
+        version,
+        cipher,
+        client_verify: "NONE",
+    })
 }

@@ -113,7 +113,8 @@ pub async fn refuse_head(context: &Context, client: &mut Client, scratch: &mut S
 impl<'e> Exchange<'e> {
     fn begin(context: &'e Context, client: &'e mut Client, scratch: &'e mut Scratch) -> Self {
         context.presence.begun();
-        let record = Record::begin(context.ids.next(), scratch.received.len(), client.address);
+        let mut record = Record::begin(context.ids.next(), scratch.received.len());
+        record.client = client.address;
         Self {
             epoch: context.pin(),
             body: BodyReader::new(scratch.head.body),

@@ -74,7 +74,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(id: RequestId, head_bytes: usize, client: u128) -> Self {
+    pub(super) fn begin(id: RequestId, head_bytes: usize) -> Self {
         Self {
             id,
             began: clock::now(),
@@ -88,7 +88,7 @@ impl Record {
             received_bytes: head_bytes as u64,
             sent_bytes: 0,
             tries: [None; TRIES],
-            client,
+            client: 0,
             sought: false,
             matched_len: 0,
             subroute: None,

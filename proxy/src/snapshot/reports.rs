@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use policy::Policy;
-use policy::isa::{Op, REGISTERS};
+use policy::isa::{Instr, Op, REGISTERS};
 use policy::table::{Consumer, Id, Log, Metrics, Name, Route};
 
 use crate::telemetry::access_log::{AccessLog, LogFile, Redaction};
@@ -31,19 +31,28 @@ impl Reports {
             counters.route(service, first(policy.text(route.name), policy.text(route.id)))
         });
         let per_consumer = policy.rows(policy.all::<Metrics>()).any(|row| row.per_consumer);
-        let consumers = policy.rows(policy.all::<Consumer>()).filter(|_| per_consumer).map(|row| {
-            let name = first(policy.text(row.username), policy.text(row.custom_id));
-            counters.consumer(first(name, policy.text(row.id)))
-        });
+        let consumers = policy
+            .rows(policy.all::<Consumer>())
+            .filter(|_| per_consumer)
+            .map(|row| {
+                let name = first(policy.text(row.username), policy.text(row.custom_id));
+                counters.consumer(first(name, policy.text(row.id)))
+            });
         let file = |row: Log| {
             let path = policy.text(row.path);
-            log.file(Path::new(path), row.reopen).ok_or_else(|| path.to_owned())
+            log.file(Path::new(path), row.reopen)
+                .ok_or_else(|| path.to_owned())
         };
+        let code = (0..policy.code_len()).filter_map(|pc| policy.instr(pc));
+        let name = |row| policy.text(policy.get(Id::<Name>::new(row)).text);
         Ok(Self {
             routes: routes.collect(),
             consumers: consumers.collect(),
-            logs: policy.rows(policy.all::<Log>()).map(file).collect::<Result<_, _>>()?,
-            redaction: Redaction::new(credential_names(policy)),
+            logs: policy
+                .rows(policy.all::<Log>())
+                .map(file)
+                .collect::<Result<_, _>>()?,
+            redaction: Redaction::new(credential_names(code, name)),
         })
     }
 
@@ -69,14 +78,14 @@ fn first<'t>(name: &'t str, otherwise: &'t str) -> &'t str {
 
 /// Names of headers and arguments whose values programs prove identities with. What one register may hold is followed
 /// through the code as it stands, not along its jumps: that finds too many names at worst, never too few.
-fn credential_names(policy: &Policy) -> Vec<&str> {
+fn credential_names<'p>(code: impl Iterator<Item = Instr>, name: impl Fn(u32) -> &'p str) -> Vec<&'p str> {
     let mut held: [Vec<&str>; REGISTERS] = Default::default();
     let mut names = Vec::new();
-    for instr in (0..policy.code_len()).filter_map(|pc| policy.instr(pc)) {
+    for instr in code {
         let register = usize::from(instr.a) % REGISTERS;
         match instr.op {
             Op::Header | Op::Query | Op::BodyArgument => {
-                let name = policy.text(policy.get(Id::<Name>::new(instr.imm)).text);
+                let name = name(instr.imm);
                 if !held[register].contains(&name) {
                     held[register].push(name);
                 }
@@ -91,4 +100,27 @@ fn credential_names(policy: &Policy) -> Vec<&str> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_prove_an_identity_are_redacted() {
+        let instr = |op, a, imm| Instr { op, a, to: 0, imm };
+        let code = [
+            instr(Op::Header, 1, 0),
+            instr(Op::Query, 1, 1),
+            instr(Op::BodyArgument, 1, 2),
+            instr(Op::Key, 2, 1),
+            instr(Op::Header, 3, 3),
+            instr(Op::Basic, 2, 3),
+            instr(Op::Header, 4, 4),
+            instr(Op::Empty, 4, 0),
+        ];
+        let names = ["x-key", "key", "key", "authorization", "x-trace"];
+        let found = credential_names(code.into_iter(), |row| names[row as usize]);
+        assert_eq!(found, ["authorization", "key", "x-key"]);
+    }
 }

@@ -38,7 +38,9 @@ pub(super) fn take(
     let quota = policy.get(quota);
     let limit = policy
         .rows(quota.periods)
-        .fold(RateLimit::default(), |limit, row| limit.with(period(row.unit), row.limit));
+        .fold(RateLimit::default(), |limit, row| {
+            limit.with(period(row.unit), row.limit)
+        });
     let decision = limit.take(table, now_ms, key(policy, table, &quota, caller));
     if !quota.hide_headers {
         taken.told = Some(decision);
@@ -59,7 +61,10 @@ fn key(policy: &Policy, table: &Table, quota: &Quota, caller: &Caller<'_>) -> Ke
         LimitBy::Credential => credential(),
         LimitBy::Ip => None,
         LimitBy::Service => service(),
-        LimitBy::Header => caller.headers.find(policy.bytes(quota.header)).filter(|value| !value.is_empty()),
+        LimitBy::Header => caller
+            .headers
+            .find(policy.bytes(quota.header))
+            .filter(|value| !value.is_empty()),
         LimitBy::Path => Some(caller.path).filter(|path| *path == policy.bytes(quota.path)),
         LimitBy::ConsumerGroup => group(),
     };
@@ -101,7 +106,6 @@ impl Exchange<'_> {
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -18,25 +18,7 @@ const NOW_MS: u64 = 1_700_000_000_000;
 fn policy(by: LimitBy, hide_headers: bool) -> Policy {
     let mut b = Builder::new();
     let [id, json, header, path] = ["some-id", "{}", "x-who", "/counted"].map(|text| b.text(text));
-    let meta = |unmatched| Meta {
-        compat: Compat::V3_15,
-        salt: [7; 32],
-        workspace: id,
-        hosts: Rows::NONE,
-        host_seeds: Rows::NONE,
-        suffix_hosts: false,
-        prefix_hosts: false,
-        port_hosts: false,
-        any_host: None,
-        route_cost: 0,
-        keys: Rows::NONE,
-        key_seeds: Rows::NONE,
-        basics: Rows::NONE,
-        basic_seeds: Rows::NONE,
-        unmatched,
-        snis: Rows::NONE,
-    };
-    let meta_row = b.row(&meta(Id::new(0)));
+    let meta_row = b.row(&meta(id, Id::new(0)));
     let service = b.row(&Service {
         id,
         name: id,
@@ -55,7 +37,92 @@ fn policy(by: LimitBy, hide_headers: bool) -> Policy {
         client_certificate: None,
         json,
     });
-    let route = |service| Route {
+    let unmatched = b.row(&route(id, json, None));
+    b.row(&route(id, json, Some(service)));
+    b.set(meta_row, &meta(id, unmatched));
+    let group = b.row(&Group { id, name: id });
+    for name in ["ann", "bob"] {
+        let id = b.text(name);
+        let groups = b.list(&[Membership { group }]);
+        let consumer = b.row(&Consumer {
+            id,
+            username: id,
+            custom_id: Text::EMPTY,
+            acl: Rows::NONE,
+            acl_header: Text::EMPTY,
+            groups,
+            json,
+        });
+        let lookup = [name.as_bytes()[0]; 32];
+        let digest = [0; 32];
+        b.row(&Credential {
+            lookup,
+            proof: Proof::Lookup,
+            digest,
+            consumer,
+            id,
+            identifier: id,
+        });
+    }
+    let refusal = b.row(&Refusal {
+        plugin: id,
+        source: None,
+        status: 429,
+        shape: BodyShape::Error,
+        message: id,
+        tail: MessageTail::None,
+        headers: Rows::NONE,
+    });
+    add_quota(&mut b, by, hide_headers, [header, path], refusal);
+    Policy::load(&b.finish([1; 32], 1).unwrap(), Limits::default()).unwrap()
+}
+
+fn add_quota(
+    b: &mut Builder,
+    by: LimitBy,
+    hide_headers: bool,
+    [header, path]: [Text; 2],
+    refusal: Id<Refusal>,
+) {
+    let periods = b.list(&[Row {
+        unit: PeriodUnit::Minute,
+        limit: 1,
+    }]);
+    b.row(&Quota {
+        source: None,
+        stable: 42,
+        by,
+        header,
+        path,
+        periods,
+        hide_headers,
+        refusal,
+    });
+}
+
+fn meta(id: Text, unmatched: Id<Route>) -> Meta {
+    Meta {
+        compat: Compat::V3_15,
+        salt: [7; 32],
+        workspace: id,
+        hosts: Rows::NONE,
+        host_seeds: Rows::NONE,
+        suffix_hosts: false,
+        prefix_hosts: false,
+        port_hosts: false,
+        any_host: None,
+        route_cost: 0,
+        keys: Rows::NONE,
+        key_seeds: Rows::NONE,
+        basics: Rows::NONE,
+        basic_seeds: Rows::NONE,
+        unmatched,
+        snis: Rows::NONE,
+    }
+}
+
+fn route(id: Text, json: Text, service: Option<Id<Service>>) -> Route {
+    Route {
         id,
         name: id,
         source: None,
@@ -73,39 +140,7 @@ fn policy(by: LimitBy, hide_headers: bool) -> Policy {
         on_chunk: Code(None),
         on_end: Code(None),
         cost: 0,
-    };
-    let unmatched = b.row(&route(None));
-    b.row(&route(Some(service)));
-    b.set(meta_row, &meta(unmatched));
-    let group = b.row(&Group { id, name: id });
-    for name in ["ann", "bob"] {
-        let id = b.text(name);
-        let groups = b.list(&[Membership { group }]);
-        let consumer = b.row(&Consumer {
-            id,
-            username: id,
-            custom_id: Text::EMPTY,
-            acl: Rows::NONE,
-            acl_header: Text::EMPTY,
-            groups,
-            json,
-        });
-        let lookup = [name.as_bytes()[0]; 32];
-        let digest = [0; 32];
-        b.row(&Credential { lookup, proof: Proof::Lookup, digest, consumer, id, identifier: id });
     }
-    let refusal = b.row(&Refusal {
-        plugin: id,
-        source: None,
-        status: 429,
-        shape: BodyShape::Error,
-        message: id,
-        tail: MessageTail::None,
-        headers: Rows::NONE,
-    });
-    let periods = b.list(&[Row { unit: PeriodUnit::Minute, limit: 1 }]);
-    b.row(&Quota { source: None, stable: 42, by, header, path, periods, hide_headers, refusal });
-    Policy::load(&b.finish([1; 32], 1).unwrap(), Limits::default()).unwrap()
 }
 
 /// A request: consumer, credential, value of `X-Who`, path, last byte of the address.
@@ -118,7 +153,10 @@ fn admitted(by: LimitBy, requests: &[Facts]) -> Vec<bool> {
     let one = |&(consumer, credential, who, path, address): &Facts| {
         let received = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Who: {who}\r\n\r\n");
         let mut head = RequestHead::default();
-        RequestDecoder::default().decode(received.as_bytes(), &mut head).unwrap().unwrap();
+        RequestDecoder::default()
+            .decode(received.as_bytes(), &mut head)
+            .unwrap()
+            .unwrap();
         let mut state = State::default();
         state.route = Some(Id::new(1));
         state.consumer = consumer.map(Id::new);
@@ -129,7 +167,14 @@ fn admitted(by: LimitBy, requests: &[Facts]) -> Vec<bool> {
             path: path.as_bytes(),
             address: Some(0xffff_c000_0200 | u128::from(address)),
         };
-        take(&policy, &table, Id::new(0), &caller, NOW_MS, &mut Taken::default())
+        take(
+            &policy,
+            &table,
+            Id::new(0),
+            &caller,
+            NOW_MS,
+            &mut Taken::default(),
+        )
     };
     requests.iter().map(one).collect()
 }
@@ -137,14 +182,49 @@ fn admitted(by: LimitBy, requests: &[Facts]) -> Vec<bool> {
 #[test]
 fn each_identifier_has_its_own_counter() {
     for (by, first, same, other) in [
-        (LimitBy::Consumer, (Some(0), None, "", "/", 1), (Some(0), None, "", "/", 2), (Some(1), None, "", "/", 1)),
-        (LimitBy::Credential, (Some(0), Some(0), "", "/", 1), (None, Some(0), "", "/", 2), (Some(0), Some(1), "", "/", 1)),
-        (LimitBy::Ip, (Some(0), None, "", "/", 1), (Some(1), None, "", "/", 1), (Some(0), None, "", "/", 2)),
-        (LimitBy::Header, (None, None, "x", "/", 1), (None, None, "x", "/", 2), (None, None, "y", "/", 1)),
-        (LimitBy::Path, (None, None, "", "/counted", 1), (None, None, "", "/counted", 2), (None, None, "", "/counted/", 1)),
-        (LimitBy::ConsumerGroup, (Some(0), None, "", "/", 1), (Some(1), None, "", "/", 2), (None, None, "", "/", 1)),
+        (
+            LimitBy::Consumer,
+            (Some(0), None, "", "/", 1),
+            (Some(0), None, "", "/", 2),
+            (Some(1), None, "", "/", 1),
+        ),
+        (
+            LimitBy::Credential,
+            (Some(0), Some(0), "", "/", 1),
+            (None, Some(0), "", "/", 2),
+            (Some(0), Some(1), "", "/", 1),
+        ),
+        (
+            LimitBy::Ip,
+            (Some(0), None, "", "/", 1),
+            (Some(1), None, "", "/", 1),
+            (Some(0), None, "", "/", 2),
+        ),
+        (
+            LimitBy::Header,
+            (None, None, "x", "/", 1),
+            (None, None, "x", "/", 2),
+            (None, None, "y", "/", 1),
+        ),
+        (
+            LimitBy::Path,
+            (None, None, "", "/counted", 1),
+            (None, None, "", "/counted", 2),
+            (None, None, "", "/counted/", 1),
+        ),
+        (
+            LimitBy::ConsumerGroup,
+            (Some(0), None, "", "/", 1),
+            (Some(1), None, "", "/", 2),
+            (None, None, "", "/", 1),
+        ),
     ] {
-        assert_eq!(admitted(by, &[first, same, other]), [true, false, true], "{}", by.name());
+        assert_eq!(
+            admitted(by, &[first, same, other]),
+            [true, false, true],
+            "{}",
+            by.name()
+        );
     }
     let anywhere = [(None, None, "", "/", 1), (Some(1), None, "", "/", 2)];
     assert_eq!(admitted(LimitBy::Service, &anywhere), [true, false]);
@@ -153,7 +233,11 @@ fn each_identifier_has_its_own_counter() {
 #[test]
 fn what_is_missing_falls_back_to_the_address() {
     for by in LimitBy::ALL.iter().copied().filter(|by| *by != LimitBy::Service) {
-        let requests = [(None, None, "", "/", 1), (None, None, "", "/", 1), (None, None, "", "/", 2)];
+        let requests = [
+            (None, None, "", "/", 1),
+            (None, None, "", "/", 1),
+            (None, None, "", "/", 2),
+        ];
         assert_eq!(admitted(by, &requests), [true, false, true], "{}", by.name());
     }
 }
@@ -163,20 +247,38 @@ fn hidden_quotas_are_enforced_and_not_told() {
     let table = Table::new(1024);
     let state = State::default();
     let head = RequestHead::default();
-    let caller = Caller { state: &state, headers: head.headers.on(b""), path: b"/", address: None };
+    let caller = Caller {
+        state: &state,
+        headers: head.headers.on(b""),
+        path: b"/",
+        address: None,
+    };
     for (hidden, told) in [(true, false), (false, true)] {
         let policy = policy(LimitBy::Ip, hidden);
         let mut taken = Taken::default();
         let admitted = take(&policy, &table, Id::new(0), &caller, NOW_MS, &mut taken);
-        assert_eq!((admitted, taken.told.is_some()), (hidden, told), "the second request is one too many");
+        assert_eq!(
+            (admitted, taken.told.is_some()),
+            (hidden, told),
+            "the second request is one too many"
+        );
     }
 }
 
 #[test]
 fn taking_does_not_allocate() {
-    let (policy, table, state) = (policy(LimitBy::Consumer, false), Table::new(1024), State::default());
+    let (policy, table, state) = (
+        policy(LimitBy::Consumer, false),
+        Table::new(1024),
+        State::default(),
+    );
     let head = RequestHead::default();
-    let caller = Caller { state: &state, headers: head.headers.on(b""), path: b"/", address: Some(1) };
+    let caller = Caller {
+        state: &state,
+        headers: head.headers.on(b""),
+        path: b"/",
+        address: Some(1),
+    };
     let mut taken = Taken::default();
     let mut once = || take(&policy, &table, Id::new(0), &caller, NOW_MS, &mut taken);
     once();
