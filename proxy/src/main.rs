@@ -60,8 +60,16 @@ struct Socket {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
-        Verb::Run { policy, config, settings } => run(policy, config, *settings),
-        Verb::CheckConfig { policy, config, settings } => check(policy, config, *settings),
+        Verb::Run {
+            policy,
+            config,
+            settings,
+        } => run(policy, config, *settings),
+        Verb::CheckConfig {
+            policy,
+            config,
+            settings,
+        } => check(policy, config, *settings),
         Verb::Status(socket) => ask(socket, "GET", "/status"),
         Verb::Reload(socket) => ask(socket, "POST", "/reload"),
         Verb::Drain(socket) => ask(socket, "POST", "/drain"),

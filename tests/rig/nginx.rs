@@ -86,7 +86,11 @@ impl Nginx {
             }
         };
         // A worker of root's nginx would drop to an account that may not read the scratch directory.
-        let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+        let user = if rustix::process::geteuid().is_root() {
+            "user root;"
+        } else {
+            ""
+        };
         let config = format!(
             "daemon off; {user} worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log;\n\
              events {{ worker_connections 4096; }}\n\
@@ -97,7 +101,13 @@ impl Nginx {
         );
         let file = scratch.write("nginx.conf", config)?;
         let mut command = Process::command(program("nginx")?);
-        command.arg("-p").arg(scratch.path()).arg("-c").arg(file).arg("-e").arg(scratch.path().join("error.log"));
+        command
+            .arg("-p")
+            .arg(scratch.path())
+            .arg("-c")
+            .arg(file)
+            .arg("-e")
+            .arg(scratch.path().join("error.log"));
         let mut process = Process::start(command, &scratch.path().join("nginx.out"))?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(plain).is_err() {
@@ -107,7 +117,12 @@ impl Nginx {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(Self { plain, tls, process, scratch })
+        Ok(Self {
+            plain,
+            tls,
+            process,
+            scratch,
+        })
     }
 }
 

@@ -62,20 +62,48 @@ pub(super) struct Collected<'n> {
 }
 
 /// Lists of other credentials and what they are for.
-pub(super) const OTHER_CREDENTIALS: [&str; 4] =
-    ["hmacauth_credentials", "jwt_secrets", "mtls_auth_credentials", "oauth2_credentials"];
+pub(super) const OTHER_CREDENTIALS: [&str; 4] = [
+    "hmacauth_credentials",
+    "jwt_secrets",
+    "mtls_auth_credentials",
+    "oauth2_credentials",
+];
 
 /// Top-level keys that carry no entity.
 const PLAIN: [&str; 9] = [
-    "_format_version", "_info", "_workspace", "_konnect", "_transform", "_plugin_configs", "_comment", "_ignore",
+    "_format_version",
+    "_info",
+    "_workspace",
+    "_konnect",
+    "_transform",
+    "_plugin_configs",
+    "_comment",
+    "_ignore",
     "_tags",
 ];
 
 /// Top-level keys that are collected.
 const COLLECTED: [&str; 20] = [
-    "services", "routes", "consumers", "consumer_groups", "consumer_group_consumers", "consumer_group_plugins",
-    "keyauth_credentials", "basicauth_credentials", "acls", "plugins", "upstreams", "targets", "certificates", "snis",
-    "ca_certificates", "vaults", "partials", "plugins_partials", "cloned_plugins", "parameters",
+    "services",
+    "routes",
+    "consumers",
+    "consumer_groups",
+    "consumer_group_consumers",
+    "consumer_group_plugins",
+    "keyauth_credentials",
+    "basicauth_credentials",
+    "acls",
+    "plugins",
+    "upstreams",
+    "targets",
+    "certificates",
+    "snis",
+    "ca_certificates",
+    "vaults",
+    "partials",
+    "plugins_partials",
+    "cloned_plugins",
+    "parameters",
 ];
 
 /// Top-level keys of what Kong knows and Tollgate does not enforce, and what follows from leaving them out.
@@ -86,7 +114,10 @@ const UNENFORCED: [(&str, &str); 13] = [
     ("key_sets", "no enforced plugin reads them"),
     ("custom_entities", "no enforced plugin reads them"),
     ("degraphql_routes", "the GraphQL routes are not served"),
-    ("graphql_ratelimiting_cost_decorations", "no enforced plugin reads them"),
+    (
+        "graphql_ratelimiting_cost_decorations",
+        "no enforced plugin reads them",
+    ),
     ("custom_plugins", "the plugins do not run"),
     ("rbac_roles", "the admin socket has no roles"),
     ("service_packages", "they are Konnect's"),
@@ -96,7 +127,10 @@ const UNENFORCED: [(&str, &str); 13] = [
 ];
 
 pub(super) fn collect<'n>(reader: &Reader<'_>, root: &'n Node) -> Collected<'n> {
-    let mut all = Collected { root: Some(root), ..Collected::default() };
+    let mut all = Collected {
+        root: Some(root),
+        ..Collected::default()
+    };
     for entry in root.as_map().unwrap_or_default() {
         let key = &*entry.key;
         if PLAIN.contains(&key) {
@@ -131,13 +165,17 @@ fn list<'n>(reader: &Reader<'_>, node: &'n Node, key: &str, parent: Option<Paren
     }
     let Some(items) = node.as_list() else {
         let words = format!("`{key}` must be a list, not {}", node.kind());
-        reader.report.push(Diagnostic::error("wrong-type", words).at(node.span));
+        reader
+            .report
+            .push(Diagnostic::error("wrong-type", words).at(node.span));
         return Vec::new();
     };
     let items = items.iter().filter(|item| {
         if item.as_map().is_none() {
             let words = format!("`{key}` must be a list of mappings, this is {}", item.kind());
-            reader.report.push(Diagnostic::error("wrong-type", words).at(item.span));
+            reader
+                .report
+                .push(Diagnostic::error("wrong-type", words).at(item.span));
         }
         item.as_map().is_some()
     });
@@ -158,12 +196,14 @@ impl<'n> Collected<'n> {
             "plugins" | "consumer_group_plugins" => self.plugins.push(raw),
             "upstreams" => {
                 self.upstreams.push(raw);
-                self.targets.extend(nested(reader, raw.node, "targets", Parent::Upstream(raw.node)));
+                self.targets
+                    .extend(nested(reader, raw.node, "targets", Parent::Upstream(raw.node)));
             }
             "targets" => self.targets.push(raw),
             "certificates" => {
                 self.certificates.push(raw);
-                self.snis.extend(nested(reader, raw.node, "snis", Parent::Certificate(raw.node)));
+                self.snis
+                    .extend(nested(reader, raw.node, "snis", Parent::Certificate(raw.node)));
             }
             "snis" => self.snis.push(raw),
             "ca_certificates" => self.authorities.push(raw),
@@ -189,30 +229,37 @@ impl<'n> Collected<'n> {
 
     fn route(&mut self, reader: &Reader<'_>, raw: Raw<'n>) {
         self.routes.push(raw);
-        self.plugins.extend(nested(reader, raw.node, "plugins", Parent::Route(raw.node)));
+        self.plugins
+            .extend(nested(reader, raw.node, "plugins", Parent::Route(raw.node)));
     }
 
     fn group(&mut self, reader: &Reader<'_>, raw: Raw<'n>) {
         self.groups.push(raw);
-        self.plugins.extend(nested(reader, raw.node, "plugins", Parent::Group(raw.node)));
+        self.plugins
+            .extend(nested(reader, raw.node, "plugins", Parent::Group(raw.node)));
     }
 
     fn consumer(&mut self, reader: &Reader<'_>, raw: Raw<'n>) {
         self.consumers.push(raw);
         let parent = Parent::Consumer(raw.node);
         self.plugins.extend(nested(reader, raw.node, "plugins", parent));
-        self.keys.extend(nested(reader, raw.node, "keyauth_credentials", parent));
-        self.basics.extend(nested(reader, raw.node, "basicauth_credentials", parent));
+        self.keys
+            .extend(nested(reader, raw.node, "keyauth_credentials", parent));
+        self.basics
+            .extend(nested(reader, raw.node, "basicauth_credentials", parent));
         self.acls.extend(nested(reader, raw.node, "acls", parent));
         for kind in OTHER_CREDENTIALS {
             let found = nested(reader, raw.node, kind, parent);
-            self.other_credentials.extend(found.into_iter().map(|raw| (kind, raw)));
+            self.other_credentials
+                .extend(found.into_iter().map(|raw| (kind, raw)));
         }
     }
 }
 
 fn nested<'n>(reader: &Reader<'_>, node: &'n Node, key: &str, parent: Parent<'n>) -> Vec<Raw<'n>> {
-    node.get(key).map(|inner| list(reader, inner, key, Some(parent))).unwrap_or_default()
+    node.get(key)
+        .map(|inner| list(reader, inner, key, Some(parent)))
+        .unwrap_or_default()
 }
 
 /// The row that `raw` belongs to: by nesting, or by its field `key`. Reports a reference that leads nowhere.
@@ -228,7 +275,9 @@ pub(super) fn owner(
     }
     let Some((name, span)) = raw.node.get(key).and_then(|node| reference(node, fields)) else {
         let words = format!("it belongs to no {key}: name one with `{key}`");
-        reader.report.push(Diagnostic::error("missing-field", words).at(raw.node.span));
+        reader
+            .report
+            .push(Diagnostic::error("missing-field", words).at(raw.node.span));
         return None;
     };
     reader.resolve(names, key, name, span)

@@ -15,7 +15,12 @@ pub(super) struct Fields<'f, 'r> {
 impl<'f, 'r> Fields<'f, 'r> {
     /// The entity `node` of this kind. Null fields count as absent, as in Kong.
     pub(super) fn new(reader: &'f Reader<'r>, kind: &'static str, node: &'f Node) -> Self {
-        Self { reader, kind, node, defaults: None }
+        Self {
+            reader,
+            kind,
+            node,
+            defaults: None,
+        }
     }
 
     /// Completed by `_info.defaults`.
@@ -27,7 +32,11 @@ impl<'f, 'r> Fields<'f, 'r> {
     /// The value of a field.
     pub(super) fn get(&self, key: &str) -> Option<&'f Node> {
         let own = self.node.get(key).filter(|node| !node.is_null());
-        own.or_else(|| self.defaults.and_then(|defaults| defaults.get(key)).filter(|node| !node.is_null()))
+        own.or_else(|| {
+            self.defaults
+                .and_then(|defaults| defaults.get(key))
+                .filter(|node| !node.is_null())
+        })
     }
 
     /// Whether the field is written, here or in the defaults.
@@ -48,12 +57,16 @@ impl<'f, 'r> Fields<'f, 'r> {
 
     fn wrong(&self, key: &str, node: &Node, wanted: &str) {
         let words = format!("`{key}` of a {} must be {wanted}, not {}", self.kind, node.kind());
-        self.reader.report.push(Diagnostic::error("wrong-type", words).at(node.span));
+        self.reader
+            .report
+            .push(Diagnostic::error("wrong-type", words).at(node.span));
     }
 
     /// Says that a value is not allowed.
     pub(super) fn refuse(&self, code: &'static str, span: Span, words: impl Into<String>) {
-        self.reader.report.push(Diagnostic::error(code, words.into()).at(span));
+        self.reader
+            .report
+            .push(Diagnostic::error(code, words.into()).at(span));
     }
 
     /// Says that a required field is missing.
@@ -138,7 +151,10 @@ impl<'f, 'r> Fields<'f, 'r> {
                 if item.as_str().is_none() {
                     self.wrong(key, item, "a list of strings");
                 }
-                item.as_str().map(|text| Spanned { value: text.into(), span: item.span })
+                item.as_str().map(|text| Spanned {
+                    value: text.into(),
+                    span: item.span,
+                })
             })
             .collect()
     }
@@ -146,7 +162,10 @@ impl<'f, 'r> Fields<'f, 'r> {
     /// One of a set of words.
     pub(super) fn choice<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;
-        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let found = words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| *value);
         if found.is_none() {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             let message = format!("`{text}` is no `{key}` of a {}", self.kind);

@@ -32,8 +32,16 @@ pub(super) fn meta(reader: &Reader<'_>, fields: &Fields<'_, '_>, kind: &str, key
                 .help("leave `id` out: it is then derived from the name"),
         );
     }
-    let tags = fields.texts("tags").into_iter().map(|tag| tag.value).chain(reader.select_tags.iter().cloned());
-    Meta { id: parsed.unwrap_or_else(|| derived(kind, key)), span: fields.span(), tags: tags.collect() }
+    let tags = fields
+        .texts("tags")
+        .into_iter()
+        .map(|tag| tag.value)
+        .chain(reader.select_tags.iter().cloned());
+    Meta {
+        id: parsed.unwrap_or_else(|| derived(kind, key)),
+        span: fields.span(),
+        tags: tags.collect(),
+    }
 }
 
 /// Names and ids of one kind of entity, for references and to refuse duplicates.
@@ -45,12 +53,22 @@ pub(super) struct Names {
 
 impl Names {
     /// Notes that row `index` is called `name`; refuses a second one.
-    pub(super) fn add(&mut self, reader: &Reader<'_>, kind: &str, field: &str, name: &str, index: u32, span: Span) {
+    pub(super) fn add(
+        &mut self,
+        reader: &Reader<'_>,
+        kind: &str,
+        field: &str,
+        name: &str,
+        index: u32,
+        span: Span,
+    ) {
         if let Some((known, first)) = self.by_name.get(name)
             && *known != index
         {
             let words = format!("two {kind}s have the {field} `{name}`");
-            let finding = Diagnostic::error("duplicate", words).at(span).also(*first, "the first one");
+            let finding = Diagnostic::error("duplicate", words)
+                .at(span)
+                .also(*first, "the first one");
             reader.report.push(finding);
             return;
         }
@@ -69,7 +87,9 @@ impl Names {
     ) {
         if let Some((_, first)) = self.by_name.get(secret) {
             let words = format!("two {kind}s have the same {field}");
-            let finding = Diagnostic::error("duplicate", words).at(span).also(*first, "the first one");
+            let finding = Diagnostic::error("duplicate", words)
+                .at(span)
+                .also(*first, "the first one");
             reader.report.push(finding);
             return;
         }

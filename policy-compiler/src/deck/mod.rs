@@ -55,7 +55,10 @@ pub fn read(root: &Node, options: Options, report: &Report) -> Model {
     };
     reader.read_format(root);
     let collected = collect::collect(&reader, root);
-    let mut model = Model { compat: options.compat, ..Model::default() };
+    let mut model = Model {
+        compat: options.compat,
+        ..Model::default()
+    };
     model.workspace = root.get("_workspace").and_then(Node::as_str).map(Into::into);
     let mut names = Tables::default();
     tls::read(&reader, &collected, &mut model, &mut names);
@@ -84,14 +87,20 @@ impl Reader<'_> {
     fn read_format(&mut self, root: &Node) {
         match root.get("_format_version") {
             None => {
-                let finding = Diagnostic::error("missing-format-version", "the file has no `_format_version`");
-                self.report.push(finding.at(root.span).help("begin with `_format_version: \"3.0\"`"));
+                let finding =
+                    Diagnostic::error("missing-format-version", "the file has no `_format_version`");
+                self.report.push(
+                    finding
+                        .at(root.span)
+                        .help("begin with `_format_version: \"3.0\"`"),
+                );
             }
             Some(node) => match (node.as_str(), node.as_float()) {
                 (Some("3.0"), _) | (None, Some(3.0)) => {}
                 (Some("1.1"), _) | (None, Some(1.1)) => self.old_paths = true,
                 _ => {
-                    let finding = Diagnostic::error("format-version", "only `_format_version` 3.0 and 1.1 are read");
+                    let finding =
+                        Diagnostic::error("format-version", "only `_format_version` 3.0 and 1.1 are read");
                     self.report.push(finding.at(node.span));
                 }
             },
@@ -99,8 +108,12 @@ impl Reader<'_> {
         if let Some(tags) = root.at("_info.select_tags").and_then(Node::as_list) {
             self.select_tags = tags.iter().filter_map(Node::as_str).map(Into::into).collect();
         }
-        if let Some(node) = root.get("_transform").filter(|node| node.as_bool() == Some(false)) {
-            self.report.push(Diagnostic::error("transform", "_transform: false is not supported").at(node.span));
+        if let Some(node) = root
+            .get("_transform")
+            .filter(|node| node.as_bool() == Some(false))
+        {
+            self.report
+                .push(Diagnostic::error("transform", "_transform: false is not supported").at(node.span));
         }
     }
 
@@ -152,4 +165,3 @@ fn reference<'n>(node: &'n Node, keys: &[&str]) -> Option<(&'n str, Span)> {
 fn row(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
-

@@ -13,9 +13,27 @@ use crate::schema::KongCompat;
 use crate::source::{Node, Spanned};
 
 const FIELDS: [&str; 21] = [
-    "name", "protocols", "methods", "hosts", "paths", "headers", "snis", "sources", "destinations",
-    "https_redirect_status_code", "regex_priority", "strip_path", "path_handling", "preserve_host",
-    "request_buffering", "response_buffering", "service", "expression", "priority", "plugins", "filter_chains",
+    "name",
+    "protocols",
+    "methods",
+    "hosts",
+    "paths",
+    "headers",
+    "snis",
+    "sources",
+    "destinations",
+    "https_redirect_status_code",
+    "regex_priority",
+    "strip_path",
+    "path_handling",
+    "preserve_host",
+    "request_buffering",
+    "response_buffering",
+    "service",
+    "expression",
+    "priority",
+    "plugins",
+    "filter_chains",
 ];
 
 pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, names: &mut Tables) {
@@ -34,7 +52,9 @@ pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, 
         if let Some(name) = fields.text("name") {
             names.routes.add(reader, "route", "name", name, index, span);
         }
-        names.routes.add(reader, "route", "id", &meta.id.to_string(), index, span);
+        names
+            .routes
+            .add(reader, "route", "id", &meta.id.to_string(), index, span);
         names.routes.place(raw.node, index);
         let service = owner(reader, *raw, &fields, names);
         let route = route(reader, &fields, meta, service, model);
@@ -48,10 +68,16 @@ fn owner(reader: &Reader<'_>, raw: Raw<'_>, fields: &Fields<'_, '_>, names: &Tab
     }
     let node = fields.get("service")?;
     let Some((name, span)) = reference(node, &["name", "id"]) else {
-        fields.refuse("wrong-type", node.span, "`service` of a route must name a service");
+        fields.refuse(
+            "wrong-type",
+            node.span,
+            "`service` of a route must name a service",
+        );
         return None;
     };
-    reader.resolve(&names.services, "service", name, span).map(ServiceIndex)
+    reader
+        .resolve(&names.services, "service", name, span)
+        .map(ServiceIndex)
 }
 
 fn route(
@@ -62,9 +88,12 @@ fn route(
     model: &Model,
 ) -> Route {
     let protocols = protocols(reader, fields, &meta);
-    let grpc = protocols.iter().any(|protocol| matches!(protocol, Protocol::Grpc | Protocol::Grpcs));
+    let grpc = protocols
+        .iter()
+        .any(|protocol| matches!(protocol, Protocol::Grpc | Protocol::Grpcs));
     if grpc && fields.flag("strip_path") == Some(true) {
-        let words = "schema violation (strip_path: cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs')";
+        let words =
+            "schema violation (strip_path: cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs')";
         fields.refuse("grpc-strip-path", meta.span, words);
     }
     let paths = paths(reader, fields);
@@ -80,9 +109,22 @@ fn route(
         .collect();
     let service_enforced = service.is_none_or(|index| model[index].enforced || !model[index].enabled);
     let enforced = enforced(reader, fields, &meta, &protocols) && service_enforced;
-    let matched = ["methods", "hosts", "headers", "paths", "snis", "expression", "sources", "destinations"];
+    let matched = [
+        "methods",
+        "hosts",
+        "headers",
+        "paths",
+        "snis",
+        "expression",
+        "sources",
+        "destinations",
+    ];
     if !matched.iter().any(|key| fields.has(key)) {
-        fields.refuse("no-matcher", meta.span, "a route needs at least one of methods, hosts, headers, paths or snis");
+        fields.refuse(
+            "no-matcher",
+            meta.span,
+            "a route needs at least one of methods, hosts, headers, paths or snis",
+        );
     }
     Route {
         name: fields.text("name").map(Into::into),
@@ -95,7 +137,10 @@ fn route(
         regex_priority: fields.number("regex_priority", i64::MIN, i64::MAX).unwrap_or(0),
         strip_path: fields.flag("strip_path").unwrap_or(!grpc),
         path_handling: fields
-            .choice("path_handling", &[("v0", PathHandling::V0), ("v1", PathHandling::V1)])
+            .choice(
+                "path_handling",
+                &[("v0", PathHandling::V0), ("v1", PathHandling::V1)],
+            )
             .unwrap_or(PathHandling::V0),
         preserve_host: fields.flag("preserve_host").unwrap_or(false),
         https_redirect_status_code: redirect(fields),
@@ -134,15 +179,24 @@ fn protocols(reader: &Reader<'_>, fields: &Fields<'_, '_>, meta: &Meta) -> Vec<P
         Protocol::TlsPassthrough => 3,
         Protocol::Ws | Protocol::Wss => 4,
     };
-    if protocols.windows(2).any(|pair| family(&pair[0]) != family(&pair[1])) {
-        fields.refuse("mixed-protocols", meta.span, "these protocols cannot stand together on one route");
+    if protocols
+        .windows(2)
+        .any(|pair| family(&pair[0]) != family(&pair[1]))
+    {
+        fields.refuse(
+            "mixed-protocols",
+            meta.span,
+            "these protocols cannot stand together on one route",
+        );
     }
     protocols
 }
 
 /// Whether the route can be enforced; says so if not.
 fn enforced(reader: &Reader<'_>, fields: &Fields<'_, '_>, meta: &Meta, protocols: &[Protocol]) -> bool {
-    let http = protocols.iter().all(|protocol| matches!(protocol, Protocol::Http | Protocol::Https));
+    let http = protocols
+        .iter()
+        .all(|protocol| matches!(protocol, Protocol::Http | Protocol::Https));
     if fields.has("expression") {
         reader.unsupported(
             meta.span,
@@ -187,10 +241,16 @@ fn paths(reader: &Reader<'_>, fields: &Fields<'_, '_>) -> Vec<Spanned<RoutePath>
                 RoutePath::Prefix(prefix) if !is_plain(prefix) => {
                     let words = format!("`{prefix}` looks like a regex, and is taken as it stands");
                     let finding = Diagnostic::warning("route-regex-path-format", words).at(span);
-                    reader.report.push(finding.help(format!("for a regex write `~{prefix}`")));
+                    reader
+                        .report
+                        .push(finding.help(format!("for a regex write `~{prefix}`")));
                 }
                 RoutePath::Regex(regex) if !regex.starts_with('/') => {
-                    fields.refuse("invalid-path", span, format!("the regex `{regex}` must start with `/`"));
+                    fields.refuse(
+                        "invalid-path",
+                        span,
+                        format!("the regex `{regex}` must start with `/`"),
+                    );
                 }
                 _ => {}
             }
@@ -201,11 +261,15 @@ fn paths(reader: &Reader<'_>, fields: &Fields<'_, '_>) -> Vec<Spanned<RoutePath>
 
 /// What format 1.1 took for a plain path.
 fn is_plain(path: &str) -> bool {
-    path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~/%-".contains(&byte))
+    path.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"._~/%-".contains(&byte))
 }
 
 fn lower(texts: Vec<Spanned<Box<str>>>) -> Vec<Spanned<Box<str>>> {
-    let lower = |text: Spanned<Box<str>>| Spanned { value: text.value.to_lowercase().into(), span: text.span };
+    let lower = |text: Spanned<Box<str>>| Spanned {
+        value: text.value.to_lowercase().into(),
+        span: text.span,
+    };
     texts.into_iter().map(lower).collect()
 }
 
@@ -216,7 +280,10 @@ fn hosts(fields: &Fields<'_, '_>) -> Vec<Spanned<Box<str>>> {
         let name = host.value.rsplit_once(':').map_or(&*host.value, |(name, _)| name);
         let at_end = name.starts_with("*.") || name.ends_with(".*");
         if stars > 1 || (stars == 1 && !at_end) {
-            let words = format!("`{}` may hold one `*`, as its leftmost or rightmost label", host.value);
+            let words = format!(
+                "`{}` may hold one `*`, as its leftmost or rightmost label",
+                host.value
+            );
             fields.refuse("invalid-host", host.span, words);
         }
     }
@@ -224,27 +291,51 @@ fn hosts(fields: &Fields<'_, '_>) -> Vec<Spanned<Box<str>>> {
 }
 
 fn headers(fields: &Fields<'_, '_>) -> Vec<HeaderMatch> {
-    let entries = fields.get("headers").and_then(Node::as_map).unwrap_or_default().iter();
+    let entries = fields
+        .get("headers")
+        .and_then(Node::as_map)
+        .unwrap_or_default()
+        .iter();
     entries
         .filter_map(|entry| {
             let name = entry.key.to_lowercase();
             if name == "host" {
-                fields.refuse("invalid-header", entry.key_span, "match the host with `hosts`, not with `headers`");
+                fields.refuse(
+                    "invalid-header",
+                    entry.key_span,
+                    "match the host with `hosts`, not with `headers`",
+                );
             }
             let Some(items) = entry.node.as_list() else {
-                fields.refuse("wrong-type", entry.node.span, "the values of a header must be a list");
+                fields.refuse(
+                    "wrong-type",
+                    entry.node.span,
+                    "the values of a header must be a list",
+                );
                 return None;
             };
-            let text = |item: &Node| item.as_str().map(|text| Spanned { value: text.into(), span: item.span });
-            Some(HeaderMatch { name: name.into(), values: items.iter().filter_map(text).collect() })
+            let text = |item: &Node| {
+                item.as_str().map(|text| Spanned {
+                    value: text.into(),
+                    span: item.span,
+                })
+            };
+            Some(HeaderMatch {
+                name: name.into(),
+                values: items.iter().filter_map(text).collect(),
+            })
         })
         .collect()
 }
 
 fn redirect(fields: &Fields<'_, '_>) -> u16 {
-    let Some(status) = fields.number("https_redirect_status_code", 100, 599) else { return 426 };
+    let Some(status) = fields.number("https_redirect_status_code", 100, 599) else {
+        return 426;
+    };
     if !matches!(status, 426 | 301 | 302 | 307 | 308) {
-        let span = fields.get("https_redirect_status_code").map_or(fields.span(), |node| node.span);
+        let span = fields
+            .get("https_redirect_status_code")
+            .map_or(fields.span(), |node| node.span);
         fields.refuse("out-of-range", span, "it must be one of 426, 301, 302, 307, 308");
     }
     status

@@ -21,8 +21,23 @@ pub(super) const PROTOCOLS: [(&str, Protocol); 10] = [
 ];
 
 const FIELDS: [&str; 18] = [
-    "name", "url", "protocol", "host", "port", "path", "retries", "connect_timeout", "write_timeout", "read_timeout",
-    "enabled", "client_certificate", "tls_verify", "tls_verify_depth", "ca_certificates", "tls_sans", "routes",
+    "name",
+    "url",
+    "protocol",
+    "host",
+    "port",
+    "path",
+    "retries",
+    "connect_timeout",
+    "write_timeout",
+    "read_timeout",
+    "enabled",
+    "client_certificate",
+    "tls_verify",
+    "tls_verify_depth",
+    "ca_certificates",
+    "tls_sans",
+    "routes",
     "plugins",
 ];
 
@@ -50,9 +65,13 @@ pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, 
         let key = fields.text("name").or(fields.text("id")).unwrap_or_default();
         let meta = meta(reader, &fields, "service", key);
         if let Some(name) = fields.text("name") {
-            names.services.add(reader, "service", "name", name, index, meta.span);
+            names
+                .services
+                .add(reader, "service", "name", name, index, meta.span);
         }
-        names.services.add(reader, "service", "id", &meta.id.to_string(), index, meta.span);
+        names
+            .services
+            .add(reader, "service", "id", &meta.id.to_string(), index, meta.span);
         names.services.place(raw.node, index);
         let service = service(reader, &fields, names, meta);
         model.services.push(service);
@@ -66,7 +85,10 @@ fn service(
     meta: super::entity::Meta,
 ) -> Service {
     let url = url(fields);
-    let protocol = fields.choice("protocol", &PROTOCOLS).or(url.protocol).unwrap_or(Protocol::Http);
+    let protocol = fields
+        .choice("protocol", &PROTOCOLS)
+        .or(url.protocol)
+        .unwrap_or(Protocol::Http);
     let host = fields.text("host").map(Into::into).or(url.host);
     if host.is_none() {
         fields.refuse("missing-field", meta.span, "a service needs `host` or `url`");
@@ -76,16 +98,26 @@ fn service(
     if let Some(path) = &path
         && (!path.starts_with('/') || path.contains("//"))
     {
-        fields.refuse("invalid-path", meta.span, "the path of a service must start with `/` and hold no `//`");
+        fields.refuse(
+            "invalid-path",
+            meta.span,
+            "the path of a service must start with `/` and hold no `//`",
+        );
     }
-    let secure = matches!(protocol, Protocol::Https | Protocol::Grpcs | Protocol::Tls | Protocol::Wss);
+    let secure = matches!(
+        protocol,
+        Protocol::Https | Protocol::Grpcs | Protocol::Tls | Protocol::Wss
+    );
     if secure && !fields.has("tls_verify") {
         reader.sensitive(SensitivityKind::ServiceTlsVerify, meta.span);
     }
     let enforced = matches!(protocol, Protocol::Http | Protocol::Https);
     let enabled = fields.flag("enabled").unwrap_or(true);
     if !enforced && enabled {
-        let word = PROTOCOLS.iter().find(|(_, known)| *known == protocol).map_or("", |(word, _)| word);
+        let word = PROTOCOLS
+            .iter()
+            .find(|(_, known)| *known == protocol)
+            .map_or("", |(word, _)| word);
         reader.unsupported(
             meta.span,
             format!("services that speak {word} are not enforced yet"),
@@ -112,7 +144,9 @@ fn service(
         read_timeout_ms: timeout("read_timeout"),
         enabled,
         client_certificate: tls::client(reader, fields, names),
-        tls_verify: fields.flag("tls_verify").unwrap_or(reader.options.compat == KongCompat::V3_15),
+        tls_verify: fields
+            .flag("tls_verify")
+            .unwrap_or(reader.options.compat == KongCompat::V3_15),
         tls_verify_depth: fields.number("tls_verify_depth", 0, 64),
         ca_certificates: authorities,
         enforced,
@@ -123,9 +157,15 @@ fn service(
 
 /// `url` is shorthand for protocol, host, port and path; explicit fields win.
 fn url(fields: &Fields<'_, '_>) -> Url {
-    let Some(text) = fields.text("url") else { return Url::default() };
+    let Some(text) = fields.text("url") else {
+        return Url::default();
+    };
     let refuse = |words: String| {
-        fields.refuse("invalid-url", fields.get("url").map_or(fields.span(), |node| node.span), words);
+        fields.refuse(
+            "invalid-url",
+            fields.get("url").map_or(fields.span(), |node| node.span),
+            words,
+        );
         Url::default()
     };
     let Some((scheme, rest)) = text.split_once("://") else {
@@ -152,7 +192,11 @@ fn url(fields: &Fields<'_, '_>) -> Url {
     if host.is_empty() {
         return refuse(format!("`{text}` names no host"));
     }
-    let path = path.split(['?', '#']).next().unwrap_or_default().replace(' ', "%20");
+    let path = path
+        .split(['?', '#'])
+        .next()
+        .unwrap_or_default()
+        .replace(' ', "%20");
     Url {
         protocol: Some(*protocol),
         host: Some(host.into()),

@@ -11,12 +11,23 @@ pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, 
     for raw in &all.certificates {
         let fields = Fields::new(reader, "certificate", raw.node);
         fields.only(&["cert", "key", "cert_alt", "key_alt", "snis", "passphrase"]);
-        let (true, true) = (fields.require("cert"), fields.require("key")) else { continue };
-        let (Some(cert), Some(key)) = (fields.text("cert"), fields.text("key")) else { continue };
+        let (true, true) = (fields.require("cert"), fields.require("key")) else {
+            continue;
+        };
+        let (Some(cert), Some(key)) = (fields.text("cert"), fields.text("key")) else {
+            continue;
+        };
         hide(reader, &fields, "key");
         let index = row(model.certificates.len());
         let meta = meta(reader, &fields, "certificate", cert);
-        names.certificates.add(reader, "certificate", "id", &meta.id.to_string(), index, meta.span);
+        names.certificates.add(
+            reader,
+            "certificate",
+            "id",
+            &meta.id.to_string(),
+            index,
+            meta.span,
+        );
         names.certificates.place(raw.node, index);
         let alt = fields.text("cert_alt").zip(fields.text("key_alt"));
         hide(reader, &fields, "key_alt");
@@ -34,11 +45,19 @@ pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, 
         if !fields.require("name") {
             continue;
         }
-        let Some(name) = fields.text("name").map(str::to_ascii_lowercase) else { continue };
-        let Some(certificate) = owner(reader, *raw, "certificate", &["id"], &names.certificates) else { continue };
+        let Some(name) = fields.text("name").map(str::to_ascii_lowercase) else {
+            continue;
+        };
+        let Some(certificate) = owner(reader, *raw, "certificate", &["id"], &names.certificates) else {
+            continue;
+        };
         let meta = meta(reader, &fields, "sni", &name);
         known.add(reader, "sni", "name", &name, row(model.snis.len()), meta.span);
-        model.snis.push(Sni { meta, name: name.into(), certificate: CertificateIndex(certificate) });
+        model.snis.push(Sni {
+            meta,
+            name: name.into(),
+            certificate: CertificateIndex(certificate),
+        });
     }
     for raw in &all.authorities {
         let fields = Fields::new(reader, "CA certificate", raw.node);
@@ -49,17 +68,36 @@ pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, 
         let Some(cert) = fields.text("cert") else { continue };
         let meta = meta(reader, &fields, "ca_certificate", cert);
         let index = row(model.ca_certificates.len());
-        names.authorities.add(reader, "CA certificate", "id", &meta.id.to_string(), index, meta.span);
-        model.ca_certificates.push(CaCertificate { meta, cert: cert.into() });
+        names.authorities.add(
+            reader,
+            "CA certificate",
+            "id",
+            &meta.id.to_string(),
+            index,
+            meta.span,
+        );
+        model.ca_certificates.push(CaCertificate {
+            meta,
+            cert: cert.into(),
+        });
     }
     for raw in &all.vaults {
         let fields = Fields::new(reader, "vault", raw.node);
         fields.only(&["name", "prefix", "config", "description"]);
-        let (true, true) = (fields.require("name"), fields.require("prefix")) else { continue };
-        let (Some(name), Some(prefix)) = (fields.text("name"), fields.text("prefix")) else { continue };
+        let (true, true) = (fields.require("name"), fields.require("prefix")) else {
+            continue;
+        };
+        let (Some(name), Some(prefix)) = (fields.text("name"), fields.text("prefix")) else {
+            continue;
+        };
         let meta = meta(reader, &fields, "vault", prefix);
         let config = fields.get("config").cloned();
-        model.vaults.push(Vault { meta, name: name.into(), prefix: prefix.into(), config });
+        model.vaults.push(Vault {
+            meta,
+            name: name.into(),
+            prefix: prefix.into(),
+            config,
+        });
     }
 }
 
@@ -77,5 +115,7 @@ pub(super) fn client(
     names: &Tables,
 ) -> Option<CertificateIndex> {
     let (name, span) = reference(fields.get("client_certificate")?, &["id"])?;
-    reader.resolve(&names.certificates, "certificate", name, span).map(CertificateIndex)
+    reader
+        .resolve(&names.certificates, "certificate", name, span)
+        .map(CertificateIndex)
 }

@@ -48,7 +48,9 @@ impl<'t> Rendered<'t> {
 
     /// The actions as they were written, in order; placeholder `n` stands for action `n`.
     pub(crate) fn actions<'o>(&self, original: &'o str) -> impl Iterator<Item = &'o str> {
-        self.pieces.iter().map(move |piece| &original[piece.original.0 as usize..piece.original.1 as usize])
+        self.pieces
+            .iter()
+            .map(move |piece| &original[piece.original.0 as usize..piece.original.1 as usize])
     }
 
     /// The rendered text.

@@ -75,7 +75,11 @@ impl Eval {
     }
 
     fn load(&self, output: Output) -> Result<Policy, ExitCode> {
-        if self.policy.extension().is_some_and(|extension| extension == "toll") {
+        if self
+            .policy
+            .extension()
+            .is_some_and(|extension| extension == "toll")
+        {
             return load(&self.policy);
         }
         let reading = Reading {

@@ -129,6 +129,9 @@ fn route(panel: &dyn Panel, scope: Scope, method: &str, path: &str) -> Answer {
         },
         (Scope::Everything, "POST", "/drain") => json("202 Accepted", panel.drain()),
         (Scope::Everything, "GET", "/") => text("200 OK", HELP.to_owned()),
+        (Scope::Everything, _, "/" | "/status" | "/metrics" | "/reload" | "/drain") => {
+            text("405 Method Not Allowed", HELP.to_owned())
+        }
         (Scope::Everything, ..) => text("404 Not Found", HELP.to_owned()),
         (Scope::Metrics, ..) => text("404 Not Found", "GET /metrics\n".to_owned()),
     }

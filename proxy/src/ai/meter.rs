@@ -48,7 +48,12 @@ impl Envelope<'_> {
         let length = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
         let of_message = |message: &Option<Message<'_>>| {
             message.as_ref().map_or(0, |message| {
-                let texts = [&message.content, &message.refusal, &message.reasoning, &message.reasoning_content];
+                let texts = [
+                    &message.content,
+                    &message.refusal,
+                    &message.reasoning,
+                    &message.reasoning_content,
+                ];
                 let tools = message.tool_calls.map_or(0, |raw| raw.get().len());
                 texts.into_iter().map(length).sum::<usize>() + tools
             })
@@ -74,7 +79,10 @@ pub struct Meter {
 impl Meter {
     /// For an answer whose usage event is kept from the client if `strip` says so.
     pub fn new(strip: bool) -> Self {
-        Self { strip, ..Self::default() }
+        Self {
+            strip,
+            ..Self::default()
+        }
     }
 
     /// Takes the next bytes of a stream and appends what the client gets.
@@ -139,7 +147,9 @@ impl Meter {
             self.done = true;
             return true;
         }
-        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(data) else { return true };
+        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(data) else {
+            return true;
+        };
         self.visible += envelope.visible();
         let usage = envelope.usage.as_ref().and_then(Reported::read);
         // Some providers count in every event; the last count is the final one.
@@ -176,7 +186,14 @@ mod tests {
     fn any_split_gives_the_same_count_and_the_same_stream() {
         for split in 0..=STREAM.len() {
             let (meter, out) = run(split, true);
-            assert_eq!(meter.reported(), Some(Usage { prompt: 9, completion: 4 }), "split at {split}");
+            assert_eq!(
+                meter.reported(),
+                Some(Usage {
+                    prompt: 9,
+                    completion: 4
+                }),
+                "split at {split}"
+            );
             assert!(meter.is_done());
             assert!(!out.contains("prompt_tokens"), "split at {split}");
             assert_eq!(out.len(), STREAM.len() - 92, "split at {split}: {out}");
@@ -194,7 +211,16 @@ mod tests {
     fn a_whole_answer_is_counted_by_its_envelope() {
         let mut meter = Meter::new(false);
         meter.whole(br#"{"choices":[{"message":{"content":"four"}}],"usage":{"prompt_tokens":2,"completion_tokens":1}}"#);
-        assert_eq!((meter.reported(), meter.visible()), (Some(Usage { prompt: 2, completion: 1 }), 4));
+        assert_eq!(
+            (meter.reported(), meter.visible()),
+            (
+                Some(Usage {
+                    prompt: 2,
+                    completion: 1
+                }),
+                4
+            )
+        );
         let mut silent = Meter::new(false);
         silent.whole(br#"{"choices":[{"message":{"content":"four"}}]}"#);
         assert_eq!((silent.reported(), silent.visible()), (None, 4));

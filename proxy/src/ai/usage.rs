@@ -46,7 +46,10 @@ impl Reported {
     /// providers leave reasoning out of the parts.
     pub(super) fn read(&self) -> Option<Usage> {
         let count = |number: &Option<serde_json::Number>| -> Option<u64> {
-            number.as_ref()?.as_u64().filter(|count| *count <= limits::AI_TOKENS_REPORTED_MAX)
+            number
+                .as_ref()?
+                .as_u64()
+                .filter(|count| *count <= limits::AI_TOKENS_REPORTED_MAX)
         };
         let (prompt, completion) = (count(&self.prompt_tokens), count(&self.completion_tokens));
         let total = count(&self.total_tokens);
@@ -55,7 +58,10 @@ impl Reported {
         }
         let prompt = prompt.unwrap_or(0);
         let rest = total.map_or(0, |total| total.saturating_sub(prompt));
-        Some(Usage { prompt, completion: completion.unwrap_or(0).max(rest) })
+        Some(Usage {
+            prompt,
+            completion: completion.unwrap_or(0).max(rest),
+        })
     }
 }
 
@@ -71,27 +77,54 @@ mod tests {
     fn parts_and_totals_are_believed_together() {
         assert_eq!(
             read(r#"{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}"#),
-            Some(Usage { prompt: 5, completion: 7 })
+            Some(Usage {
+                prompt: 5,
+                completion: 7
+            })
         );
         // Reasoning that only the total knows of.
         assert_eq!(
             read(r#"{"prompt_tokens":5,"completion_tokens":7,"total_tokens":298}"#),
-            Some(Usage { prompt: 5, completion: 293 })
+            Some(Usage {
+                prompt: 5,
+                completion: 293
+            })
         );
-        assert_eq!(read(r#"{"prompt_tokens":5}"#), Some(Usage { prompt: 5, completion: 0 }));
+        assert_eq!(
+            read(r#"{"prompt_tokens":5}"#),
+            Some(Usage {
+                prompt: 5,
+                completion: 0
+            })
+        );
     }
 
     #[test]
     fn nonsense_is_no_report() {
-        for text in ["{}", r#"{"prompt_tokens":-1}"#, r#"{"total_tokens":1e300}"#, r#"{"prompt_tokens":null}"#] {
+        for text in [
+            "{}",
+            r#"{"prompt_tokens":-1}"#,
+            r#"{"total_tokens":1e300}"#,
+            r#"{"prompt_tokens":null}"#,
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }
 
     #[test]
     fn cost_is_rounded_up() {
-        let usage = Usage { prompt: 1, completion: 0 };
+        let usage = Usage {
+            prompt: 1,
+            completion: 0,
+        };
         assert_eq!(usage.cost(1.0, 0.0), 1);
-        assert_eq!(Usage { prompt: 1_000_000, completion: 500_000 }.cost(2.0, 4.0), 4);
+        assert_eq!(
+            Usage {
+                prompt: 1_000_000,
+                completion: 500_000
+            }
+            .cost(2.0, 4.0),
+            4
+        );
     }
 }

@@ -63,7 +63,10 @@ impl fmt::Display for StartError {
                 f.write_str("\nhelp: name another one with --admin")
             }
             Self::Driver(error) => {
-                write!(f, "the kernel refuses io_uring: {error}\nhelp: use --driver auto or epoll")
+                write!(
+                    f,
+                    "the kernel refuses io_uring: {error}\nhelp: use --driver auto or epoll"
+                )
             }
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::NoCertificate => f.write_str(
@@ -123,13 +126,33 @@ pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), S
     for (number, sockets) in listeners.sockets.into_iter().enumerate() {
         let core = cores.get(number % cores.len().max(1)).copied();
         let instruments = instruments(number, &quotas, &counters, &log)?;
-        let handle = start(number, core, driver, &node, &first, &resolver, sockets, &events, instruments)?;
+        let handle = start(
+            number,
+            core,
+            driver,
+            &node,
+            &first,
+            &resolver,
+            sockets,
+            &events,
+            instruments,
+        )?;
         workers.push(handle);
     }
     let workers = Arc::new(workers);
     publisher.started(first, Arc::clone(&workers));
-    let gauged = Gauged { counters, quotas, log: Arc::downgrade(&log) };
-    let panel = Arc::new(NodePanel::new(events, publisher.shared(), Arc::clone(&workers), driver, gauged));
+    let gauged = Gauged {
+        counters,
+        quotas,
+        log: Arc::downgrade(&log),
+    };
+    let panel = Arc::new(NodePanel::new(
+        events,
+        publisher.shared(),
+        Arc::clone(&workers),
+        driver,
+        gauged,
+    ));
     admin::serve_socket(&node.admin, Arc::clone(&panel) as Arc<dyn admin::Panel>)
         .map_err(|error| StartError::Admin(node.admin.clone(), error))?;
     let metrics = match node.metrics_listen {
@@ -139,7 +162,14 @@ pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), S
         ),
         None => None,
     };
-    ready(&ready_line(&listeners.plain, &listeners.tls, metrics, &node, driver, &publisher));
+    ready(&ready_line(
+        &listeners.plain,
+        &listeners.tls,
+        metrics,
+        &node,
+        driver,
+        &publisher,
+    ));
     serve(&inbox, &mut publisher, &log);
     drain(&node, &workers);
     // The last owner of the log waits until everything is written.
@@ -250,9 +280,9 @@ fn drain(node: &Node, workers: &[WorkerHandle]) {
     let steps = node.grace_s * 1000 / 20;
     let (_never, waiting) = bounded::<()>(1);
     for _ in 0..steps {
-        let quiet = workers.iter().all(|handle| {
-            handle.drained.load(Ordering::Acquire) && handle.presence.connections() == 0
-        });
+        let quiet = workers
+            .iter()
+            .all(|handle| handle.drained.load(Ordering::Acquire) && handle.presence.connections() == 0);
         if quiet {
             return;
         }
@@ -278,14 +308,23 @@ impl Listeners {
                 let socket = bind(bound)?;
                 if number == 0 {
                     // The first worker's port is the others' too, if the kernel was asked to choose.
-                    bound = socket.local_addr().map_err(|error| StartError::Bind(address, error))?;
+                    bound = socket
+                        .local_addr()
+                        .map_err(|error| StartError::Bind(address, error))?;
                 }
                 sockets.push((socket, secure));
             }
             Ok(bound)
         };
-        let plain = node.listen.iter().map(|&address| open(address, false)).collect::<Result<_, _>>()?;
-        let tls = tls.iter().map(|&address| open(address, true)).collect::<Result<_, _>>()?;
+        let plain = node
+            .listen
+            .iter()
+            .map(|&address| open(address, false))
+            .collect::<Result<_, _>>()?;
+        let tls = tls
+            .iter()
+            .map(|&address| open(address, true))
+            .collect::<Result<_, _>>()?;
         Ok(Self { plain, tls, sockets })
     }
 }
@@ -350,7 +389,8 @@ fn start(
     let presence = Arc::new(Presence::default());
     let drained = Arc::new(AtomicBool::new(false));
     let (node, first, resolver) = (Arc::clone(node), Arc::clone(first), resolver.clone());
-    let (own_presence, worker_drained, failed) = (Arc::clone(&presence), Arc::clone(&drained), events.clone());
+    let (own_presence, worker_drained, failed) =
+        (Arc::clone(&presence), Arc::clone(&drained), events.clone());
     let (mailbox_out, mailbox_in) = bounded(1);
     let main = move || async move {
         let Ok(mailbox) = mailbox_in.recv() else { return };
@@ -358,12 +398,19 @@ fn start(
         let context = Context::new(node, Epoch::new(first, number), names, own_presence, instruments);
         let mut acceptors = Vec::new();
         for (socket, secure) in sockets {
-            let Ok(acceptor) = Acceptor::new(socket) else { continue };
+            let Ok(acceptor) = Acceptor::new(socket) else {
+                continue;
+            };
             let acceptor = Rc::new(acceptor);
             worker::spawn(accept(Rc::clone(&context), Rc::clone(&acceptor), secure));
             acceptors.push((acceptor, secure));
         }
-        let own = Worker { number, context: Rc::clone(&context), acceptors, drained: worker_drained };
+        let own = Worker {
+            number,
+            context: Rc::clone(&context),
+            acceptors,
+            drained: worker_drained,
+        };
         WORKER.with(|worker| worker.replace(Some(own)));
         sweep(context).await;
     };
@@ -372,7 +419,11 @@ fn start(
     };
     let handle = worker::start(number, core, driver, main, report).map_err(StartError::Thread)?;
     let _ = mailbox_out.send(handle.mailbox.clone());
-    Ok(WorkerHandle { mailbox: handle.mailbox, presence, drained })
+    Ok(WorkerHandle {
+        mailbox: handle.mailbox,
+        presence,
+        drained,
+    })
 }
 
 /// Takes connections for as long as the listener is open. Pauses while the worker has as many as it may.

@@ -49,7 +49,11 @@ impl std::error::Error for SourceError {}
 impl Source {
     /// A policy at this path: a `.toll` artifact, a decK file, or a folder of decK files.
     pub const fn new(given: PathBuf) -> Self {
-        Self { given, compiled: None, seen: None }
+        Self {
+            given,
+            compiled: None,
+            seen: None,
+        }
     }
 
     /// The path as given.
@@ -63,15 +67,20 @@ impl Source {
     /// [`SourceError`]; what was compiled before is still there.
     pub fn artifact(&mut self) -> Result<PathBuf, SourceError> {
         let fingerprint = fingerprint(&self.given);
-        let fingerprint =
-            fingerprint.map_err(|error| SourceError::Missing(self.given.clone(), error))?;
+        let fingerprint = fingerprint.map_err(|error| SourceError::Missing(self.given.clone(), error))?;
         self.seen = Some(fingerprint);
-        if self.given.extension().is_some_and(|extension| extension == "toll") {
+        if self
+            .given
+            .extension()
+            .is_some_and(|extension| extension == "toll")
+        {
             return Ok(self.given.clone());
         }
         let directory = match &self.compiled {
             Some(directory) => directory,
-            None => self.compiled.insert(tempdir::Directory::new().map_err(SourceError::NoPlace)?),
+            None => self
+                .compiled
+                .insert(tempdir::Directory::new().map_err(SourceError::NoPlace)?),
         };
         let artifact = directory.path().join("policy.toll");
         compile(&self.given, &artifact)?;
@@ -89,7 +98,9 @@ impl Source {
 }
 
 fn compile(given: &Path, artifact: &Path) -> Result<(), SourceError> {
-    let compiler = std::env::current_exe().unwrap_or_default().with_file_name("tollc");
+    let compiler = std::env::current_exe()
+        .unwrap_or_default()
+        .with_file_name("tollc");
     let output = Command::new(&compiler)
         .arg("compile")
         .arg(given)
@@ -100,7 +111,9 @@ fn compile(given: &Path, artifact: &Path) -> Result<(), SourceError> {
     if output.status.success() {
         Ok(())
     } else {
-        Err(SourceError::Refused(String::from_utf8_lossy(&output.stderr).into_owned()))
+        Err(SourceError::Refused(
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        ))
     }
 }
 

@@ -126,7 +126,11 @@ async fn head(
         }
         let slow_at =
             *slow_at.get_or_insert_with(|| clock::now() + Duration::from_secs(limits::REQUEST_HEAD_S));
-        match client.stream.read_or_idle(&mut client.input, slow_at - clock::now()).await {
+        match client
+            .stream
+            .read_or_idle(&mut client.input, slow_at - clock::now())
+            .await
+        {
             Ok(Activity::Read) => {}
             Ok(Activity::Idle) => return Head::TooSlow,
             Err(_) => return Head::Gone,
@@ -136,7 +140,10 @@ async fn head(
 
 /// Waits for the first bytes of a request. A connection that stays silent for a while waits without a buffer.
 async fn idle(client: &mut Client) -> Result<(), StreamError> {
-    client.stream.conn().arm_idle(Duration::from_secs(limits::CLIENT_IDLE_S));
+    client
+        .stream
+        .conn()
+        .arm_idle(Duration::from_secs(limits::CLIENT_IDLE_S));
     if client.input.capacity() == 0 {
         client.input = Buffer::take();
     }

@@ -13,12 +13,18 @@ impl Exchange<'_> {
     /// Reads the body to its end, at most `bound` bytes.
     pub(super) async fn read_whole_body(&mut self, bound: usize) -> Result<Result<(), Refusal>, Vanished> {
         if self.record.body_read {
-            return Ok(if self.scratch.body.len() > bound { Err(self.too_large()) } else { Ok(()) });
+            return Ok(if self.scratch.body.len() > bound {
+                Err(self.too_large())
+            } else {
+                Ok(())
+            });
         }
         loop {
             match self.body.advance(&self.client.input) {
                 Ok(BodyStep::Data { start, end }) => {
-                    self.scratch.body.extend_from_slice(&self.client.input[start..end]);
+                    self.scratch
+                        .body
+                        .extend_from_slice(&self.client.input[start..end]);
                     self.client.input.consume(end);
                     if self.scratch.body.len() > bound {
                         return Ok(Err(self.too_large()));
@@ -50,7 +56,10 @@ impl Exchange<'_> {
         if self.client.input.capacity() == 0 {
             self.client.input = Buffer::take();
         }
-        self.client.stream.conn().arm(Duration::from_secs(limits::CLIENT_BODY_S));
+        self.client
+            .stream
+            .conn()
+            .arm(Duration::from_secs(limits::CLIENT_BODY_S));
         let read = self.client.stream.read(&mut self.client.input).await;
         self.client.stream.conn().disarm();
         match read {

@@ -77,7 +77,8 @@ fn write_origin(policy: &Policy, cors: &Cors, headers: HeaderView<'_>, fields: &
         Allowed::Origin(origin) => {
             fields.set(b"Access-Control-Allow-Origin", origin);
             let varies = fields.get(b"Vary").is_some_and(|vary| {
-                vary.split(|byte| *byte == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(b"origin"))
+                vary.split(|byte| *byte == b',')
+                    .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"origin"))
             });
             if !varies {
                 fields.append(b"Vary", b"Origin");
@@ -105,15 +106,23 @@ fn allowed<'a>(policy: &'a Policy, cors: &Cors, request: Option<&'a [u8]>) -> Al
             OriginTest::Origin | OriginTest::Host => {}
         }
     }
-    let Some(request) = request else { return Allowed::None };
+    let Some(request) = request else {
+        return Allowed::None;
+    };
     let mut listed = policy.rows(cors.origins);
-    if listed.any(|origin| fits(policy, &origin, request)) { Allowed::Origin(request) } else { Allowed::None }
+    if listed.any(|origin| fits(policy, &origin, request)) {
+        Allowed::Origin(request)
+    } else {
+        Allowed::None
+    }
 }
 
 fn fits(policy: &Policy, origin: &Origin, request: &[u8]) -> bool {
     let request = without_default_port(request);
     let whole = |text: &[u8]| {
-        origin.regex.is_some_and(|regex| regex_end(policy, regex, text).is_some_and(|end| end as usize == text.len()))
+        origin
+            .regex
+            .is_some_and(|regex| regex_end(policy, regex, text).is_some_and(|end| end as usize == text.len()))
     };
     match origin.test {
         OriginTest::Any => true,

@@ -96,6 +96,23 @@ impl Exchange<'_> {
             egress_bytes: record.sent_bytes,
         };
         self.context.instruments.recorder.request(&request, groups);
+        if let Some(call) = groups.ai.then(|| self.finished_call(times)).flatten() {
+            let recorder = &self.context.instruments.recorder;
+            let consumer = request.consumer;
+            let model = recorder.model(call.provider, call.model);
+            recorder.call(
+                &counter::Call {
+                    model,
+                    consumer,
+                    mode: call.mode,
+                    prompt_tokens: call.used.prompt,
+                    completion_tokens: call.used.completion,
+                    cost_micros: call.cost,
+                    provider: call.latency,
+                },
+                groups,
+            );
+        }
         true
     }
 

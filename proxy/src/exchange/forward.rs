@@ -45,7 +45,10 @@ impl Failure {
     const fn status(&self) -> u16 {
         match self {
             Self::Vanished => CLIENT_LEFT,
-            Self::Upstream { refusal: Refusal::Upstream(status) | Refusal::Malformed(status), .. } => *status,
+            Self::Upstream {
+                refusal: Refusal::Upstream(status) | Refusal::Malformed(status),
+                ..
+            } => *status,
             Self::Upstream { .. } => 502,
         }
     }
@@ -61,7 +64,9 @@ struct Place {
 
 impl Exchange<'_> {
     pub(super) async fn forward(&mut self) -> Result<(), Vanished> {
-        let Some(service) = self.service() else { return self.refuse(Refusal::NoService).await };
+        let Some(service) = self.service() else {
+            return self.refuse(Refusal::NoService).await;
+        };
         let epoch = Rc::clone(&self.epoch);
         let endpoint = &epoch.snapshot.endpoints[service.index()];
         let sending = match self.write_request(endpoint) {
@@ -116,7 +121,12 @@ impl Exchange<'_> {
 
     fn place(&self, endpoint: &Endpoint, epoch: &Epoch, tried: &[usize]) -> Option<Place> {
         let Some(upstream) = endpoint.upstream else {
-            return Some(Place { host: endpoint.host.clone(), port: endpoint.port, authority: None, target: None });
+            return Some(Place {
+                host: endpoint.host.clone(),
+                port: endpoint.port,
+                authority: None,
+                target: None,
+            });
         };
         let number = epoch.next_target(upstream, tried)?;
         let upstream = &epoch.snapshot.upstreams[upstream.index()];
@@ -142,8 +152,13 @@ impl Exchange<'_> {
         tries: u32,
         found: &mut Option<(SocketAddr, Moment)>,
     ) -> Result<Leg, Failure> {
-        let mut progress =
-            Progress { tries, sent: false, body_consumed: false, response_began: false, reused: false };
+        let mut progress = Progress {
+            tries,
+            sent: false,
+            body_consumed: false,
+            response_began: false,
+            reused: false,
+        };
         let failed = |refusal, progress| Failure::Upstream { refusal, progress };
         let address = self
             .context
@@ -164,7 +179,8 @@ impl Exchange<'_> {
         self.record.forwarded = Some(clock::now());
         let mut output = Buffer::take();
         self.write_head(endpoint, place.authority.as_deref(), sending, &mut output);
-        self.send_request(&mut leg, endpoint, sending, &mut output, &mut progress).await?;
+        self.send_request(&mut leg, endpoint, sending, &mut output, &mut progress)
+            .await?;
         drop(output);
         self.receive_head(&mut leg, endpoint, progress).await?;
         Ok(leg)
@@ -178,17 +194,27 @@ impl Exchange<'_> {
     ) -> Result<Leg, ConnectError> {
         let name = place.authority.as_deref().unwrap_or(&endpoint.host);
         let name = name.rsplit_once(':').map_or(name, |(host, _port)| host);
-        let tls = endpoint.tls.as_ref().map(|tls| (self.epoch.snapshot.epoch, tls.identity, name.into()));
+        let tls = endpoint
+            .tls
+            .as_ref()
+            .map(|tls| (self.epoch.snapshot.epoch, tls.identity, name.into()));
         let key = Key { address, tls };
         let pooled = self.context.pool.borrow_mut().take(&key);
         let leased = match pooled {
             Some(leased) => leased,
             None => {
                 let tls = endpoint.tls.as_ref().map(|tls| (tls, name));
-                Leased { stream: upstream::connect(address, tls, endpoint.connect).await?, requests: 0 }
+                Leased {
+                    stream: upstream::connect(address, tls, endpoint.connect).await?,
+                    requests: 0,
+                }
             }
         };
-        Ok(Leg { key, leased, input: Buffer::empty() })
+        Ok(Leg {
+            key,
+            leased,
+            input: Buffer::empty(),
+        })
     }
 
     /// Sends head and body. The body streams through; when the upstream answers before it has ended, sending stops.
@@ -266,7 +292,10 @@ impl Exchange<'_> {
                         response_began: false,
                         reused: false,
                     };
-                    return Err(Failure::Upstream { refusal: Refusal::Malformed(400), progress });
+                    return Err(Failure::Upstream {
+                        refusal: Refusal::Malformed(400),
+                        progress,
+                    });
                 }
             }
         }
@@ -275,15 +304,22 @@ impl Exchange<'_> {
     /// Waits for more of the body, or for an answer that comes before its end.
     async fn await_body(&mut self, stream: &Stream) -> Result<Early, Failure> {
         if self.owes_continue {
-            self.read_body_bytes().await.map_err(|_vanished| Failure::Vanished)?;
+            self.read_body_bytes()
+                .await
+                .map_err(|_vanished| Failure::Vanished)?;
             return Ok(Early::Body);
         }
-        self.client.stream.conn().arm(Duration::from_secs(limits::CLIENT_BODY_S));
+        self.client
+            .stream
+            .conn()
+            .arm(Duration::from_secs(limits::CLIENT_BODY_S));
         let first = race(self.client.stream.readable(), stream.readable()).await;
         self.client.stream.conn().disarm();
         match first {
             First::Left(Ok(())) => {
-                self.read_body_bytes().await.map_err(|_vanished| Failure::Vanished)?;
+                self.read_body_bytes()
+                    .await
+                    .map_err(|_vanished| Failure::Vanished)?;
                 Ok(Early::Body)
             }
             First::Left(Err(_)) => Err(Failure::Vanished),
@@ -310,7 +346,9 @@ impl Exchange<'_> {
                     }
                     Ok(Some(length)) => {
                         self.scratch.response_received.clear();
-                        self.scratch.response_received.extend_from_slice(&leg.input[..length]);
+                        self.scratch
+                            .response_received
+                            .extend_from_slice(&leg.input[..length]);
                         leg.input.consume(length);
                         return Ok(());
                     }
@@ -321,10 +359,12 @@ impl Exchange<'_> {
                     }
                 }
             }
-            self.read_upstream(leg, endpoint).await.map_err(|lost| match lost {
-                Lost::Client => Failure::Vanished,
-                Lost::Upstream(error) => upstream_failure(error, progress),
-            })?;
+            self.read_upstream(leg, endpoint)
+                .await
+                .map_err(|lost| match lost {
+                    Lost::Client => Failure::Vanished,
+                    Lost::Upstream(error) => upstream_failure(error, progress),
+                })?;
         }
     }
 
@@ -337,7 +377,9 @@ impl Exchange<'_> {
         let stream = &mut leg.leased.stream;
         stream.conn().arm(endpoint.read);
         let aborter = stream.conn().aborter();
-        self.client.patience.arm_in(Duration::from_millis(limits::CLIENT_WATCH_MS));
+        self.client
+            .patience
+            .arm_in(Duration::from_millis(limits::CLIENT_WATCH_MS));
         let mut read = pin!(stream.read(&mut leg.input));
         let result = match race(&mut read, self.client.patience.wait()).await {
             First::Left(result) => result,
@@ -380,6 +422,12 @@ pub(super) enum Lost {
 fn upstream_failure(error: StreamError, progress: Progress) -> Failure {
     let timed_out = error == StreamError::Conn(ConnError::TimedOut);
     // A server that is slow did not close the connection: it may be at work on the request.
-    let progress = Progress { reused: progress.reused && !timed_out, ..progress };
-    Failure::Upstream { refusal: Refusal::Upstream(if timed_out { 504 } else { 502 }), progress }
+    let progress = Progress {
+        reused: progress.reused && !timed_out,
+        ..progress
+    };
+    Failure::Upstream {
+        refusal: Refusal::Upstream(if timed_out { 504 } else { 502 }),
+        progress,
+    }
 }

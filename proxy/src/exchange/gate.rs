@@ -71,8 +71,15 @@ impl Gate<'_> {
         path: &[u8],
         address: Option<u128>,
     ) -> field::Taken {
-        let Some(running) = self.ledger.running.as_mut() else { return field::Taken::Admitted };
-        let caller = Caller { state, headers, path, address };
+        let Some(running) = self.ledger.running.as_mut() else {
+            return field::Taken::Admitted;
+        };
+        let caller = Caller {
+            state,
+            headers,
+            path,
+            address,
+        };
         let (policy, table) = (&self.epoch.snapshot.policy, &self.context.instruments.quotas);
         model::reserve(policy, table, budget, &caller, running, clock::unix_ms())
     }

@@ -32,7 +32,9 @@ impl Exchange<'_> {
         if let Err(refusal) = self.prepare() {
             return Ok(Judgement::Refuse(refusal));
         }
-        let Some(route) = self.find_route() else { return Ok(Judgement::Refuse(Refusal::NoRoute)) };
+        let Some(route) = self.find_route() else {
+            return Ok(Judgement::Refuse(Refusal::NoRoute));
+        };
         if let Some(refusal) = self.check_protocol(route) {
             return Ok(Judgement::Refuse(refusal));
         }
@@ -84,7 +86,11 @@ impl Exchange<'_> {
                 let limit = usize::try_from(policy.get(size).limit).unwrap_or(limits::BODY_BYTES);
                 bound = Some(bound.unwrap_or(limits::BODY_BYTES).min(limit));
             }
-            if effect.id::<Model>().is_some() || effect.id().is_some_and(|list| policy.get::<policy::table::EditList>(list).needs_body) {
+            if effect.id::<Model>().is_some()
+                || effect
+                    .id()
+                    .is_some_and(|list| policy.get::<policy::table::EditList>(list).needs_body)
+            {
                 bound = Some(bound.unwrap_or(limits::BODY_BYTES));
             }
         }
@@ -103,7 +109,9 @@ impl Exchange<'_> {
                 .map_err(|_error| Refusal::Malformed(400))?;
         }
         if let Some(authority) = request.authority() {
-            scratch.host.extend(authority.host.iter().map(u8::to_ascii_lowercase));
+            scratch
+                .host
+                .extend(authority.host.iter().map(u8::to_ascii_lowercase));
         }
         Ok(())
     }
@@ -113,7 +121,9 @@ impl Exchange<'_> {
         self.record.client = self.client.address;
         if self.context.node.trusts(self.client.address) {
             let headers = self.scratch.head.headers.on(&self.scratch.received);
-            let named = headers.get(KnownHeader::XRealIp).and_then(|value| str::from_utf8(value).ok());
+            let named = headers
+                .get(KnownHeader::XRealIp)
+                .and_then(|value| str::from_utf8(value).ok());
             if let Some(address) = named.and_then(|text| text.parse().ok()) {
                 self.record.client = address_bits(address);
             }
@@ -155,7 +165,11 @@ impl Exchange<'_> {
     /// Runs an entry of the request's route.
     pub(super) fn run(&mut self, entry: Entry) -> Verdict {
         let epoch = std::rc::Rc::clone(&self.epoch);
-        let route = self.scratch.state.route.unwrap_or(epoch.snapshot.policy.meta().unmatched);
+        let route = self
+            .scratch
+            .state
+            .route
+            .unwrap_or(epoch.snapshot.policy.meta().unmatched);
         let (mut view, state) = self.view();
         vm::run(&epoch.snapshot.policy, route, entry, state, &mut view)
     }
@@ -170,7 +184,9 @@ impl Exchange<'_> {
         let secure = self.is_secure();
         let scratch = &mut *self.scratch;
         let authority = scratch.head.on(&scratch.received).authority();
-        let port = authority.and_then(|authority| authority.port).unwrap_or(self.client.local_port);
+        let port = authority
+            .and_then(|authority| authority.port)
+            .unwrap_or(self.client.local_port);
         let view = View {
             head: &scratch.head,
             received: &scratch.received,
@@ -184,7 +200,11 @@ impl Exchange<'_> {
             },
             body: self.record.body_read.then_some(scratch.body.as_slice()),
             scratch: &mut scratch.decoded,
-            gate: Gate { epoch: &self.epoch, context: self.context, ledger: &mut self.record.ledger },
+            gate: Gate {
+                epoch: &self.epoch,
+                context: self.context,
+                ledger: &mut self.record.ledger,
+            },
         };
         (view, &mut scratch.state)
     }

@@ -4,12 +4,13 @@ use policy::table::{self, Id};
 use rustls::{CipherSuite, ProtocolVersion};
 
 use super::finish::Times;
+use super::model;
 use super::record::{Record, TRIES};
 use super::refusal::{address, milliseconds};
 use super::{Exchange, Scratch};
 use crate::http::outgoing::OutgoingHeaders;
 use crate::telemetry::access_log::{
-    FailedTry, Fields, Latencies, LogEntry, LogRequest, LogResponse, LogTls, LogTry,
+    FailedTry, Fields, Latencies, LogCall, LogEntry, LogRequest, LogResponse, LogTls, LogTry,
 };
 use crate::tls::Stream;
 
@@ -17,7 +18,9 @@ impl Exchange<'_> {
     /// Hands the line over to the log's writer. Never waits.
     pub(super) fn write_log(&mut self, log: Id<table::Log>, times: &Times) {
         let secure = self.is_secure();
-        let (epoch, record) = (&self.epoch, &self.record);
+        let epoch = std::rc::Rc::clone(&self.epoch);
+        let (epoch, record) = (&epoch, &self.record);
+        let call = model::finished(epoch, record, times).filter(|call| call.logged);
         let policy = &epoch.snapshot.policy;
         let scratch = &mut *self.scratch;
         write_upstream_uri(scratch, record.has_query);
@@ -74,7 +77,17 @@ impl Exchange<'_> {
             started_at_ms: record.began_unix_ms,
             source: record.source.into(),
             correlation_id: record.correlation.as_deref(),
-            ai: None,
+            ai: call.map(|call| LogCall {
+                plugin_id: call.plugin,
+                provider: call.provider,
+                request_model: call.model.as_bytes(),
+                response_model: call.model.as_bytes(),
+                latency_ms: milliseconds(call.latency),
+                mode: call.mode,
+                prompt_tokens: call.used.prompt,
+                completion_tokens: call.used.completion,
+                cost_micros: call.cost,
+            }),
             epoch: epoch.snapshot.epoch,
         };
         let reports = &epoch.snapshot.reports;

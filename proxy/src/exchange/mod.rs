@@ -100,7 +100,12 @@ pub async fn run(context: &Context, client: &mut Client, scratch: &mut Scratch) 
 }
 
 /// Answers a request head that could not be read, and closes.
-pub async fn refuse_head(context: &Context, client: &mut Client, scratch: &mut Scratch, status: u16) -> After {
+pub async fn refuse_head(
+    context: &Context,
+    client: &mut Client,
+    scratch: &mut Scratch,
+    status: u16,
+) -> After {
     scratch.head.clear();
     let mut exchange = Exchange::begin(context, client, scratch);
     exchange.keep_alive = false;
@@ -136,7 +141,10 @@ impl<'e> Exchange<'e> {
     /// Sends what is ready for the client.
     async fn send(&mut self) -> Result<(), Vanished> {
         self.record.sent(self.client.output.len());
-        self.client.stream.conn().arm(Duration::from_secs(limits::CLIENT_WRITE_S));
+        self.client
+            .stream
+            .conn()
+            .arm(Duration::from_secs(limits::CLIENT_WRITE_S));
         let sent = self.client.stream.write_all(&mut self.client.output).await;
         self.client.stream.conn().disarm();
         sent.map_err(|_error: StreamError| Vanished)

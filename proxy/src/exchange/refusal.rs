@@ -84,7 +84,9 @@ impl Exchange<'_> {
                 100..200 | 204 | 304 => Framing::Nothing,
                 _ => Framing::Length(text.len() as u64),
             };
-            let connection = if self.keep_alive && client_version != Version::Http10 {
+            let connection = if refusal == Refusal::UseHttps && self.keep_alive {
+                Connection::Upgrade(b"TLS/1.2, HTTP/1.1")
+            } else if self.keep_alive && client_version != Version::Http10 {
                 Connection::KeepAlive
             } else {
                 Connection::Close
@@ -92,7 +94,13 @@ impl Exchange<'_> {
             if connection == Connection::Close {
                 self.keep_alive = false;
             }
-            encode::write_response(status, fields.iter(), framing, connection, &mut self.client.output);
+            encode::write_response(
+                status,
+                fields.iter(),
+                framing,
+                connection,
+                &mut self.client.output,
+            );
             if !head && framing != Framing::Nothing {
                 self.client.output.extend_from_slice(&text);
             }
@@ -150,10 +158,7 @@ impl Exchange<'_> {
             Refusal::NoService => Body::Error(503, Some("no Service found with those values")),
             Refusal::Unresolved => Body::Error(503, Some("name resolution failed")),
             Refusal::NoTarget => Body::Error(503, Some("failure to get a peer from the ring-balancer")),
-            Refusal::UseHttps => {
-                fields.set(b"Upgrade", b"TLS/1.2, HTTP/1.1");
-                Body::Error(426, Some("Please use HTTPS protocol"))
-            }
+            Refusal::UseHttps => Body::Error(426, Some("Please use HTTPS protocol")),
             Refusal::Redirect(status) => {
                 self.write_location(fields);
                 Body::Ready(status)
@@ -172,24 +177,30 @@ impl Exchange<'_> {
         text: &mut Vec<u8>,
     ) -> u16 {
         let headers = self.scratch.head.headers.on(&self.scratch.received);
-        let (accept, content_type) = (headers.get(KnownHeader::Accept), headers.get(KnownHeader::ContentType));
+        let (accept, content_type) = (
+            headers.get(KnownHeader::Accept),
+            headers.get(KnownHeader::ContentType),
+        );
         let mut fallback = Vec::new();
-        let mut negotiated = |kind: BodyType, status: u16, message: &str, fields: &mut crate::http::outgoing::Outgoing<'_>| {
-            let message = match (message, status::default_message(status)) {
-                ("", Some(default)) => default,
-                ("", None) => {
-                    refusal_body::write_unknown_status(status, &mut fallback);
-                    str::from_utf8(&fallback).unwrap_or_default()
+        let mut negotiated =
+            |kind: BodyType, status: u16, message: &str, fields: &mut crate::http::outgoing::Outgoing<'_>| {
+                let message = match (message, status::default_message(status)) {
+                    ("", Some(default)) => default,
+                    ("", None) => {
+                        refusal_body::write_unknown_status(status, &mut fallback);
+                        str::from_utf8(&fallback).unwrap_or_default()
+                    }
+                    (message, _) => message,
+                };
+                fields.set(b"Content-Type", kind.content_type().as_bytes());
+                if kind == BodyType::Grpc {
+                    fields.set_with(b"grpc-status", |out| {
+                        push_decimal(status::grpc_status(status).into(), out)
+                    });
+                    fields.set(b"grpc-message", message.as_bytes());
                 }
-                (message, _) => message,
+                kind.write(message, self.record.id_text(), text);
             };
-            fields.set(b"Content-Type", kind.content_type().as_bytes());
-            if kind == BodyType::Grpc {
-                fields.set_with(b"grpc-status", |out| push_decimal(status::grpc_status(status).into(), out));
-                fields.set(b"grpc-message", message.as_bytes());
-            }
-            kind.write(message, self.record.id_text(), text);
-        };
         match *body {
             Body::Error(status, fixed) => {
                 let kind = BodyType::negotiate(accept, content_type);
@@ -228,7 +239,11 @@ impl Exchange<'_> {
             self.write_echo(policy.text(row.message), text);
         } else if !row.body.is_empty() {
             let content_type = policy.text(row.content_type);
-            let content_type = if content_type.is_empty() { "application/json; charset=utf-8" } else { content_type };
+            let content_type = if content_type.is_empty() {
+                "application/json; charset=utf-8"
+            } else {
+                content_type
+            };
             fields.set(b"Content-Type", content_type.as_bytes());
             text.extend_from_slice(policy.bytes(row.body));
         } else if !row.message.is_empty() {
@@ -285,7 +300,9 @@ impl Exchange<'_> {
     /// What Kong adds to answers of its own.
     fn write_own_headers(&self, fields: &mut crate::http::outgoing::Outgoing<'_>) {
         let took = crate::worker::clock::now() - self.record.began;
-        fields.set_with(b"X-Kong-Response-Latency", |out| push_decimal(milliseconds(took), out));
+        fields.set_with(b"X-Kong-Response-Latency", |out| {
+            push_decimal(milliseconds(took), out)
+        });
         fields.set(b"Server", PRODUCT.as_bytes());
         fields.set(b"X-Kong-Request-Id", &self.record.id);
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use policy::isa::Entry;
 
-use super::forward::{Leg, Lost};
 use super::body::push_chunk;
+use super::forward::{Leg, Lost};
 use super::record::Source;
 use super::refusal::{PRODUCT, Refusal, milliseconds};
 use super::{Exchange, Vanished};
@@ -79,7 +79,12 @@ impl Exchange<'_> {
         let received = &self.scratch.response_received;
         let framing = match self.stream_framing() {
             Some(framing) => framing,
-            None => Framing::of_response(response, received, self.scratch.head.method, self.scratch.head.version),
+            None => Framing::of_response(
+                response,
+                received,
+                self.scratch.head.method,
+                self.scratch.head.version,
+            ),
         };
         self.write_head_with(framing);
         framing
@@ -98,11 +103,26 @@ impl Exchange<'_> {
                 self.keep_alive &= framing != Framing::UntilClose;
             }
             // An upload that was cut short by the answer leaves the client's bytes in the way.
-            if !self.body.is_ended() && self.body.remaining().is_none_or(|left| left > limits::DRAIN_BYTES) {
+            if !self.body.is_ended()
+                && self
+                    .body
+                    .remaining()
+                    .is_none_or(|left| left > limits::DRAIN_BYTES)
+            {
                 self.keep_alive = false;
             }
-            let connection = if self.keep_alive { Connection::KeepAlive } else { Connection::Close };
-            encode::write_response(status, fields.iter(), framing, connection, &mut self.client.output);
+            let connection = if self.keep_alive {
+                Connection::KeepAlive
+            } else {
+                Connection::Close
+            };
+            encode::write_response(
+                status,
+                fields.iter(),
+                framing,
+                connection,
+                &mut self.client.output,
+            );
         }
         self.record.status = status;
         self.scratch.outgoing = outgoing;
@@ -116,9 +136,18 @@ impl Exchange<'_> {
         let waited = record.answered.unwrap_or(answered) - forwarded;
         let total = answered - record.began;
         let own = total.saturating_sub(waited);
-        fields.set_with(b"X-Kong-Upstream-Latency", |out| push_decimal(milliseconds(waited), out));
-        fields.set_with(b"X-Kong-Proxy-Latency", |out| push_decimal(milliseconds(own), out));
-        write_via(self.scratch.response.headers.on(received), self.scratch.response.version, PRODUCT, fields);
+        fields.set_with(b"X-Kong-Upstream-Latency", |out| {
+            push_decimal(milliseconds(waited), out)
+        });
+        fields.set_with(b"X-Kong-Proxy-Latency", |out| {
+            push_decimal(milliseconds(own), out)
+        });
+        write_via(
+            self.scratch.response.headers.on(received),
+            self.scratch.response.version,
+            PRODUCT,
+            fields,
+        );
         fields.set(b"X-Kong-Request-Id", &record.id);
     }
 
@@ -171,7 +200,10 @@ impl Exchange<'_> {
 
     /// Sends what is ready; an upstream whose client is gone is dropped by the caller.
     async fn send_part(&mut self) -> Result<(), Vanished> {
-        self.client.stream.conn().arm(Duration::from_secs(limits::CLIENT_WRITE_S));
+        self.client
+            .stream
+            .conn()
+            .arm(Duration::from_secs(limits::CLIENT_WRITE_S));
         self.send().await
     }
 
@@ -212,7 +244,11 @@ impl Exchange<'_> {
             let mut told = std::mem::take(&mut self.scratch.text);
             told.clear();
             self.meter_failed(&mut told);
-            write_piece(&told, Framing::unknown_length(self.scratch.head.version), &mut self.client.output);
+            write_piece(
+                &told,
+                Framing::unknown_length(self.scratch.head.version),
+                &mut self.client.output,
+            );
             self.scratch.text = told;
         }
         self.send().await?;
@@ -281,4 +317,3 @@ fn write_piece(data: &[u8], framing: Framing, output: &mut Vec<u8>) {
         output.extend_from_slice(data);
     }
 }
-

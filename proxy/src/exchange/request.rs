@@ -46,7 +46,6 @@ impl Exchange<'_> {
         let edited = self.apply_request(&mut fields, &received);
         let headers = self.scratch.head.headers.on(&received);
         let prefix = stripped.and_then(|length| upstream_path::stripped_prefix(&self.scratch.path, length));
-        let authority = self.scratch.head.on(&received).authority();
         let client = address(self.record.client).to_string();
         Forwarding {
             peer: &self.client.address_text,
@@ -54,7 +53,7 @@ impl Exchange<'_> {
             peer_is_trusted: self.context.node.trusts(self.client.address),
             scheme: if self.client.secure { "https" } else { "http" },
             host: &self.scratch.host,
-            port: authority.and_then(|authority| authority.port).unwrap_or(self.client.local_port),
+            port: self.client.local_port,
             path: self.scratch.head.on(&received).raw_path(),
             prefix,
             request_id: Some(&self.record.id),
@@ -71,7 +70,11 @@ impl Exchange<'_> {
         } else {
             Framing::of_request(&self.scratch.head)
         };
-        Ok(Sending { whole, chunked: framing == Framing::Chunked, framing })
+        Ok(Sending {
+            whole,
+            chunked: framing == Framing::Chunked,
+            framing,
+        })
     }
 
     /// Applies what the request entry decided, in its order.
@@ -79,7 +82,9 @@ impl Exchange<'_> {
         self.write_identity(fields);
         let epoch = Rc::clone(&self.epoch);
         let policy = &epoch.snapshot.policy;
-        let Some(effects) = self.scratch.effects else { return Ok(()) };
+        let Some(effects) = self.scratch.effects else {
+            return Ok(());
+        };
         for effect in effects.iter() {
             if let Some(id) = effect.id::<Correlation>() {
                 self.correlate(&policy.get(id), fields);
@@ -96,7 +101,9 @@ impl Exchange<'_> {
     fn write_identity(&self, fields: &mut Outgoing<'_>) {
         let policy = &self.epoch.snapshot.policy;
         let state = &self.scratch.state;
-        let Some(consumer) = state.consumer.map(|id| policy.get(id)) else { return };
+        let Some(consumer) = state.consumer.map(|id| policy.get(id)) else {
+            return;
+        };
         fields.set(b"X-Consumer-ID", policy.bytes(consumer.id));
         if !consumer.custom_id.is_empty() {
             fields.set(b"X-Consumer-Custom-ID", policy.bytes(consumer.custom_id));
@@ -105,7 +112,10 @@ impl Exchange<'_> {
             fields.set(b"X-Consumer-Username", policy.bytes(consumer.username));
         }
         if let Some(credential) = state.credential {
-            fields.set(b"X-Credential-Identifier", policy.bytes(policy.get(credential).identifier));
+            fields.set(
+                b"X-Credential-Identifier",
+                policy.bytes(policy.get(credential).identifier),
+            );
         }
         if state.anonymous {
             fields.set(b"X-Anonymous-Consumer", b"true");
@@ -129,7 +139,11 @@ impl Exchange<'_> {
         output: &mut Vec<u8>,
     ) {
         let policy = &self.epoch.snapshot.policy;
-        let preserve = self.scratch.state.route.is_some_and(|route| policy.get(route).preserve_host);
+        let preserve = self
+            .scratch
+            .state
+            .route
+            .is_some_and(|route| policy.get(route).preserve_host);
         let scratch = &mut *self.scratch;
         let mut fields = scratch.outgoing.resume(&scratch.received);
         if !self.record.host_edited {
@@ -141,7 +155,10 @@ impl Exchange<'_> {
             }
         }
         encode::write_request(
-            self.record.method.as_ref().map_or(scratch.head.method.name(&scratch.received), Vec::as_slice),
+            self.record
+                .method
+                .as_ref()
+                .map_or(scratch.head.method.name(&scratch.received), Vec::as_slice),
             &scratch.upstream_path,
             self.record.has_query.then_some(scratch.upstream_query.as_slice()),
             fields.iter(),
@@ -151,4 +168,3 @@ impl Exchange<'_> {
         );
     }
 }
-

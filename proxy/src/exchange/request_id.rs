@@ -22,7 +22,12 @@ impl Default for RequestIds {
         // The standard library seeds its hashers from the operating system's randomness.
         let random = || std::hash::RandomState::new().build_hasher().finish();
         let worker = uuid([random(), random()]);
-        Self { high: random(), low: Cell::new(random()), worker, counted: Cell::new(0) }
+        Self {
+            high: random(),
+            low: Cell::new(random()),
+            worker,
+            counted: Cell::new(0),
+        }
     }
 }
 

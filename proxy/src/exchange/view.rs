@@ -77,7 +77,11 @@ enum Occurrences {
 
 fn span(source: u8, start: usize, len: usize) -> Span {
     // Heads and scratch are bounded far below 4 GiB.
-    Span { source, offset: u32::try_from(start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) }
+    Span {
+        source,
+        offset: u32::try_from(start).unwrap_or(0),
+        len: u32::try_from(len).unwrap_or(0),
+    }
 }
 
 /// Appends the decoded first value of a name to `out` and tells how many there are.
@@ -153,12 +157,16 @@ impl field::Exchange for View<'_> {
 
     fn query(&mut self, name: &str) -> Found {
         let (head, received) = (self.head, self.received);
-        let Some(query) = head.target.query else { return Found::Absent };
+        let Some(query) = head.target.query else {
+            return Found::Absent;
+        };
         self.decoded(|out| collect(query::pairs(query.of(received)), name.as_bytes(), out))
     }
 
     fn body_argument(&mut self, name: &str) -> Found {
-        let Some(body) = self.body else { return Found::Absent };
+        let Some(body) = self.body else {
+            return Found::Absent;
+        };
         let json = self.headers().get(crate::http::known::KnownHeader::ContentType);
         if json.is_some_and(|value| value.starts_with(b"application/json")) {
             return self.decoded(|out| json_member(body, name, out));
@@ -167,7 +175,11 @@ impl field::Exchange for View<'_> {
     }
 
     fn bytes(&self, span: Span) -> &[u8] {
-        let source = if span.source == SOURCE_HEAD { self.received } else { self.scratch.as_slice() };
+        let source = if span.source == SOURCE_HEAD {
+            self.received
+        } else {
+            self.scratch.as_slice()
+        };
         let start = span.offset as usize;
         source.get(start..start + span.len as usize).unwrap_or_default()
     }
@@ -195,14 +207,20 @@ impl field::Exchange for View<'_> {
 
     fn reserve(&mut self, budget: Id<Budget>, state: &State) -> Taken {
         let headers = self.head.headers.on(self.received);
-        self.gate.reserve(budget, state, headers, self.path, self.peer.client)
+        self.gate
+            .reserve(budget, state, headers, self.path, self.peer.client)
     }
 }
 
 /// Appends a top-level text member of a JSON body.
 fn json_member(body: &[u8], name: &str, out: &mut Vec<u8>) -> Occurrences {
     let parsed: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(body);
-    match parsed.ok().as_ref().and_then(|object| object.get(name)).and_then(|value| value.as_str()) {
+    match parsed
+        .ok()
+        .as_ref()
+        .and_then(|object| object.get(name))
+        .and_then(|value| value.as_str())
+    {
         Some(value) => {
             out.extend_from_slice(value.as_bytes());
             Occurrences::One

@@ -22,7 +22,7 @@ pub struct Forwarding<'a> {
     pub scheme: &'a str,
     /// The request's host, without port.
     pub host: &'a [u8],
-    /// The port of the request's Host or, without one, of the listener.
+    /// The port of the listener.
     pub port: u16,
     /// The request path as received, without query.
     pub path: &'a [u8],

@@ -220,7 +220,10 @@ impl Node {
             grace_s: flags.grace.or(file.grace).unwrap_or(30),
             ca_file: flags.ca_file.or(file.ca_file),
             upstream_tls_verify: flags.upstream_tls_verify.or(file.upstream_tls_verify),
-            quota_entries: flags.quota_entries.or(file.quota_entries).unwrap_or(limits::QUOTA_COUNTERS),
+            quota_entries: flags
+                .quota_entries
+                .or(file.quota_entries)
+                .unwrap_or(limits::QUOTA_COUNTERS),
             connections: flags.connections.or(file.connections).unwrap_or(20_000),
         })
     }

@@ -114,7 +114,13 @@ pub fn read(body: &[u8], terms: &Terms<'_>, out: &mut Vec<u8>) -> Result<Call, C
     }
     members.set_options(terms, &model);
     members.write(out);
-    Ok(Call { model, stream, strip_usage: stream && !asked, prompt_upper, completion_upper })
+    Ok(Call {
+        model,
+        stream,
+        strip_usage: stream && !asked,
+        prompt_upper,
+        completion_upper,
+    })
 }
 
 /// Upper bound of the tokens of a prompt: no tokenizer of today makes more tokens than the text has bytes, and JSON
@@ -132,7 +138,9 @@ impl<'b> Members<'b> {
     fn parse(body: &'b [u8]) -> Result<Self, CallError> {
         let text = str::from_utf8(body).map_err(|_error| CallError::NotJson)?;
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let list = deserializer.deserialize_map(Collect).map_err(|_error| CallError::NotJson)?;
+        let list = deserializer
+            .deserialize_map(Collect)
+            .map_err(|_error| CallError::NotJson)?;
         deserializer.end().map_err(|_error| CallError::NotJson)?;
         for (number, (name, _)) in list.iter().enumerate() {
             if list[..number].iter().any(|(earlier, _)| earlier == name) {
@@ -176,7 +184,9 @@ impl<'b> Members<'b> {
         };
         match (terms.model, asked) {
             ("", None) => Err(CallError::NoModel),
-            ("", Some(asked)) if asked.len() <= limits::AI_MODEL_NAME_BYTES_MAX && is_name(&asked) => Ok(asked),
+            ("", Some(asked)) if asked.len() <= limits::AI_MODEL_NAME_BYTES_MAX && is_name(&asked) => {
+                Ok(asked)
+            }
             ("", Some(_)) => Err(CallError::NoModel),
             (own, None) => Ok(own.to_owned()),
             (own, Some(asked)) if own == asked => Ok(asked),
@@ -205,15 +215,26 @@ impl<'b> Members<'b> {
             return Ok(0);
         }
         let choices = self.count("n", limits::AI_CHOICES_MAX)?.unwrap_or(1);
-        let tried = self.count("best_of", limits::AI_CHOICES_MAX)?.unwrap_or(1).max(choices);
+        let tried = self
+            .count("best_of", limits::AI_CHOICES_MAX)?
+            .unwrap_or(1)
+            .max(choices);
         let new = self.count("max_completion_tokens", limits::AI_OUTPUT_TOKENS_MAX)?;
         let old = self.count("max_tokens", limits::AI_OUTPUT_TOKENS_MAX)?;
-        let field = if new.is_some() { "max_completion_tokens" } else { "max_tokens" };
+        let field = if new.is_some() {
+            "max_completion_tokens"
+        } else {
+            "max_tokens"
+        };
         let asked = match (new, old) {
             (Some(new), Some(old)) => Some(new.max(old)),
             (new, old) => new.or(old),
         };
-        let cap = if terms.max_tokens > 0 { Some(terms.max_tokens) } else { asked.or(terms.default_cap) };
+        let cap = if terms.max_tokens > 0 {
+            Some(terms.max_tokens)
+        } else {
+            asked.or(terms.default_cap)
+        };
         if cap != asked
             && let Some(cap) = cap
         {
@@ -223,7 +244,9 @@ impl<'b> Members<'b> {
     }
 
     fn count(&self, name: &'static str, most: u64) -> Result<Option<u64>, CallError> {
-        let Some(raw) = self.get(name) else { return Ok(None) };
+        let Some(raw) = self.get(name) else {
+            return Ok(None);
+        };
         match raw.parse::<u64>() {
             Ok(count) if (1..=most).contains(&count) => Ok(Some(count)),
             _ => Err(CallError::Count(name)),
@@ -231,15 +254,19 @@ impl<'b> Members<'b> {
     }
 
     fn asks_for_usage(&self) -> bool {
-        let options: Option<serde_json::Value> =
-            self.get("stream_options").and_then(|raw| serde_json::from_str(raw).ok());
+        let options: Option<serde_json::Value> = self
+            .get("stream_options")
+            .and_then(|raw| serde_json::from_str(raw).ok());
         options.is_some_and(|options| options["include_usage"] == true)
     }
 
     fn ask_for_usage(&mut self) {
-        let parsed: Option<serde_json::Value> =
-            self.get("stream_options").and_then(|raw| serde_json::from_str(raw).ok());
-        let mut options = parsed.filter(serde_json::Value::is_object).unwrap_or_else(|| serde_json::json!({}));
+        let parsed: Option<serde_json::Value> = self
+            .get("stream_options")
+            .and_then(|raw| serde_json::from_str(raw).ok());
+        let mut options = parsed
+            .filter(serde_json::Value::is_object)
+            .unwrap_or_else(|| serde_json::json!({}));
         options["include_usage"] = true.into();
         self.set("stream_options", options.to_string());
     }

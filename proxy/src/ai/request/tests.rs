@@ -24,33 +24,74 @@ fn call(body: &str, terms: &Terms<'_>) -> Result<(Call, String), CallError> {
 fn untouched_members_keep_their_bytes() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"h\u00e9"}],"x":1.50,"seed": 7}"#;
     let (_, sent) = call(body, &TERMS).expect("accepted");
-    assert_eq!(sent, r#"{"model":"m","messages":[{"role":"user","content":"h\u00e9"}],"x":1.50,"seed":7}"#);
+    assert_eq!(
+        sent,
+        r#"{"model":"m","messages":[{"role":"user","content":"h\u00e9"}],"x":1.50,"seed":7}"#
+    );
 }
 
 #[test]
 fn refusals_say_what_kong_says() {
     let messages = r#""messages":[{"role":"user","content":"x"}]"#;
-    let own = Terms { model: "gpt", ..TERMS };
-    let deny = Terms { streaming: Streaming::Deny, ..TERMS };
+    let own = Terms {
+        model: "gpt",
+        ..TERMS
+    };
+    let deny = Terms {
+        streaming: Streaming::Deny,
+        ..TERMS
+    };
     let cases = [
-        ("{", TERMS, "content-type header does not match request body, or bad JSON formatting"),
-        ("[]", TERMS, "content-type header does not match request body, or bad JSON formatting"),
-        (r#"{"model":"m"}"#, TERMS, "request body doesn't contain valid prompts"),
-        (r#"{"model":"m","messages":[]}"#, TERMS, "request body doesn't contain valid prompts"),
-        (&format!(r#"{{"prompt":"a",{messages}}}"#), TERMS, "request matches multiple LLM request formats"),
+        (
+            "{",
+            TERMS,
+            "content-type header does not match request body, or bad JSON formatting",
+        ),
+        (
+            "[]",
+            TERMS,
+            "content-type header does not match request body, or bad JSON formatting",
+        ),
+        (
+            r#"{"model":"m"}"#,
+            TERMS,
+            "request body doesn't contain valid prompts",
+        ),
+        (
+            r#"{"model":"m","messages":[]}"#,
+            TERMS,
+            "request body doesn't contain valid prompts",
+        ),
+        (
+            &format!(r#"{{"prompt":"a",{messages}}}"#),
+            TERMS,
+            "request matches multiple LLM request formats",
+        ),
         (
             r#"{"model":"m","prompt":"a"}"#,
             TERMS,
             "[llm/v1/completions] message format is not compatible with [llm/v1/chat] route type",
         ),
-        (&format!(r#"{{"model":"other",{messages}}}"#), own, "cannot use own model - must be: gpt"),
-        (&format!("{{{messages}}}"), TERMS, "model parameter not found in request, nor in gateway configuration"),
+        (
+            &format!(r#"{{"model":"other",{messages}}}"#),
+            own,
+            "cannot use own model - must be: gpt",
+        ),
+        (
+            &format!("{{{messages}}}"),
+            TERMS,
+            "model parameter not found in request, nor in gateway configuration",
+        ),
         (
             &format!(r#"{{"model":"m","stream":true,{messages}}}"#),
             deny,
             "response streaming is not enabled for this LLM",
         ),
-        (&format!(r#"{{"model":"m","model":"n",{messages}}}"#), TERMS, "request body names a member twice"),
+        (
+            &format!(r#"{{"model":"m","model":"n",{messages}}}"#),
+            TERMS,
+            "request body names a member twice",
+        ),
     ];
     for (body, terms, message) in cases {
         let error = call(body, &terms).expect_err(body);
@@ -60,29 +101,52 @@ fn refusals_say_what_kong_says() {
 
 #[test]
 fn caps_are_whole_numbers_before_any_arithmetic() {
-    for cap in ["0", "-1", "1.5", "1e3", "\"9\"", "99999999999999999999", "2147483648"] {
-        let body = format!(r#"{{"model":"m","max_tokens":{cap},"messages":[{{"role":"user","content":"x"}}]}}"#);
+    for cap in [
+        "0",
+        "-1",
+        "1.5",
+        "1e3",
+        "\"9\"",
+        "99999999999999999999",
+        "2147483648",
+    ] {
+        let body =
+            format!(r#"{{"model":"m","max_tokens":{cap},"messages":[{{"role":"user","content":"x"}}]}}"#);
         assert_eq!(call(&body, &TERMS), Err(CallError::Count("max_tokens")), "{cap}");
     }
     let body = r#"{"model":"m","n":128,"max_tokens":2147483647,"messages":[{"role":"user","content":"x"}]}"#;
-    assert_eq!(call(body, &TERMS).expect("accepted").0.completion_upper, 128 * 2_147_483_647);
+    assert_eq!(
+        call(body, &TERMS).expect("accepted").0.completion_upper,
+        128 * 2_147_483_647
+    );
 }
 
 #[test]
 fn the_routes_cap_replaces_the_clients() {
-    let terms = Terms { max_tokens: 64, ..TERMS };
+    let terms = Terms {
+        max_tokens: 64,
+        ..TERMS
+    };
     let body = r#"{"model":"m","max_completion_tokens":9000,"messages":[{"role":"user","content":"x"}]}"#;
     let (call, sent) = call(body, &terms).expect("accepted");
     assert_eq!(call.completion_upper, 64);
-    assert!(sent.contains(r#""max_completion_tokens":64"#) && !sent.contains("9000"), "{sent}");
+    assert!(
+        sent.contains(r#""max_completion_tokens":64"#) && !sent.contains("9000"),
+        "{sent}"
+    );
 }
 
 #[test]
 fn usage_is_asked_for_and_kept_from_who_did_not_ask() {
-    let body = r#"{"model":"m","stream":true,"stream_options":{"x":1},"messages":[{"role":"user","content":"x"}]}"#;
+    let body =
+        r#"{"model":"m","stream":true,"stream_options":{"x":1},"messages":[{"role":"user","content":"x"}]}"#;
     let (call_, sent) = call(body, &TERMS).expect("accepted");
-    assert!(call_.strip_usage && sent.contains(r#""stream_options":{"x":1,"include_usage":true}"#), "{sent}");
-    let body = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user"}]}"#;
+    assert!(
+        call_.strip_usage && sent.contains(r#""stream_options":{"x":1,"include_usage":true}"#),
+        "{sent}"
+    );
+    let body =
+        r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user"}]}"#;
     assert!(!call(body, &TERMS).expect("accepted").0.strip_usage);
 }
 

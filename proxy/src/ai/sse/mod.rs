@@ -4,7 +4,6 @@
 //! and laid end to end they are exactly the input, so a caller forwards, drops or replaces single events without
 //! touching the others. Absent: what the data means, and `id:` and `retry:`, which a gateway has no use for.
 
-
 use memchr::memchr2;
 
 use crate::limits::{SSE_BUFFER_BYTES_KEPT, SSE_EVENT_BYTES_MAX};
@@ -92,7 +91,10 @@ impl Scanner {
     pub fn finish(&mut self, each: impl FnOnce(Frame<'_>)) {
         let held = std::mem::take(&mut self.held);
         if !held.is_empty() {
-            each(Frame { raw: &held, event: self.event(&held) });
+            each(Frame {
+                raw: &held,
+                event: self.event(&held),
+            });
         }
         self.held = held;
         self.reset();
@@ -110,7 +112,11 @@ impl Scanner {
             buffer.clear();
             buffer.shrink_to(SSE_BUFFER_BYTES_KEPT);
         }
-        *self = Self { held, joined, ..Self::default() };
+        *self = Self {
+            held,
+            joined,
+            ..Self::default()
+        };
     }
 
     /// Gives out the frames of `work`, which begins with the unfinished one. Returns how many bytes they took.
@@ -121,13 +127,20 @@ impl Scanner {
                 return Err(SseError::EventTooLong);
             }
             let raw = &work[start..start + length];
-            each(Frame { raw, event: self.event(raw) });
+            each(Frame {
+                raw,
+                event: self.event(raw),
+            });
             start += length;
             self.started = true;
             self.after_cr = self.last_end == LineEnd::Cr;
             (self.searched, self.line_start, self.has_fields) = (0, 0, false);
         }
-        if work.len() - start > SSE_EVENT_BYTES_MAX { Err(SseError::EventTooLong) } else { Ok(start) }
+        if work.len() - start > SSE_EVENT_BYTES_MAX {
+            Err(SseError::EventTooLong)
+        } else {
+            Ok(start)
+        }
     }
 
     /// The length of the frame that `work` begins with, if it is complete.
@@ -137,7 +150,8 @@ impl Scanner {
             self.searched = 1;
         }
         loop {
-            let at = self.searched + memchr2(b'\r', b'\n', &work[self.searched..]).unwrap_or(work.len() - self.searched);
+            let at = self.searched
+                + memchr2(b'\r', b'\n', &work[self.searched..]).unwrap_or(work.len() - self.searched);
             self.searched = at;
             let end_byte = *work.get(at)?;
             let line = self.without_mark(&work[self.line_start..at]);
@@ -162,7 +176,11 @@ impl Scanner {
     /// What a reader would dispatch for the frame `raw`.
     fn event<'a>(&'a mut self, raw: &'a [u8]) -> Option<Event<'a>> {
         let lead = usize::from(self.after_cr && raw.first() == Some(&b'\n'));
-        let mut rest = if lead == 1 { &raw[1..] } else { self.without_mark(raw) };
+        let mut rest = if lead == 1 {
+            &raw[1..]
+        } else {
+            self.without_mark(raw)
+        };
         let mut name: &[u8] = b"";
         let mut single: Option<&[u8]> = None;
         let mut lines = 0_usize;
@@ -198,12 +216,18 @@ impl Scanner {
 
     /// A byte order mark counts only as the very first bytes of the stream.
     fn without_mark<'a>(&self, text: &'a [u8]) -> &'a [u8] {
-        if self.started || self.line_start != 0 { text } else { text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text) }
+        if self.started || self.line_start != 0 {
+            text
+        } else {
+            text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
+        }
     }
 }
 
 fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
-    let Some(at) = memchr2(b'\r', b'\n', text) else { return (text, b"") };
+    let Some(at) = memchr2(b'\r', b'\n', text) else {
+        return (text, b"");
+    };
     let end = if text[at..].starts_with(b"\r\n") { 2 } else { 1 };
     (&text[..at], &text[at + end..])
 }

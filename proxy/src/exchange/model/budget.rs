@@ -45,8 +45,11 @@ impl Held {
     /// Settles exactly once, with what was used.
     pub(super) fn settle(self, used: Usage, now_ms: u64) {
         if let State::Reserved(reservation) = self.state {
-            let amounts: Vec<u64> =
-                self.demands.iter().map(|demand| amount(demand.ceiling.strategy, used, self.costs)).collect();
+            let amounts: Vec<u64> = self
+                .demands
+                .iter()
+                .map(|demand| amount(demand.ceiling.strategy, used, self.costs))
+                .collect();
             reservation.settle(now_ms, |index| amounts.get(index).copied().unwrap_or(0));
         }
     }
@@ -72,7 +75,10 @@ pub(in crate::exchange) fn reserve(
 ) -> Taken {
     let (row, model) = (policy.get(budget), policy.get(running.row));
     let demands = demands(policy, table, &row, caller, running, &model);
-    let upper = Usage { prompt: running.call.prompt_upper, completion: running.call.completion_upper };
+    let upper = Usage {
+        prompt: running.call.prompt_upper,
+        completion: running.call.completion_upper,
+    };
     let costs = (model.input_cost, model.output_cost);
     let budgets: Vec<reservation::Budget> = demands
         .iter()
@@ -87,14 +93,23 @@ pub(in crate::exchange) fn reserve(
         Reserve::Held(reservation) => (State::Reserved(reservation), Taken::Admitted),
         Reserve::Denied { index, standing } => (State::Denied { index, standing }, Taken::Denied),
     };
-    running.held = Some(Held { budget, demands, costs, state });
+    running.held = Some(Held {
+        budget,
+        demands,
+        costs,
+        state,
+    });
     taken
 }
 
 fn span(demand: &Demand) -> Span {
     // The verifier refuses a window of no seconds.
     let window = NonZero::new(demand.ceiling.window).unwrap_or(NonZero::<u32>::MIN);
-    if demand.rule.sliding { Span::Sliding(window) } else { Span::Fixed(window) }
+    if demand.rule.sliding {
+        Span::Sliding(window)
+    } else {
+        Span::Fixed(window)
+    }
 }
 
 fn amount(strategy: CountStrategy, usage: Usage, (input, output): (f64, f64)) -> u64 {
@@ -133,7 +148,10 @@ fn demands(
         }
     }
     if budget.policies && fallback {
-        for (number, rule) in (0u32..).zip(&rules).filter(|(_, rule)| rule.conditions.is_empty()) {
+        for (number, rule) in (0u32..)
+            .zip(&rules)
+            .filter(|(_, rule)| rule.conditions.is_empty())
+        {
             push(policy, table, budget, number, rule, b"", &mut demands);
         }
     }
@@ -153,7 +171,11 @@ fn push(
     for (place, ceiling) in (0u32..).zip(policy.rows(rule.ceilings)) {
         // One counter for each rule and window of the plugin's scope.
         let own = (u64::from(number) << 32 | u64::from(place)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        demands.push(Demand { key: table.key(budget.stable ^ own, identifier), rule: *rule, ceiling });
+        demands.push(Demand {
+            key: table.key(budget.stable ^ own, identifier),
+            rule: *rule,
+            ceiling,
+        });
     }
 }
 
@@ -164,8 +186,14 @@ fn identifier(policy: &Policy, budget: &Budget, caller: &Caller<'_>) -> Vec<u8> 
         LimitBy::Consumer => state
             .consumer
             .map(|consumer| policy.bytes(policy.get(consumer).id))
-            .or_else(|| state.credential.map(|credential| policy.bytes(policy.get(credential).id))),
-        LimitBy::Credential => state.credential.map(|credential| policy.bytes(policy.get(credential).id)),
+            .or_else(|| {
+                state
+                    .credential
+                    .map(|credential| policy.bytes(policy.get(credential).id))
+            }),
+        LimitBy::Credential => state
+            .credential
+            .map(|credential| policy.bytes(policy.get(credential).id)),
         LimitBy::Service => {
             let service = state.route.and_then(|route| policy.get(route).service);
             service.map(|service| policy.bytes(policy.get(service).id))
@@ -173,12 +201,17 @@ fn identifier(policy: &Policy, budget: &Budget, caller: &Caller<'_>) -> Vec<u8> 
         LimitBy::Header => caller.headers.find(policy.bytes(budget.header)),
         LimitBy::Path => Some(caller.path).filter(|path| *path == policy.bytes(budget.path)),
         LimitBy::ConsumerGroup => {
-            let group = state.consumer.and_then(|consumer| select::groups(policy, consumer).next());
+            let group = state
+                .consumer
+                .and_then(|consumer| select::groups(policy, consumer).next());
             group.map(|group| policy.bytes(policy.get(group).id))
         }
         LimitBy::Ip => None,
     };
-    found.map_or_else(|| address(caller.address.unwrap_or(0)).to_string().into_bytes(), <[u8]>::to_vec)
+    found.map_or_else(
+        || address(caller.address.unwrap_or(0)).to_string().into_bytes(),
+        <[u8]>::to_vec,
+    )
 }
 
 /// The partition of a policy that a call falls into; none when a condition does not hold.
@@ -208,7 +241,10 @@ fn value(
     model: &Model,
 ) -> Option<Vec<u8>> {
     let listed = |value: &[u8]| {
-        condition.values.is_empty() || policy.rows(condition.values).any(|name| policy.bytes(name.text) == value)
+        condition.values.is_empty()
+            || policy
+                .rows(condition.values)
+                .any(|name| policy.bytes(name.text) == value)
     };
     let key = policy.text(condition.key);
     let candidates: Vec<Vec<u8>> = match condition.kind {
@@ -223,7 +259,11 @@ fn value(
         }
         ConditionKind::ConsumerGroup => select::groups(policy, caller.state.consumer?)
             .map(|group| policy.get(group))
-            .map(|group| policy.bytes(if key == "id" { group.id } else { group.name }).to_vec())
+            .map(|group| {
+                policy
+                    .bytes(if key == "id" { group.id } else { group.name })
+                    .to_vec()
+            })
             .collect(),
         ConditionKind::Header => vec![caller.headers.find(key.as_bytes())?.to_vec()],
         ConditionKind::Ip => vec![address(caller.address?).to_string().into_bytes()],
@@ -249,9 +289,15 @@ impl Exchange<'_> {
             };
             let Some(standing) = standing else { continue };
             let names = BudgetHeaders::new(u64::from(demand.ceiling.window), policy.text(demand.rule.name));
-            names.write(standing.limit, standing.remaining, standing.reset_s, denied, |name, value| {
-                fields.set_with(name.as_bytes(), |out| push_decimal(value, out));
-            });
+            names.write(
+                standing.limit,
+                standing.remaining,
+                standing.reset_s,
+                denied,
+                |name, value| {
+                    fields.set_with(name.as_bytes(), |out| push_decimal(value, out));
+                },
+            );
         }
     }
 
@@ -259,7 +305,9 @@ impl Exchange<'_> {
     pub(in crate::exchange) fn write_budget_refusal(&self, fields: &mut Outgoing<'_>, message: &mut String) {
         let policy = &self.epoch.snapshot.policy;
         let Some(held) = self.held() else { return };
-        let State::Denied { index, standing } = &held.state else { return };
+        let State::Denied { index, standing } = &held.state else {
+            return;
+        };
         let budget = policy.get(held.budget);
         if !budget.hide_providers
             && let Some(demand) = held.demands.get(*index)

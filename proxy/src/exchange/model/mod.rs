@@ -5,9 +5,13 @@
 
 mod budget;
 
+use std::time::Duration;
+
 use policy::table::{Id, Model, ParamPlace};
 
 use super::Exchange;
+use super::finish::Times;
+use super::record::Record;
 use super::refusal::Refusal;
 use crate::ai::meter::Meter;
 use crate::ai::request::{self, Call, CallError, Terms};
@@ -17,6 +21,8 @@ use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
 use crate::http::query;
 use crate::limits;
+use crate::snapshot::Epoch;
+use crate::telemetry::counter::Mode;
 use crate::worker::clock;
 pub(super) use budget::{Held, reserve};
 
@@ -39,6 +45,7 @@ pub(super) struct Running {
     pub(super) held: Option<Held>,
     meter: Meter,
     streaming: bool,
+    used: Option<Usage>,
 }
 
 impl Exchange<'_> {
@@ -57,7 +64,11 @@ impl Exchange<'_> {
         if row.max_body > 0 && self.scratch.body.len() > row.max_body as usize {
             return Some(Refusal::BodyTooLarge);
         }
-        let budgeted = self.scratch.state.route.is_some_and(|route| policy.get(route).on_body.0.is_some());
+        let budgeted = self
+            .scratch
+            .state
+            .route
+            .is_some_and(|route| policy.get(route).on_body.0.is_some());
         let terms = Terms {
             route_type: row.route_type,
             model: policy.text(row.name),
@@ -81,13 +92,24 @@ impl Exchange<'_> {
         if row.param_place == ParamPlace::Body
             && let Some(value) = row.param_value
         {
-            add_member(policy.text(row.param_name), epoch.snapshot.secret(value), &mut rewritten);
+            add_member(
+                policy.text(row.param_name),
+                epoch.snapshot.secret(value),
+                &mut rewritten,
+            );
         }
         std::mem::swap(&mut self.scratch.body, &mut rewritten);
         self.scratch.text = rewritten;
         self.record.body_edited = true;
         let meter = Meter::new(call.strip_usage);
-        let running = Running { row: id, call, held: None, meter, streaming: false };
+        let running = Running {
+            row: id,
+            call,
+            held: None,
+            meter,
+            streaming: false,
+            used: None,
+        };
         self.record.ledger.running = Some(Box::new(running));
         None
     }
@@ -125,7 +147,10 @@ impl Exchange<'_> {
             self.record.has_query = true;
         }
         if let Some(running) = &mut self.record.ledger.running {
-            running.observe(Usage { prompt: running.call.prompt_upper, completion: 0 });
+            running.observe(Usage {
+                prompt: running.call.prompt_upper,
+                completion: 0,
+            });
         }
         Ok(())
     }
@@ -144,7 +169,9 @@ impl Exchange<'_> {
         let scratch = &*self.scratch;
         let headers = scratch.response.headers.on(&scratch.response_received);
         let content_type = headers.get(KnownHeader::ContentType).unwrap_or_default();
-        let is_stream = content_type.to_ascii_lowercase().starts_with(b"text/event-stream");
+        let is_stream = content_type
+            .to_ascii_lowercase()
+            .starts_with(b"text/event-stream");
         if let Some(running) = &mut self.record.ledger.running {
             running.streaming = is_stream && scratch.response.status == 200;
         }
@@ -152,7 +179,8 @@ impl Exchange<'_> {
 
     /// How a metered stream is framed: its length changes when an event is dropped.
     pub(super) fn stream_framing(&self) -> Option<Framing> {
-        self.meters().then(|| Framing::unknown_length(self.scratch.head.version))
+        self.meters()
+            .then(|| Framing::unknown_length(self.scratch.head.version))
     }
 
     /// Whether the response is a whole answer of a model, which is read before it is passed on.
@@ -163,7 +191,9 @@ impl Exchange<'_> {
 
     /// What Kong adds and takes away.
     pub(super) fn write_model_response(&self, fields: &mut Outgoing<'_>) {
-        let Some(running) = &self.record.ledger.running else { return };
+        let Some(running) = &self.record.ledger.running else {
+            return;
+        };
         let row = self.epoch.snapshot.policy.get(running.row);
         fields.remove(b"Set-Cookie");
         if row.model_header && self.scratch.response.status == 200 {
@@ -178,7 +208,11 @@ impl Exchange<'_> {
 
     /// Whether the body is metered as it passes.
     pub(super) fn meters(&self) -> bool {
-        self.record.ledger.running.as_ref().is_some_and(|running| running.streaming)
+        self.record
+            .ledger
+            .running
+            .as_ref()
+            .is_some_and(|running| running.streaming)
     }
 
     /// Meters a piece of a stream and appends what the client gets of it.
@@ -215,17 +249,61 @@ impl Exchange<'_> {
     /// Replaces what was held by what was used: the provider's count, or the most that it can have been.
     pub(super) fn settle_model(&mut self) {
         let (forwarded, status) = (self.record.forwarded.is_some(), self.record.upstream_status);
-        let Some(running) = &mut self.record.ledger.running else { return };
+        let Some(running) = &mut self.record.ledger.running else {
+            return;
+        };
         let used = match (forwarded, status) {
             // Nothing was asked, or the provider refused.
             (false, _) => Usage::default(),
             (true, Some(status)) if status >= 400 && running.meter.reported().is_none() => Usage::default(),
             (true, _) => running.counted(),
         };
+        running.used = Some(used);
         if let Some(held) = running.held.take() {
             held.settle(used, clock::unix_ms());
         }
     }
+
+    /// What a call came to, once it is settled.
+    pub(super) fn finished_call(&self, times: &Times) -> Option<Finished<'_>> {
+        finished(&self.epoch, &self.record, times)
+    }
+}
+
+/// What a call came to, for metrics and the log.
+pub(super) struct Finished<'f> {
+    pub(super) plugin: &'f str,
+    pub(super) provider: &'f str,
+    pub(super) model: &'f str,
+    pub(super) mode: Mode,
+    pub(super) used: Usage,
+    /// Millionths of the currency.
+    pub(super) cost: u64,
+    pub(super) latency: Duration,
+    /// Whether the operator wants it in the log.
+    pub(super) logged: bool,
+}
+
+/// [`Exchange::finished_call`] from its parts.
+pub(super) fn finished<'f>(epoch: &'f Epoch, record: &'f Record, times: &Times) -> Option<Finished<'f>> {
+    let running = record.ledger.running.as_ref()?;
+    let policy = &epoch.snapshot.policy;
+    let row = policy.get(running.row);
+    let used = running.used.filter(|_| record.forwarded.is_some())?;
+    Some(Finished {
+        plugin: policy.text(row.id),
+        provider: row.provider.name(),
+        model: &running.call.model,
+        mode: if running.streaming {
+            Mode::Stream
+        } else {
+            Mode::Oneshot
+        },
+        used,
+        cost: used.cost(row.input_cost, row.output_cost),
+        latency: times.waited.unwrap_or_default() + times.receiving,
+        logged: row.log_statistics,
+    })
 }
 
 impl Running {
@@ -258,4 +336,3 @@ fn add_member(name: &str, value: &[u8], object: &mut Vec<u8>) {
     crate::http::refusal_body::push_json(value, object);
     object.extend_from_slice(b"\"}");
 }
-

@@ -132,6 +132,13 @@ pub struct Call {
     pub provider: Duration,
 }
 
+impl Recorder {
+    /// Labels of a model that only a request names. Takes a lock: for model calls alone.
+    pub fn model(&self, provider: &str, model: &str) -> ModelNumber {
+        self.counters.model(provider, model)
+    }
+}
+
 /// Counts of a worker that have no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tally {
