@@ -25,6 +25,8 @@ pub enum Driver {
     Uring,
     /// epoll.
     Epoll,
+    /// What the gateway itself chooses.
+    Auto,
 }
 
 impl Driver {
@@ -47,6 +49,7 @@ impl Driver {
         match self {
             Self::Uring => "uring",
             Self::Epoll => "epoll",
+            Self::Auto => "auto",
         }
     }
 }
@@ -61,6 +64,7 @@ pub struct GatewayBuilder {
     workers: usize,
     tls: bool,
     quiet: bool,
+    driver: Option<Driver>,
     programs: Option<PathBuf>,
 }
 
@@ -108,6 +112,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// Sets the driver; the one under test unless said.
+    #[must_use]
+    pub fn driver(mut self, driver: Driver) -> Self {
+        self.driver = Some(driver);
+        self
+    }
+
     /// Takes the programs from a directory instead of the test's own build.
     #[must_use]
     pub fn programs(mut self, dir: &Path) -> Self {
@@ -148,7 +159,8 @@ impl GatewayBuilder {
         let admin = scratch.path().join("admin");
         let mut command = Process::command(self.program("tollgate", "TOLLGATE_BIN")?);
         command.arg("run").arg(&artifact).args(["--listen", "127.0.0.1:0", "--workers", &self.workers.to_string()]);
-        command.args(["--driver", Driver::under_test().flag()]).arg("--admin").arg(&admin).args(&self.flags);
+        let driver = self.driver.unwrap_or_else(Driver::under_test);
+        command.args(["--driver", driver.flag()]).arg("--admin").arg(&admin).args(&self.flags);
         if self.tls {
             command.args(["--listen-tls", "127.0.0.1:0"]);
         }
@@ -196,6 +208,7 @@ impl Gateway {
             workers: 2,
             tls: false,
             quiet: false,
+            driver: None,
             programs: None,
         }
     }
