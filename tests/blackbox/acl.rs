@@ -23,7 +23,10 @@ fn statuses(gateway: &Gateway) -> Result<[u16; 3]> {
 #[test]
 fn only_allowed_groups_pass() -> Result<()> {
     let origin = Origin::echo()?;
-    let gateway = gateway(&origin, "{name: key-auth}, {name: acl, config: {allow: [gold, silver]}}")?;
+    let gateway = gateway(
+        &origin,
+        "{name: key-auth}, {name: acl, config: {allow: [gold, silver]}}",
+    )?;
     assert_eq!(statuses(&gateway)?, [200, 403, 403]);
     let groups = origin.last();
     assert_eq!(groups.header("X-Consumer-Groups"), "staff, gold");
@@ -36,10 +39,17 @@ fn only_allowed_groups_pass() -> Result<()> {
 #[test]
 fn denied_groups_do_not_pass() -> Result<()> {
     let origin = Origin::echo()?;
-    let gateway =
-        gateway(&origin, "{name: key-auth}, {name: acl, config: {deny: [banned], hide_groups_header: true}}")?;
+    let gateway = gateway(
+        &origin,
+        "{name: key-auth}, {name: acl, config: {deny: [banned], hide_groups_header: true}}",
+    )?;
     assert_eq!(statuses(&gateway)?, [200, 403, 200]);
-    assert!(origin.requests().iter().all(|request| !request.headers.has("X-Consumer-Groups")));
+    assert!(
+        origin
+            .requests()
+            .iter()
+            .all(|request| !request.headers.has("X-Consumer-Groups"))
+    );
     Ok(())
 }
 
@@ -47,7 +57,11 @@ fn denied_groups_do_not_pass() -> Result<()> {
 fn a_forged_groups_header_changes_nothing() -> Result<()> {
     let origin = Origin::echo()?;
     let gateway = gateway(&origin, "{name: key-auth}, {name: acl, config: {allow: [gold]}}")?;
-    let forged = [("apikey", "eve-key"), ("X-Consumer-Groups", "gold"), ("X-Authenticated-Groups", "gold")];
+    let forged = [
+        ("apikey", "eve-key"),
+        ("X-Consumer-Groups", "gold"),
+        ("X-Authenticated-Groups", "gold"),
+    ];
     assert_eq!(Client::get(gateway.addr(), "/", &forged)?.status, 403);
     Ok(())
 }
@@ -58,6 +72,9 @@ fn the_anonymous_consumer_without_group_is_unauthorized() -> Result<()> {
     let plugins = "{name: key-auth, config: {anonymous: nobody}}, {name: acl, config: {allow: [gold]}}";
     let gateway = gateway(&origin, plugins)?;
     assert_eq!(Client::get(gateway.addr(), "/", &[])?.status, 401);
-    assert_eq!(Client::get(gateway.addr(), "/", &[("apikey", "ada-key")])?.status, 200);
+    assert_eq!(
+        Client::get(gateway.addr(), "/", &[("apikey", "ada-key")])?.status,
+        200
+    );
     Ok(())
 }

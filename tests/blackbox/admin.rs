@@ -10,8 +10,14 @@ use crate::one_route;
 #[test]
 fn ready_line_and_status_tell_what_runs() -> Result<()> {
     let origin = Origin::echo()?;
-    let gateway = Gateway::builder(one_route(&origin.url(), "", "")).workers(2).start()?;
-    let driver = if Driver::under_test() == Driver::Epoll { "epoll" } else { "io_uring" };
+    let gateway = Gateway::builder(one_route(&origin.url(), "", ""))
+        .workers(2)
+        .start()?;
+    let driver = if Driver::under_test() == Driver::Epoll {
+        "epoll"
+    } else {
+        "io_uring"
+    };
     assert_eq!(gateway.ready()["driver"], driver);
     assert_eq!(gateway.ready()["workers"], 2);
     assert_eq!(gateway.ready()["epoch"], 1);
@@ -25,7 +31,9 @@ fn ready_line_and_status_tell_what_runs() -> Result<()> {
 fn only_the_owner_may_use_the_socket() -> Result<()> {
     let origin = Origin::echo()?;
     let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
-    let mode = std::fs::metadata(gateway.scratch().path().join("admin"))?.permissions().mode();
+    let mode = std::fs::metadata(gateway.scratch().path().join("admin"))?
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o077, 0, "mode {mode:o}");
     Ok(())
 }
@@ -35,7 +43,11 @@ fn the_data_port_has_no_admin_paths() -> Result<()> {
     let origin = Origin::echo()?;
     let gateway = Gateway::start(crate::routes(&origin.url(), "{name: a, paths: [/a]}"))?;
     for path in ["/status", "/metrics", "/reload", "/drain"] {
-        assert_eq!(tests::Client::get(gateway.addr(), path, &[])?.status, 404, "{path}");
+        assert_eq!(
+            tests::Client::get(gateway.addr(), path, &[])?.status,
+            404,
+            "{path}"
+        );
     }
     Ok(())
 }

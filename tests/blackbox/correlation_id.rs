@@ -8,7 +8,11 @@ use tests::{Client, Gateway, Origin};
 use crate::one_route;
 
 fn gateway(origin: &Origin, config: &str) -> Result<Gateway> {
-    Gateway::start(one_route(&origin.url(), &format!("{{name: correlation-id, config: {config}}}"), ""))
+    Gateway::start(one_route(
+        &origin.url(),
+        &format!("{{name: correlation-id, config: {config}}}"),
+        "",
+    ))
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -19,7 +23,10 @@ fn is_uuid(text: &str) -> bool {
 #[test]
 fn uuids_differ_and_are_echoed() -> Result<()> {
     let origin = Origin::echo()?;
-    let gateway = gateway(&origin, "{generator: uuid, header_name: X-Trace, echo_downstream: true}")?;
+    let gateway = gateway(
+        &origin,
+        "{generator: uuid, header_name: X-Trace, echo_downstream: true}",
+    )?;
     let mut seen = HashSet::new();
     for _ in 0..20 {
         let answer = Client::get(gateway.addr(), "/", &[])?;
@@ -34,7 +41,9 @@ fn uuids_differ_and_are_echoed() -> Result<()> {
 #[test]
 fn the_default_counts_up_behind_a_uuid_and_stays_upstream() -> Result<()> {
     let origin = Origin::echo()?;
-    let gateway = Gateway::builder(one_route(&origin.url(), "{name: correlation-id}", "")).workers(1).start()?;
+    let gateway = Gateway::builder(one_route(&origin.url(), "{name: correlation-id}", ""))
+        .workers(1)
+        .start()?;
     let mut client = Client::connect(gateway.addr())?;
     let mut last = None;
     for _ in 0..3 {
@@ -55,6 +64,12 @@ fn an_incoming_id_is_kept() -> Result<()> {
     let origin = Origin::echo()?;
     let gateway = gateway(&origin, "{echo_downstream: true}")?;
     let answer = Client::get(gateway.addr(), "/", &[("kong-request-id", "mine")])?;
-    assert_eq!((origin.last().header("Kong-Request-ID"), answer.header("Kong-Request-ID")), ("mine", "mine"));
+    assert_eq!(
+        (
+            origin.last().header("Kong-Request-ID"),
+            answer.header("Kong-Request-ID")
+        ),
+        ("mine", "mine")
+    );
     Ok(())
 }

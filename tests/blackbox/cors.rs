@@ -6,12 +6,19 @@ use tests::{Client, Gateway, Origin, Response};
 use crate::one_route;
 
 fn gateway(origin: &Origin, config: &str) -> Result<Gateway> {
-    Gateway::start(one_route(&origin.url(), &format!("{{name: cors, config: {config}}}"), ""))
+    Gateway::start(one_route(
+        &origin.url(),
+        &format!("{{name: cors, config: {config}}}"),
+        "",
+    ))
 }
 
 fn preflight(gateway: &Gateway, from: &str) -> Result<Response> {
-    let headers =
-        [("Origin", from), ("Access-Control-Request-Method", "PUT"), ("Access-Control-Request-Headers", "x-a,x-b")];
+    let headers = [
+        ("Origin", from),
+        ("Access-Control-Request-Method", "PUT"),
+        ("Access-Control-Request-Headers", "x-a,x-b"),
+    ];
     Client::fetch(gateway.addr(), "OPTIONS", "/", &headers, b"")
 }
 
@@ -32,7 +39,10 @@ fn a_preflight_is_answered_without_the_origin() -> Result<()> {
         assert_eq!(answer.header(header), expected, "{header}");
     }
     assert!(origin.requests().is_empty());
-    assert_eq!(Client::fetch(gateway.addr(), "OPTIONS", "/", &[], b"")?.json()["method"], "OPTIONS");
+    assert_eq!(
+        Client::fetch(gateway.addr(), "OPTIONS", "/", &[], b"")?.json()["method"],
+        "OPTIONS"
+    );
     Ok(())
 }
 
@@ -51,8 +61,14 @@ fn one_origin_is_always_told_and_several_are_matched() -> Result<()> {
     let upstream = Origin::echo()?;
     let single = gateway(&upstream, "{origins: ['https://a.example']}")?;
     let answer = Client::get(single.addr(), "/", &[("Origin", "https://evil.example")])?;
-    assert_eq!((answer.header(ALLOW), answer.header("Vary")), ("https://a.example", "Origin"));
-    let several = gateway(&upstream, "{origins: ['https://a.example', '.*\\.b\\.example'], credentials: true}")?;
+    assert_eq!(
+        (answer.header(ALLOW), answer.header("Vary")),
+        ("https://a.example", "Origin")
+    );
+    let several = gateway(
+        &upstream,
+        "{origins: ['https://a.example', '.*\\.b\\.example'], credentials: true}",
+    )?;
     for (from, expected) in [
         ("https://a.example", "https://a.example"),
         ("https://x.b.example", "https://x.b.example"),

@@ -23,7 +23,9 @@ fn drains(start: impl FnOnce(&Gateway) -> Result<()>) -> Result<()> {
     let mut stream = Client::connect(gateway.addr())?.stream("GET", "/", &[], b"")?;
     assert_eq!(stream.piece()?.as_deref(), Some(&b"one"[..]));
     start(&gateway)?;
-    eventually("new connections are refused", || TcpStream::connect(gateway.addr()).err());
+    eventually("new connections are refused", || {
+        TcpStream::connect(gateway.addr()).err()
+    });
     idle.expect_close()?;
     assert_eq!(stream.rest()?, b"two", "the running request is finished");
     let status = gateway.wait(Duration::from_secs(10))?;

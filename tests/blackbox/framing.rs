@@ -21,7 +21,11 @@ fn attack(gateway: &Gateway, payload: &[u8]) -> Result<Vec<u16>> {
     let _ = client.half_close();
     let bytes = client.read_to_close().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    Ok(text.split("HTTP/1.1 ").skip(1).filter_map(|part| part.get(..3)?.parse().ok()).collect())
+    Ok(text
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .filter_map(|part| part.get(..3)?.parse().ok())
+        .collect())
 }
 
 /// Asserts that each payload is refused with one of `statuses`, once, and that the origin saw nothing.
@@ -32,11 +36,23 @@ fn refuse_all(payloads: &[&[u8]], statuses: &[u16]) -> Result<()> {
         let shown = payload.escape_ascii().to_string();
         let shown = &shown[..shown.len().min(200)];
         let answers = attack(&gateway, payload).with_context(|| shown.to_owned())?;
-        assert!(answers.len() == 1 && statuses.contains(&answers[0]), "{shown}: {answers:?}");
-        assert_eq!(origin.requests().len(), 0, "{shown}: the origin saw {:?}", origin.requests());
+        assert!(
+            answers.len() == 1 && statuses.contains(&answers[0]),
+            "{shown}: {answers:?}"
+        );
+        assert_eq!(
+            origin.requests().len(),
+            0,
+            "{shown}: the origin saw {:?}",
+            origin.requests()
+        );
     }
     assert!(origin.tapes().iter().all(Vec::is_empty));
-    assert_eq!(Client::get(gateway.addr(), "/", &[])?.status, 200, "the gateway is well after the attacks");
+    assert_eq!(
+        Client::get(gateway.addr(), "/", &[])?.status,
+        200,
+        "the gateway is well after the attacks"
+    );
     Ok(())
 }
 
@@ -88,14 +104,28 @@ fn broken_headers_are_refused() -> Result<()> {
 #[test]
 fn ambiguous_lengths_are_refused() -> Result<()> {
     let lengths = [
-        "", "+10", "-48", "0x10", "1_0", "1Z", "10,10", "10, 5", "18446744073709551616", "9999999999999999999999", "010",
+        "",
+        "+10",
+        "-48",
+        "0x10",
+        "1_0",
+        "1Z",
+        "10,10",
+        "10, 5",
+        "18446744073709551616",
+        "9999999999999999999999",
+        "010",
     ];
     let mut payloads: Vec<Vec<u8>> = lengths
         .iter()
-        .map(|length| format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n0123456789").into_bytes())
+        .map(|length| {
+            format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n0123456789").into_bytes()
+        })
         .collect();
-    payloads.push(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello".to_vec());
-    payloads.push(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello".to_vec());
+    payloads
+        .push(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello".to_vec());
+    payloads
+        .push(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello".to_vec());
     let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
     refuse_all(&payloads, &[400])
 }
@@ -130,15 +160,29 @@ fn oversized_heads_are_refused_within_limits() -> Result<()> {
     let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
     let many: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
     for (payload, statuses) in [
-        (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "u".repeat(64 * 1024)), vec![414]),
-        (format!("GET / HTTP/1.1\r\nHost: a\r\nx: {}\r\n\r\n", "v".repeat(1024 * 1024)), vec![400, 431]),
+        (
+            format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "u".repeat(64 * 1024)),
+            vec![414],
+        ),
+        (
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nx: {}\r\n\r\n",
+                "v".repeat(1024 * 1024)
+            ),
+            vec![400, 431],
+        ),
         (format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), vec![400, 431]),
     ] {
         let mut client = Client::connect(gateway.addr())?;
         // The gateway may refuse before it has read everything, and then reset.
         let _ = client.send(payload.as_bytes());
         match client.response("GET") {
-            Ok(answer) => assert!(statuses.contains(&answer.status), "{} for {}", answer.status, &payload[..30]),
+            Ok(answer) => assert!(
+                statuses.contains(&answer.status),
+                "{} for {}",
+                answer.status,
+                &payload[..30]
+            ),
             Err(error) => assert!(error.downcast_ref::<std::io::Error>().is_some(), "{error:#}"),
         }
     }
@@ -151,16 +195,28 @@ fn broken_chunks_never_complete_at_the_origin() -> Result<()> {
     let origin = Origin::echo()?;
     let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
     for body in [
-        &b"0_2e\r\n"[..], b"0x5\r\nhello\r\n0\r\n\r\n", b"+5\r\nhello\r\n0\r\n\r\n", b" 5\r\nhello\r\n0\r\n\r\n",
-        b"5 \r\nhello\r\n0\r\n\r\n", b"\r\nhello\r\n0\r\n\r\n", b"FFFFFFFFFFFFFFFF0\r\n", b"5\nhello\r\n0\r\n\r\n",
-        b"5\r\r;ABCD\r\n34\r\nE\r\n0\r\n\r\n", b"5;\nhello\r\n0\r\n\r\n", b"5\r\nhelloX\r\n0\r\n\r\n", b"0\n\r\n",
+        &b"0_2e\r\n"[..],
+        b"0x5\r\nhello\r\n0\r\n\r\n",
+        b"+5\r\nhello\r\n0\r\n\r\n",
+        b" 5\r\nhello\r\n0\r\n\r\n",
+        b"5 \r\nhello\r\n0\r\n\r\n",
+        b"\r\nhello\r\n0\r\n\r\n",
+        b"FFFFFFFFFFFFFFFF0\r\n",
+        b"5\nhello\r\n0\r\n\r\n",
+        b"5\r\r;ABCD\r\n34\r\nE\r\n0\r\n\r\n",
+        b"5;\nhello\r\n0\r\n\r\n",
+        b"5\r\nhelloX\r\n0\r\n\r\n",
+        b"0\n\r\n",
         b"0\r\nX:POST /evil HTTP/1.1\r\n bad\r\n\r\n",
     ] {
         let mut payload = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
         payload.extend_from_slice(body);
         let shown = body.escape_ascii().to_string();
         let answers = attack(&gateway, &payload)?;
-        assert!(answers.len() <= 1 && answers.iter().all(|status| *status == 400), "{shown}: {answers:?}");
+        assert!(
+            answers.len() <= 1 && answers.iter().all(|status| *status == 400),
+            "{shown}: {answers:?}"
+        );
         assert!(origin.requests().is_empty(), "{shown}: {:?}", origin.requests());
     }
     Ok(())
@@ -191,8 +247,15 @@ fn any_split_of_a_request_parses_the_same() -> Result<()> {
         client.send(&request[..at])?;
         std::thread::sleep(Duration::from_millis(2));
         client.send(&request[at..])?;
-        let view = client.response("POST").with_context(|| format!("split at {at}"))?.json();
-        assert_eq!((view["target"].as_str(), view["body"].as_str()), (Some("/a?b"), Some("abc")), "split at {at}");
+        let view = client
+            .response("POST")
+            .with_context(|| format!("split at {at}"))?
+            .json();
+        assert_eq!(
+            (view["target"].as_str(), view["body"].as_str()),
+            (Some("/a?b"), Some("abc")),
+            "split at {at}"
+        );
     }
     Ok(())
 }
@@ -213,8 +276,18 @@ fn bytes_after_an_upgrade_are_not_smuggled() -> Result<()> {
     )?;
     client.half_close()?;
     client.read_to_close()?;
-    assert!(origin.requests().iter().all(|request| !request.target.contains("admin")));
-    assert!(origin.tapes().iter().all(|tape| !String::from_utf8_lossy(tape).contains("GET /admin")));
+    assert!(
+        origin
+            .requests()
+            .iter()
+            .all(|request| !request.target.contains("admin"))
+    );
+    assert!(
+        origin
+            .tapes()
+            .iter()
+            .all(|tape| !String::from_utf8_lossy(tape).contains("GET /admin"))
+    );
     Ok(())
 }
 
@@ -232,7 +305,10 @@ fn an_origins_broken_response_is_not_passed_on_or_reused() -> Result<()> {
         let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
         let answer = Client::get(gateway.addr(), "/", &[])?;
         assert_eq!(answer.status, 502, "{raw:?}");
-        assert_eq!(answer.json()["message"], "An invalid response was received from the upstream server");
+        assert_eq!(
+            answer.json()["message"],
+            "An invalid response was received from the upstream server"
+        );
     }
     Ok(())
 }
@@ -241,10 +317,20 @@ fn an_origins_broken_response_is_not_passed_on_or_reused() -> Result<()> {
 fn bytes_behind_a_response_poison_nothing() -> Result<()> {
     let evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
     let origin = Origin::start(move |request| {
-        let own = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", request.target.len(), request.target);
-        Script::raw(if request.target == "/first" { own + evil } else { own })
+        let own = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}",
+            request.target.len(),
+            request.target
+        );
+        Script::raw(if request.target == "/first" {
+            own + evil
+        } else {
+            own
+        })
     })?;
-    let gateway = Gateway::builder(one_route(&origin.url(), "", "")).workers(1).start()?;
+    let gateway = Gateway::builder(one_route(&origin.url(), "", ""))
+        .workers(1)
+        .start()?;
     let mut client = Client::connect(gateway.addr())?;
     for target in ["/first", "/second", "/third"] {
         assert_eq!(client.ask("GET", target, &[], b"")?.text(), target);
@@ -263,7 +349,10 @@ fn a_body_cut_short_is_never_a_whole_answer() -> Result<()> {
             let origin = Origin::always(Script::raw(raw).then(end.clone()))?;
             let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
             let answer = Client::get(gateway.addr(), "/", &[]);
-            assert!(answer.as_ref().map_or(true, |answer| answer.status == 502), "{raw:?} {end:?}: {answer:?}");
+            assert!(
+                answer.as_ref().map_or(true, |answer| answer.status == 502),
+                "{raw:?} {end:?}: {answer:?}"
+            );
         }
     }
     Ok(())

@@ -11,7 +11,11 @@ use crate::{echoed, one_route};
 fn forwarding_headers_tell_the_origin_who_asked() -> Result<()> {
     let origin = Origin::echo()?;
     let gateway = Gateway::start(crate::routes(&origin.url(), "{name: a, paths: [/api]}"))?;
-    let view = Client::get(gateway.addr(), "/api/x?y", &[("Host", "Shop.example:8000"), ("X-Forwarded-For", "9.9.9.9")])?;
+    let view = Client::get(
+        gateway.addr(),
+        "/api/x?y",
+        &[("Host", "Shop.example:8000"), ("X-Forwarded-For", "9.9.9.9")],
+    )?;
     let view = view.json();
     let port = gateway.addr().port().to_string();
     for (header, expected) in [
@@ -26,21 +30,38 @@ fn forwarding_headers_tell_the_origin_who_asked() -> Result<()> {
         assert_eq!(echoed(&view, header).as_deref(), Some(expected), "{header}");
     }
     let id = echoed(&view, "X-Kong-Request-Id").unwrap_or_default();
-    assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "request id {id:?}");
+    assert!(
+        id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "request id {id:?}"
+    );
     assert!(echoed(&view, "Via").is_some_and(|via| via.starts_with("1.1 ")));
     Ok(())
 }
 
 #[test]
 fn answer_carries_latencies_and_the_request_id() -> Result<()> {
-    let origin = Origin::always(Script::respond(200, &[("Server", "origin"), ("X-Own", "1")], "hello"))?;
+    let origin = Origin::always(Script::respond(
+        200,
+        &[("Server", "origin"), ("X-Own", "1")],
+        "hello",
+    ))?;
     let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
     let answer = Client::get(gateway.addr(), "/", &[])?;
-    assert_eq!((answer.status, answer.text().as_str(), answer.header("X-Own")), (200, "hello", "1"));
+    assert_eq!(
+        (answer.status, answer.text().as_str(), answer.header("X-Own")),
+        (200, "hello", "1")
+    );
     for header in ["X-Kong-Upstream-Latency", "X-Kong-Proxy-Latency"] {
-        assert!(answer.header(header).parse::<u64>().is_ok(), "{header} is {:?}", answer.header(header));
+        assert!(
+            answer.header(header).parse::<u64>().is_ok(),
+            "{header} is {:?}",
+            answer.header(header)
+        );
     }
-    assert_eq!(answer.header("X-Kong-Request-Id"), origin.last().header("X-Kong-Request-Id"));
+    assert_eq!(
+        answer.header("X-Kong-Request-Id"),
+        origin.last().header("X-Kong-Request-Id")
+    );
     assert!(answer.headers.has("Via") && !answer.headers.has("X-Kong-Response-Latency"));
     Ok(())
 }
@@ -65,7 +86,11 @@ fn hop_by_hop_headers_stay_on_their_hop() -> Result<()> {
     for gone in ["X-Secret-Hop", "Proxy-Connection", "Keep-Alive"] {
         assert!(!seen.headers.has(gone), "{gone} reached the origin");
     }
-    assert_eq!(seen.header("X-Real-IP"), "127.0.0.1", "a client must not strip what the gateway adds");
+    assert_eq!(
+        seen.header("X-Real-IP"),
+        "127.0.0.1",
+        "a client must not strip what the gateway adds"
+    );
     assert_eq!(seen.header("X-End"), "1");
     assert!(!answer.headers.has("X-Hop") && answer.header("X-End") == "1");
     Ok(())
@@ -88,18 +113,32 @@ fn bodies_pass_in_every_framing() -> Result<()> {
 #[test]
 fn responses_pass_in_every_framing() -> Result<()> {
     for (raw, framing) in [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Some(Framing::Length(5))),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", Some(Framing::Chunked)),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            Some(Framing::Length(5)),
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+            Some(Framing::Chunked),
+        ),
         ("HTTP/1.0 200 OK\r\n\r\nhello", None),
     ] {
         let script = Script::raw(raw);
-        let script = if framing.is_none() { script.then(Step::Fin) } else { script };
+        let script = if framing.is_none() {
+            script.then(Step::Fin)
+        } else {
+            script
+        };
         for split in [usize::MAX, 1] {
             let origin = Origin::always(script.clone().split_every(split, Duration::ZERO))?;
             let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
             let answer = Client::get(gateway.addr(), "/", &[])?;
             assert_eq!((answer.status, answer.text().as_str()), (200, "hello"), "{raw:?}");
-            assert!(framing.is_none_or(|framing| framing == answer.framing), "{raw:?}: {:?}", answer.framing);
+            assert!(
+                framing.is_none_or(|framing| framing == answer.framing),
+                "{raw:?}: {:?}",
+                answer.framing
+            );
         }
     }
     Ok(())
@@ -114,9 +153,18 @@ fn head_304_and_204_have_no_body() -> Result<()> {
     })?;
     let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
     let mut client = Client::connect(gateway.addr())?;
-    for (method, target, status) in [("HEAD", "/", 200), ("GET", "/304", 304), ("GET", "/204", 204), ("HEAD", "/x", 200)] {
+    for (method, target, status) in [
+        ("HEAD", "/", 200),
+        ("GET", "/304", 304),
+        ("GET", "/204", 204),
+        ("HEAD", "/x", 200),
+    ] {
         let answer = client.ask(method, target, &[], b"")?;
-        assert_eq!((answer.status, answer.body.len()), (status, 0), "{method} {target}");
+        assert_eq!(
+            (answer.status, answer.body.len()),
+            (status, 0),
+            "{method} {target}"
+        );
     }
     Ok(())
 }
@@ -126,7 +174,9 @@ fn pipelined_requests_are_answered_in_order() -> Result<()> {
     let origin = Origin::echo()?;
     let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
     let mut client = Client::connect(gateway.addr())?;
-    let batch: Vec<u8> = (0..100).flat_map(|n| client.request("POST", &format!("/{n}"), &[], b"body")).collect();
+    let batch: Vec<u8> = (0..100)
+        .flat_map(|n| client.request("POST", &format!("/{n}"), &[], b"body"))
+        .collect();
     client.send(&batch)?;
     for n in 0..100 {
         assert_eq!(client.response("POST")?.json()["target"], format!("/{n}"));
@@ -143,14 +193,18 @@ fn expect_continue_is_answered_before_the_body_is_sent() -> Result<()> {
     std::thread::sleep(Duration::from_millis(100));
     client.send(b"hello")?;
     let answer = client.response("POST")?;
-    assert_eq!((answer.status, answer.json()["body"].as_str()), (200, Some("hello")));
+    assert_eq!(
+        (answer.status, answer.json()["body"].as_str()),
+        (200, Some("hello"))
+    );
     assert_eq!(answer.interim, [100]);
     Ok(())
 }
 
 #[test]
 fn an_early_answer_reaches_a_client_that_still_sends() -> Result<()> {
-    let script = Script::raw("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno").then(Step::Fin);
+    let script = Script::raw("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+        .then(Step::Fin);
     let origin = Origin::start_at_head(move |_| script.clone())?;
     let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
     let mut client = Client::connect(gateway.addr())?;
@@ -162,7 +216,8 @@ fn an_early_answer_reaches_a_client_that_still_sends() -> Result<()> {
 
 #[test]
 fn a_slow_stream_is_passed_on_as_it_comes() -> Result<()> {
-    let script = Script::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").then(Step::Hold);
+    let script =
+        Script::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").then(Step::Hold);
     let origin = Origin::always(script)?;
     let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
     let mut stream = Client::connect(gateway.addr())?.stream("GET", "/", &[], b"")?;
@@ -174,7 +229,9 @@ fn a_slow_stream_is_passed_on_as_it_comes() -> Result<()> {
 #[test]
 fn connections_are_kept_on_both_sides() -> Result<()> {
     let origin = Origin::echo()?;
-    let gateway = Gateway::builder(one_route(&origin.url(), "", "")).workers(1).start()?;
+    let gateway = Gateway::builder(one_route(&origin.url(), "", ""))
+        .workers(1)
+        .start()?;
     let mut client = Client::connect(gateway.addr())?;
     for _ in 0..20 {
         assert_eq!(client.ask("GET", "/", &[], b"")?.status, 200);

@@ -7,7 +7,11 @@ use crate::one_route;
 
 fn ask(config: &str, headers: &[(&str, &str)]) -> Result<Response> {
     let origin = Origin::echo()?;
-    let gateway = Gateway::start(one_route(&origin.url(), &format!("{{name: ip-restriction, config: {config}}}"), ""))?;
+    let gateway = Gateway::start(one_route(
+        &origin.url(),
+        &format!("{{name: ip-restriction, config: {config}}}"),
+        "",
+    ))?;
     Client::get(gateway.addr(), "/", headers)
 }
 
@@ -31,7 +35,10 @@ fn the_refusal_names_the_address() -> Result<()> {
     let answer = ask("{deny: [127.0.0.1]}", &[])?;
     assert_eq!(answer.json()["message"], "IP address not allowed: 127.0.0.1");
     let own = ask("{deny: [127.0.0.1], status: 451, message: go away}", &[])?;
-    assert_eq!((own.status, own.json()["message"].as_str()), (451, Some("go away")));
+    assert_eq!(
+        (own.status, own.json()["message"].as_str()),
+        (451, Some("go away"))
+    );
     Ok(())
 }
 

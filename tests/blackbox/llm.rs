@@ -30,7 +30,9 @@ pub(crate) fn proxy(llm: &Llm, config: &str, model: &str, plugins: &str) -> Stri
 
 /// Starts a policy made by [`proxy`], with the provider's key in the environment.
 pub(crate) fn start(policy: String) -> Result<Gateway> {
-    Gateway::builder(policy).env("PROVIDER_KEY", "sk-provider-secret").start()
+    Gateway::builder(policy)
+        .env("PROVIDER_KEY", "sk-provider-secret")
+        .start()
 }
 
 /// A chat request of one short message.
@@ -48,7 +50,10 @@ fn post(gateway: &Gateway, body: &Value) -> Result<Response> {
 
 /// The data of each event of a stream.
 fn events(body: &str) -> Vec<&str> {
-    body.split(['\r', '\n']).filter_map(|line| line.strip_prefix("data:")).map(str::trim_start).collect()
+    body.split(['\r', '\n'])
+        .filter_map(|line| line.strip_prefix("data:"))
+        .map(str::trim_start)
+        .collect()
 }
 
 /// The text of a chat stream.
@@ -56,7 +61,9 @@ fn text_of(body: &str) -> Result<String> {
     let mut text = String::new();
     for data in events(body).into_iter().filter(|data| *data != "[DONE]") {
         let event: Value = serde_json::from_str(data).with_context(|| data.to_owned())?;
-        text += event["choices"][0]["delta"]["content"].as_str().unwrap_or_default();
+        text += event["choices"][0]["delta"]["content"]
+            .as_str()
+            .unwrap_or_default();
     }
     Ok(text)
 }
@@ -66,13 +73,27 @@ fn the_provider_sees_the_gateways_key_and_not_the_callers() -> Result<()> {
     let llm = Llm::start(Scenario::default())?;
     let gateway = start(proxy(&llm, "", "", ""))?;
     let own = [("Authorization", "Bearer caller-token")];
-    let answer = Client::post_json(gateway.addr(), "/v1/chat/completions", &own, &chat("m", &json!({})))?;
-    assert_eq!(answer.json()["choices"][0]["message"]["content"], Scenario::text(16));
+    let answer = Client::post_json(
+        gateway.addr(),
+        "/v1/chat/completions",
+        &own,
+        &chat("m", &json!({})),
+    )?;
+    assert_eq!(
+        answer.json()["choices"][0]["message"]["content"],
+        Scenario::text(16)
+    );
     let seen = llm.origin().last();
-    assert_eq!(seen.headers.all("Authorization").collect::<Vec<_>>(), ["Bearer sk-provider-secret"]);
+    assert_eq!(
+        seen.headers.all("Authorization").collect::<Vec<_>>(),
+        ["Bearer sk-provider-secret"]
+    );
     assert_eq!(seen.header("Host"), llm.addr().to_string());
     assert_eq!(answer.header("X-Kong-LLM-Model"), "openai/m");
-    assert!(!answer.headers.has("Set-Cookie"), "the provider's cookies are not the caller's");
+    assert!(
+        !answer.headers.has("Set-Cookie"),
+        "the provider's cookies are not the caller's"
+    );
     Ok(())
 }
 
@@ -80,7 +101,9 @@ fn the_provider_sees_the_gateways_key_and_not_the_callers() -> Result<()> {
 fn a_missing_vault_secret_is_not_sent_as_a_reference() -> Result<()> {
     let llm = Llm::start(Scenario::default())?;
     // Refusing to start is right as well: then no call can go out without its secret.
-    let Ok(gateway) = Gateway::start(proxy(&llm, "", "", "")) else { return Ok(()) };
+    let Ok(gateway) = Gateway::start(proxy(&llm, "", "", "")) else {
+        return Ok(());
+    };
     assert_eq!(post(&gateway, &chat("m", &json!({})))?.status, 500);
     assert!(llm.origin().requests().is_empty());
     Ok(())
@@ -92,9 +115,22 @@ fn unknown_fields_and_number_texts_reach_the_provider_untouched() -> Result<()> 
     let gateway = start(proxy(&llm, "", "", ""))?;
     let body = r#"{"model":"m","x_new":{"a":[1.0,1e3,12345678901234567890]},"messages":[{"role":"user","content":"hé\u00e9"}]}"#;
     let head = [("Content-Type", "application/json")];
-    assert_eq!(Client::fetch(gateway.addr(), "POST", "/v1/chat/completions", &head, body.as_bytes())?.status, 200);
+    assert_eq!(
+        Client::fetch(
+            gateway.addr(),
+            "POST",
+            "/v1/chat/completions",
+            &head,
+            body.as_bytes()
+        )?
+        .status,
+        200
+    );
     let seen = String::from_utf8(llm.origin().last().body)?;
-    for part in [r#""x_new":{"a":[1.0,1e3,12345678901234567890]}"#, r#""content":"hé\u00e9""#] {
+    for part in [
+        r#""x_new":{"a":[1.0,1e3,12345678901234567890]}"#,
+        r#""content":"hé\u00e9""#,
+    ] {
         assert!(seen.contains(part), "{seen}");
     }
     Ok(())
@@ -105,21 +141,39 @@ fn requests_that_make_no_sense_are_refused_in_kongs_words() -> Result<()> {
     let llm = Llm::start(Scenario::default())?;
     let own_model = start(proxy(&llm, "response_streaming: deny,", "name: fixed,", ""))?;
     for (body, message) in [
-        (json!({"model": "fixed"}), "request body doesn't contain valid prompts"),
-        (json!({"model": "fixed", "messages": []}), "request body doesn't contain valid prompts"),
+        (
+            json!({"model": "fixed"}),
+            "request body doesn't contain valid prompts",
+        ),
+        (
+            json!({"model": "fixed", "messages": []}),
+            "request body doesn't contain valid prompts",
+        ),
         (chat("other", &json!({})), "cannot use own model - must be: fixed"),
-        (chat("fixed", &json!({"stream": true})), "response streaming is not enabled for this LLM"),
+        (
+            chat("fixed", &json!({"stream": true})),
+            "response streaming is not enabled for this LLM",
+        ),
     ] {
         let answer = post(&own_model, &body)?;
         assert_eq!(answer.status, 400, "{body}");
         assert_eq!(answer.json(), json!({"error": {"message": message}}), "{body}");
     }
     let any_model = start(proxy(&llm, "", "", ""))?;
-    let answer = post(&any_model, &json!({"messages": [{"role": "user", "content": "x"}]}))?;
+    let answer = post(
+        &any_model,
+        &json!({"messages": [{"role": "user", "content": "x"}]}),
+    )?;
     let expected = "model parameter not found in request, nor in gateway configuration";
     assert_eq!(answer.json()["error"]["message"], expected);
     let head = [("Content-Type", "application/json")];
-    let broken = Client::fetch(any_model.addr(), "POST", "/v1/chat/completions", &head, b"{\"model\":")?;
+    let broken = Client::fetch(
+        any_model.addr(),
+        "POST",
+        "/v1/chat/completions",
+        &head,
+        b"{\"model\":",
+    )?;
     assert_eq!(broken.status, 400);
     let twice = br#"{"model":"cheap","model":"dear","messages":[{"role":"user","content":"x"}]}"#;
     let twice = Client::fetch(any_model.addr(), "POST", "/v1/chat/completions", &head, twice)?;
@@ -133,7 +187,10 @@ fn a_configured_model_is_sent_when_the_request_names_none() -> Result<()> {
     let llm = Llm::start(Scenario::default())?;
     let gateway = start(proxy(&llm, "", "name: fixed,", ""))?;
     let answer = post(&gateway, &json!({"messages": [{"role": "user", "content": "x"}]}))?;
-    assert_eq!((answer.status, llm.origin().last().json()["model"].as_str()), (200, Some("fixed")));
+    assert_eq!(
+        (answer.status, llm.origin().last().json()["model"].as_str()),
+        (200, Some("fixed"))
+    );
     Ok(())
 }
 
@@ -142,12 +199,30 @@ fn streams_arrive_whole_however_they_are_split() -> Result<()> {
     let llm = Llm::start(Scenario::default())?;
     let gateway = start(proxy(&llm, "", "", ""))?;
     for words in [
-        "split=whole", "split=event", "split=1", "split=7", "split=utf8", "split=crlf,eol=crlf", "split=1,eol=crlf",
-        "split=3,eol=cr", "comments,split=5", "usage=each", "usage=twice", "usage=omit", "delay_ms=2",
+        "split=whole",
+        "split=event",
+        "split=1",
+        "split=7",
+        "split=utf8",
+        "split=crlf,eol=crlf",
+        "split=1,eol=crlf",
+        "split=3,eol=cr",
+        "comments,split=5",
+        "usage=each",
+        "usage=twice",
+        "usage=omit",
+        "delay_ms=2",
     ] {
         let answer = post(&gateway, &chat(&format!("m:{words}"), &json!({"stream": true})))?;
-        assert!(answer.header("Content-Type").starts_with("text/event-stream"), "{words}");
-        assert_eq!(text_of(&answer.text()).context(words)?, Scenario::text(16), "{words}");
+        assert!(
+            answer.header("Content-Type").starts_with("text/event-stream"),
+            "{words}"
+        );
+        assert_eq!(
+            text_of(&answer.text()).context(words)?,
+            Scenario::text(16),
+            "{words}"
+        );
         assert_eq!(events(&answer.text()).last(), Some(&"[DONE]"), "{words}");
     }
     Ok(())
@@ -160,14 +235,26 @@ fn usage_is_asked_of_the_provider_and_kept_from_a_caller_who_did_not_ask() -> Re
     for split in ["whole", "event", "1", "crlf,eol=crlf"] {
         let model = format!("m:split={split}");
         let silent = post(&gateway, &chat(&model, &json!({"stream": true})))?.text();
-        assert_eq!(llm.origin().last().json()["stream_options"]["include_usage"], true);
+        assert_eq!(
+            llm.origin().last().json()["stream_options"]["include_usage"],
+            true
+        );
         for data in events(&silent).into_iter().filter(|data| *data != "[DONE]") {
             let event: Value = serde_json::from_str(data)?;
-            assert!(!event["usage"].is_object() && event["choices"] != json!([]), "split={split}: {data}");
+            assert!(
+                !event["usage"].is_object() && event["choices"] != json!([]),
+                "split={split}: {data}"
+            );
         }
-        let asked = chat(&model, &json!({"stream": true, "stream_options": {"include_usage": true}}));
+        let asked = chat(
+            &model,
+            &json!({"stream": true, "stream_options": {"include_usage": true}}),
+        );
         let told = post(&gateway, &asked)?.text();
-        let frames = events(&told).iter().filter(|data| data.contains("\"total_tokens\":22")).count();
+        let frames = events(&told)
+            .iter()
+            .filter(|data| data.contains("\"total_tokens\":22"))
+            .count();
         assert_eq!(frames, 1, "split={split}");
     }
     Ok(())
@@ -179,7 +266,8 @@ fn events_are_passed_on_as_they_come() -> Result<()> {
     let gateway = start(proxy(&llm, "", "", ""))?;
     let body = chat("m", &json!({"stream": true})).to_string();
     let head = [("Content-Type", "application/json")];
-    let mut stream = Client::connect(gateway.addr())?.stream("POST", "/v1/chat/completions", &head, body.as_bytes())?;
+    let mut stream =
+        Client::connect(gateway.addr())?.stream("POST", "/v1/chat/completions", &head, body.as_bytes())?;
     let mut seen = String::new();
     while !seen.contains(" gate") {
         let piece = stream.piece()?.context("the stream ended")?;
@@ -195,7 +283,8 @@ fn a_caller_who_leaves_stops_the_provider() -> Result<()> {
     let gateway = start(proxy(&llm, "", "", ""))?;
     let body = chat("m", &json!({"stream": true})).to_string();
     let head = [("Content-Type", "application/json")];
-    let mut stream = Client::connect(gateway.addr())?.stream("POST", "/v1/chat/completions", &head, body.as_bytes())?;
+    let mut stream =
+        Client::connect(gateway.addr())?.stream("POST", "/v1/chat/completions", &head, body.as_bytes())?;
     for _ in 0..5 {
         stream.piece()?;
     }
@@ -216,11 +305,17 @@ fn a_provider_that_dies_mid_stream_is_never_a_clean_end() -> Result<()> {
             Ok(answer) => {
                 let text = answer.text();
                 assert!(!text.contains("[DONE]"), "{end}: {text}");
-                assert!(text.contains("\"error\""), "{end}: a whole body must tell of the failure: {text}");
+                assert!(
+                    text.contains("\"error\""),
+                    "{end}: a whole body must tell of the failure: {text}"
+                );
             }
         }
         let whole = post(&gateway, &chat(&format!("m:end={end}"), &json!({})));
-        assert!(whole.as_ref().map_or(true, |answer| answer.status == 502), "{end}: {whole:?}");
+        assert!(
+            whole.as_ref().map_or(true, |answer| answer.status == 502),
+            "{end}: {whole:?}"
+        );
     }
     Ok(())
 }
@@ -231,11 +326,21 @@ fn a_providers_errors_are_passed_on() -> Result<()> {
     let gateway = start(proxy(&llm, "", "", ""))?;
     for status in [400, 401, 404, 429, 500, 503] {
         let before = llm.origin().requests().len();
-        let answer = post(&gateway, &chat(&format!("m:status={status},retry_after=7"), &json!({"stream": true})))?;
+        let answer = post(
+            &gateway,
+            &chat(
+                &format!("m:status={status},retry_after=7"),
+                &json!({"stream": true}),
+            ),
+        )?;
         assert_eq!((answer.status, answer.header("Retry-After")), (status, "7"));
         assert_eq!(answer.json()["error"]["message"], "the scenario says so");
         assert!(!answer.headers.has("X-Kong-LLM-Model"), "only for a 200");
-        assert_eq!(llm.origin().requests().len(), before + 1, "a call is never repeated");
+        assert_eq!(
+            llm.origin().requests().len(),
+            before + 1,
+            "a call is never repeated"
+        );
     }
     Ok(())
 }
@@ -249,15 +354,30 @@ fn statistics_are_logged_without_secrets_or_texts() -> Result<()> {
     post(&gateway, &chat("m", &json!({"stream": true})))?;
     post(&gateway, &chat("m:usage=omit", &json!({})))?;
     let text = eventually("two log lines", || {
-        std::fs::read_to_string(&path).ok().filter(|text| text.lines().count() >= 2)
+        std::fs::read_to_string(&path)
+            .ok()
+            .filter(|text| text.lines().count() >= 2)
     });
     let lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let usage = &lines[0]["ai"]["proxy"]["usage"];
-    assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"], &usage["total_tokens"]), (&json!(6), &json!(16), &json!(22)));
+    assert_eq!(
+        (
+            &usage["prompt_tokens"],
+            &usage["completion_tokens"],
+            &usage["total_tokens"]
+        ),
+        (&json!(6), &json!(16), &json!(22))
+    );
     assert_eq!(lines[0]["ai"]["proxy"]["meta"]["provider_name"], "openai");
-    assert!(lines[1]["ai"]["proxy"]["usage"]["total_tokens"].as_u64() > Some(1), "a silent provider is estimated");
+    assert!(
+        lines[1]["ai"]["proxy"]["usage"]["total_tokens"].as_u64() > Some(1),
+        "a silent provider is estimated"
+    );
     let everything = text + &gateway.log();
-    assert!(!everything.contains("sk-provider-secret") && !everything.contains("12345678\""), "{everything}");
+    assert!(
+        !everything.contains("sk-provider-secret") && !everything.contains("12345678\""),
+        "{everything}"
+    );
     Ok(())
 }
 
@@ -270,11 +390,26 @@ fn tokens_are_counted_in_the_metrics() -> Result<()> {
     post(&gateway, &chat("m", &json!({})))?;
     post(&gateway, &chat("m", &json!({"stream": true})))?;
     let tokens = |kind: &str| {
-        let labels = ["ai_provider=\"openai\"", "ai_model=\"m\"", &format!("token_type=\"{kind}\"")];
+        let labels = [
+            "ai_provider=\"openai\"",
+            "ai_model=\"m\"",
+            &format!("token_type=\"{kind}\""),
+        ];
         gateway.admin().metric("kong_ai_llm_tokens_total", &labels)
     };
-    eventually("both calls are counted", || (tokens("total_tokens").ok()? > 43.5).then_some(()));
-    assert!((tokens("prompt_tokens")? - 12.0).abs() < 0.1 && (tokens("completion_tokens")? - 32.0).abs() < 0.1);
-    assert!((gateway.admin().metric("kong_ai_llm_requests_total", &["ai_model=\"m\""])? - 2.0).abs() < 0.1);
+    eventually("both calls are counted", || {
+        (tokens("total_tokens").ok()? > 43.5).then_some(())
+    });
+    assert!(
+        (tokens("prompt_tokens")? - 12.0).abs() < 0.1 && (tokens("completion_tokens")? - 32.0).abs() < 0.1
+    );
+    assert!(
+        (gateway
+            .admin()
+            .metric("kong_ai_llm_requests_total", &["ai_model=\"m\""])?
+            - 2.0)
+            .abs()
+            < 0.1
+    );
     Ok(())
 }

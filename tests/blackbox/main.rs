@@ -65,8 +65,13 @@ fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 
 /// The value an echoing origin saw for a header, or nothing. Several values are joined by `|`.
 fn echoed(view: &serde_json::Value, header: &str) -> Option<String> {
-    let lines = view["headers"].as_array()?.iter().filter_map(|line| Some((line[0].as_str()?, line[1].as_str()?)));
-    let values: Vec<&str> =
-        lines.filter(|(name, _)| name.eq_ignore_ascii_case(header)).map(|(_, value)| value).collect();
+    let lines = view["headers"]
+        .as_array()?
+        .iter()
+        .filter_map(|line| Some((line[0].as_str()?, line[1].as_str()?)));
+    let values: Vec<&str> = lines
+        .filter(|(name, _)| name.eq_ignore_ascii_case(header))
+        .map(|(_, value)| value)
+        .collect();
     (!values.is_empty()).then(|| values.join("|"))
 }

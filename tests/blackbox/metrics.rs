@@ -20,16 +20,37 @@ fn requests_are_counted_by_service_route_code_and_consumer() -> Result<()> {
         Client::get(gateway.addr(), "/", &[])?;
     }
     let count = |labels: &[&str]| gateway.admin().metric("kong_http_requests_total", labels);
-    let ok = ["service=\"origin\"", "route=\"all\"", "code=\"200\"", "source=\"service\"", "consumer=\"ada\""];
-    eventually("the last request is counted", || (count(&ok).ok()? >= 3.0).then_some(()));
+    let ok = [
+        "service=\"origin\"",
+        "route=\"all\"",
+        "code=\"200\"",
+        "source=\"service\"",
+        "consumer=\"ada\"",
+    ];
+    eventually("the last request is counted", || {
+        (count(&ok).ok()? >= 3.0).then_some(())
+    });
     assert!((count(&ok)? - 3.0).abs() < 0.1);
     assert!((count(&["code=\"401\"", "source=\"kong\"", "consumer=\"\""])? - 2.0).abs() < 0.1);
     for histogram in ["kong_kong_latency_ms_count", "kong_request_latency_ms_count"] {
-        assert!((gateway.admin().metric(histogram, &["route=\"all\""])? - 5.0).abs() < 0.1, "{histogram}");
+        assert!(
+            (gateway.admin().metric(histogram, &["route=\"all\""])? - 5.0).abs() < 0.1,
+            "{histogram}"
+        );
     }
-    assert!((gateway.admin().metric("kong_upstream_latency_ms_count", &["route=\"all\""])? - 3.0).abs() < 0.1);
+    assert!(
+        (gateway
+            .admin()
+            .metric("kong_upstream_latency_ms_count", &["route=\"all\""])?
+            - 3.0)
+            .abs()
+            < 0.1
+    );
     for direction in ["direction=\"ingress\"", "direction=\"egress\""] {
-        assert!(gateway.admin().metric("kong_bandwidth_bytes", &[direction])? > 100.0, "{direction}");
+        assert!(
+            gateway.admin().metric("kong_bandwidth_bytes", &[direction])? > 100.0,
+            "{direction}"
+        );
     }
     Ok(())
 }
@@ -46,7 +67,10 @@ fn the_exposition_is_well_formed() -> Result<()> {
         assert!(seen.insert(series), "{series} is there twice");
         assert!(value.parse::<f64>().is_ok(), "{line}");
         let name = series.split('{').next().unwrap_or_default();
-        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end))
+            .unwrap_or(name);
         let typed = |family: &str| text.contains(&format!("# TYPE {family} "));
         assert!(typed(family) || typed(name), "{name} has no TYPE line");
     }
@@ -60,7 +84,12 @@ fn requests_without_a_route_are_counted_too() -> Result<()> {
     let gateway = Gateway::start(crate::routes(&origin.url(), "{name: a, paths: [/a]}") + ALL)?;
     assert_eq!(Client::get(gateway.addr(), "/b", &[])?.status, 404);
     eventually("the 404 is counted", || {
-        (gateway.admin().metric("tollgate_unmatched_requests_total", &[]).ok()? >= 1.0).then_some(())
+        (gateway
+            .admin()
+            .metric("tollgate_unmatched_requests_total", &[])
+            .ok()?
+            >= 1.0)
+            .then_some(())
     });
     Ok(())
 }

@@ -41,7 +41,10 @@ fn every_call_gives_what_it_gives_without_a_gateway() -> Result<()> {
 fn usage_shows_in_a_stream_only_when_asked_for() -> Result<()> {
     let (_llm, gateway, sdk) = set_up()?;
     let silent = sdk.call(gateway.addr(), "stream", &chat("m", &json!({})))?;
-    assert_eq!((&silent["usage"], &silent["text"]), (&Value::Null, &json!(Scenario::text(16))));
+    assert_eq!(
+        (&silent["usage"], &silent["text"]),
+        (&Value::Null, &json!(Scenario::text(16)))
+    );
     let asked = json!({"stream_options": {"include_usage": true}});
     let told = sdk.call(gateway.addr(), "stream", &chat("m", &asked))?;
     assert_eq!(told["usage"]["total_tokens"], 22);
@@ -60,7 +63,11 @@ fn errors_are_the_sdks_own_exceptions() -> Result<()> {
         (500, "InternalServerError"),
     ] {
         for operation in ["chat", "stream"] {
-            let outcome = sdk.call(gateway.addr(), operation, &chat(&format!("m:status={status}"), &json!({})))?;
+            let outcome = sdk.call(
+                gateway.addr(),
+                operation,
+                &chat(&format!("m:status={status}"), &json!({})),
+            )?;
             assert_eq!(outcome["error"]["class"], class, "{operation}: {outcome}");
         }
     }
@@ -71,7 +78,11 @@ fn errors_are_the_sdks_own_exceptions() -> Result<()> {
 fn a_failure_in_the_middle_is_an_exception() -> Result<()> {
     let (_llm, gateway, sdk) = set_up()?;
     for end in ["error-3", "fin-3", "rst-3"] {
-        let outcome = sdk.call(gateway.addr(), "stream", &chat(&format!("m:end={end}"), &json!({})))?;
+        let outcome = sdk.call(
+            gateway.addr(),
+            "stream",
+            &chat(&format!("m:end={end}"), &json!({})),
+        )?;
         assert!(outcome.get("error").is_some(), "{end}: {outcome}");
     }
     Ok(())
@@ -93,7 +104,12 @@ fn the_sdks_own_headers_reach_the_provider() -> Result<()> {
     let (llm, gateway, sdk) = set_up()?;
     sdk.call(gateway.addr(), "chat", &chat("m", &json!({})))?;
     let seen = llm.origin().last();
-    assert!(seen.headers.0.iter().any(|(name, _)| name.to_ascii_lowercase().starts_with("x-stainless-")));
+    assert!(
+        seen.headers
+            .0
+            .iter()
+            .any(|(name, _)| name.to_ascii_lowercase().starts_with("x-stainless-"))
+    );
     assert!(seen.header("User-Agent").starts_with("OpenAI/Python"));
     Ok(())
 }
@@ -120,10 +136,15 @@ fn curl_gets_chat_stream_and_embeddings() -> Result<()> {
     let url = gateway.url("/v1/chat/completions");
     let whole = Curl::new(&url)?.json(&chat("m", &json!({}))).run()?;
     assert_eq!(whole.json()["usage"]["total_tokens"], 22);
-    let stream = Curl::new(&url)?.args(["--no-buffer"]).json(&chat("m", &json!({"stream": true}))).run()?;
+    let stream = Curl::new(&url)?
+        .args(["--no-buffer"])
+        .json(&chat("m", &json!({"stream": true})))
+        .run()?;
     assert!(stream.text().ends_with("data: [DONE]\n\n"));
     let embeddings = json!({"model": "m", "input": "12345678"});
-    let vector = Curl::new(&gateway.url("/v1/embeddings"))?.json(&embeddings).run()?;
+    let vector = Curl::new(&gateway.url("/v1/embeddings"))?
+        .json(&embeddings)
+        .run()?;
     assert_eq!(vector.json()["data"][0]["embedding"], json!([1.0, 2.0, 3.0]));
     Ok(())
 }

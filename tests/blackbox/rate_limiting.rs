@@ -12,7 +12,11 @@ const CONSUMERS: &str = "consumers:\n\
     - {username: bob, keyauth_credentials: [{key: bob-key}]}\n";
 
 fn limited(origin: &Origin, config: &str) -> Result<Gateway> {
-    Gateway::start(one_route(&origin.url(), &format!("{{name: rate-limiting, config: {config}}}"), ""))
+    Gateway::start(one_route(
+        &origin.url(),
+        &format!("{{name: rate-limiting, config: {config}}}"),
+        "",
+    ))
 }
 
 fn status(gateway: &Gateway, target: &str, headers: &[(&str, &str)]) -> Result<u16> {
@@ -22,17 +26,33 @@ fn status(gateway: &Gateway, target: &str, headers: &[(&str, &str)]) -> Result<u
 #[test]
 fn five_per_year_is_five_under_a_concurrent_burst() -> Result<()> {
     let origin = Origin::echo()?;
-    let gateway = Gateway::builder(one_route(&origin.url(), "{name: rate-limiting, config: {year: 5}}", ""))
-        .workers(4)
-        .start()?;
+    let gateway = Gateway::builder(one_route(
+        &origin.url(),
+        "{name: rate-limiting, config: {year: 5}}",
+        "",
+    ))
+    .workers(4)
+    .start()?;
     let addr = gateway.addr();
     let statuses = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..60).map(|_| scope.spawn(move || Client::get(addr, "/", &[]))).collect();
+        let threads: Vec<_> = (0..60)
+            .map(|_| scope.spawn(move || Client::get(addr, "/", &[])))
+            .collect();
         let joined = threads.into_iter().map(|thread| thread.join().expect("no panic"));
-        joined.map(|answer| answer.map(|answer| answer.status)).collect::<Result<Vec<u16>>>()
+        joined
+            .map(|answer| answer.map(|answer| answer.status))
+            .collect::<Result<Vec<u16>>>()
     })?;
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 5, "{statuses:?}");
-    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 55, "{statuses:?}");
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 200).count(),
+        5,
+        "{statuses:?}"
+    );
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 429).count(),
+        55,
+        "{statuses:?}"
+    );
     assert_eq!(origin.requests().len(), 5);
     Ok(())
 }
@@ -55,10 +75,16 @@ fn headers_count_down_and_the_refusal_says_when_to_return() -> Result<()> {
             assert_eq!(answer.header(header), expected, "{header}");
         }
         let reset: u64 = answer.header("RateLimit-Reset").parse()?;
-        assert!(reset > 86_400, "of equally tight periods the longest is told, so not {reset}");
+        assert!(
+            reset > 86_400,
+            "of equally tight periods the longest is told, so not {reset}"
+        );
     }
     let refusal = Client::get(gateway.addr(), "/", &[])?;
-    assert_eq!((refusal.status, refusal.json()["message"].as_str()), (429, Some("API rate limit exceeded")));
+    assert_eq!(
+        (refusal.status, refusal.json()["message"].as_str()),
+        (429, Some("API rate limit exceeded"))
+    );
     assert_eq!(refusal.header("Retry-After"), refusal.header("RateLimit-Reset"));
     assert_eq!(refusal.header("RateLimit-Remaining"), "0");
     Ok(())
@@ -67,11 +93,23 @@ fn headers_count_down_and_the_refusal_says_when_to_return() -> Result<()> {
 #[test]
 fn the_refusal_and_headers_can_be_changed() -> Result<()> {
     let origin = Origin::echo()?;
-    let gateway = limited(&origin, "{year: 1, hide_client_headers: true, error_code: 503, error_message: slow down}")?;
+    let gateway = limited(
+        &origin,
+        "{year: 1, hide_client_headers: true, error_code: 503, error_message: slow down}",
+    )?;
     let first = Client::get(gateway.addr(), "/", &[])?;
-    assert!(first.headers.0.iter().all(|(name, _)| !name.to_ascii_lowercase().contains("ratelimit")));
+    assert!(
+        first
+            .headers
+            .0
+            .iter()
+            .all(|(name, _)| !name.to_ascii_lowercase().contains("ratelimit"))
+    );
     let second = Client::get(gateway.addr(), "/", &[])?;
-    assert_eq!((second.status, second.json()["message"].as_str()), (503, Some("slow down")));
+    assert_eq!(
+        (second.status, second.json()["message"].as_str()),
+        (503, Some("slow down"))
+    );
     Ok(())
 }
 
@@ -80,7 +118,13 @@ fn each_consumer_has_its_own_count_whatever_key_it_shows() -> Result<()> {
     let origin = Origin::echo()?;
     let plugins = "{name: key-auth}, {name: rate-limiting, config: {year: 2}}";
     let gateway = Gateway::start(one_route(&origin.url(), plugins, CONSUMERS))?;
-    for (key, expected) in [("ada-key", 200), ("ada-other", 200), ("ada-key", 429), ("bob-key", 200), ("ada-other", 429)] {
+    for (key, expected) in [
+        ("ada-key", 200),
+        ("ada-other", 200),
+        ("ada-key", 429),
+        ("bob-key", 200),
+        ("ada-other", 429),
+    ] {
         assert_eq!(status(&gateway, "/", &[("apikey", key)])?, expected, "{key}");
     }
     assert_eq!(status(&gateway, "/", &[])?, 401);
@@ -97,9 +141,17 @@ fn credential_header_and_path_can_be_what_is_counted() -> Result<()> {
     }
     let gateway = limited(&origin, "{year: 1, limit_by: header, header_name: X-Tenant}")?;
     for (tenant, expected) in [("a", 200), ("b", 200), ("a", 429)] {
-        assert_eq!(status(&gateway, "/", &[("x-tenant", tenant)])?, expected, "{tenant}");
+        assert_eq!(
+            status(&gateway, "/", &[("x-tenant", tenant)])?,
+            expected,
+            "{tenant}"
+        );
     }
-    assert_eq!(status(&gateway, "/", &[])?, 200, "without the header the address is counted");
+    assert_eq!(
+        status(&gateway, "/", &[])?,
+        200,
+        "without the header the address is counted"
+    );
     assert_eq!(status(&gateway, "/", &[])?, 429);
     Ok(())
 }
@@ -113,11 +165,22 @@ fn a_global_limit_counts_over_routes_and_a_route_limit_does_not() -> Result<()> 
         crate::routes(&origin.url(), "{name: a, paths: [/a]}, {name: b, paths: [/b]}")
     );
     let gateway = Gateway::start(global)?;
-    assert_eq!((status(&gateway, "/a", &[])?, status(&gateway, "/b", &[])?), (200, 429));
-    let own = format!("{{name: a, paths: [/a], plugins: [{plugin}]}}, {{name: b, paths: [/b], plugins: [{plugin}]}}");
+    assert_eq!(
+        (status(&gateway, "/a", &[])?, status(&gateway, "/b", &[])?),
+        (200, 429)
+    );
+    let own = format!(
+        "{{name: a, paths: [/a], plugins: [{plugin}]}}, {{name: b, paths: [/b], plugins: [{plugin}]}}"
+    );
     let gateway = Gateway::start(crate::routes(&origin.url(), &own))?;
-    assert_eq!((status(&gateway, "/a", &[])?, status(&gateway, "/b", &[])?), (200, 200));
-    assert_eq!((status(&gateway, "/a", &[])?, status(&gateway, "/b", &[])?), (429, 429));
+    assert_eq!(
+        (status(&gateway, "/a", &[])?, status(&gateway, "/b", &[])?),
+        (200, 200)
+    );
+    assert_eq!(
+        (status(&gateway, "/a", &[])?, status(&gateway, "/b", &[])?),
+        (429, 429)
+    );
     Ok(())
 }
 
@@ -129,7 +192,13 @@ fn the_most_specific_limit_is_the_one_that_counts() -> Result<()> {
         - {username: bob, keyauth_credentials: [{key: bob-key}]}\n\
         plugins: [{name: rate-limiting, config: {year: 1}}]\n";
     let gateway = Gateway::start(one_route(&origin.url(), "{name: key-auth}", rest))?;
-    for (key, expected) in [("ada-key", 200), ("ada-key", 200), ("ada-key", 429), ("bob-key", 200), ("bob-key", 429)] {
+    for (key, expected) in [
+        ("ada-key", 200),
+        ("ada-key", 200),
+        ("ada-key", 429),
+        ("bob-key", 200),
+        ("bob-key", 429),
+    ] {
         assert_eq!(status(&gateway, "/", &[("apikey", key)])?, expected, "{key}");
     }
     Ok(())

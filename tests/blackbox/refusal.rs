@@ -19,7 +19,8 @@ fn json_is_the_default_form() -> Result<()> {
     let answer = not_found(&[])?;
     let id = answer.header("X-Kong-Request-Id");
     assert_eq!(id.len(), 32);
-    let expected = format!("{{\n  \"message\":\"no Route matched with those values\",\n  \"request_id\":\"{id}\"\n}}");
+    let expected =
+        format!("{{\n  \"message\":\"no Route matched with those values\",\n  \"request_id\":\"{id}\"\n}}");
     assert_eq!(answer.text(), expected);
     assert_eq!(answer.header("Content-Type"), "application/json; charset=utf-8");
     assert!(answer.header("X-Kong-Response-Latency").parse::<u64>().is_ok());
@@ -30,11 +31,31 @@ fn json_is_the_default_form() -> Result<()> {
 #[test]
 fn the_accepted_form_with_the_highest_weight_wins() -> Result<()> {
     for (accept, content_type, start) in [
-        ("text/plain", "text/plain; charset=utf-8", "no Route matched with those values\nrequest_id: "),
-        ("text/*", "text/plain; charset=utf-8", "no Route matched with those values\n"),
-        ("application/json;q=0.1, text/html", "text/html; charset=utf-8", "<!doctype html>\n<html>\n  <head>\n"),
-        ("application/xml", "application/xml; charset=utf-8", "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<error>\n"),
-        ("image/png", "application/json; charset=utf-8", "{\n  \"message\":"),
+        (
+            "text/plain",
+            "text/plain; charset=utf-8",
+            "no Route matched with those values\nrequest_id: ",
+        ),
+        (
+            "text/*",
+            "text/plain; charset=utf-8",
+            "no Route matched with those values\n",
+        ),
+        (
+            "application/json;q=0.1, text/html",
+            "text/html; charset=utf-8",
+            "<!doctype html>\n<html>\n  <head>\n",
+        ),
+        (
+            "application/xml",
+            "application/xml; charset=utf-8",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<error>\n",
+        ),
+        (
+            "image/png",
+            "application/json; charset=utf-8",
+            "{\n  \"message\":",
+        ),
         ("*/*", "application/json; charset=utf-8", "{\n  \"message\":"),
     ] {
         let answer = not_found(&[("Accept", accept)])?;
@@ -49,7 +70,10 @@ fn a_route_without_service_has_nowhere_to_go() -> Result<()> {
     let policy = "_format_version: \"3.0\"\nroutes:\n- {name: lonely, paths: [/]}\n";
     let gateway = Gateway::start(policy)?;
     let answer = Client::get(gateway.addr(), "/", &[])?;
-    assert_eq!((answer.status, answer.json()["message"].as_str()), (503, Some("no Service found with those values")));
+    assert_eq!(
+        (answer.status, answer.json()["message"].as_str()),
+        (503, Some("no Service found with those values"))
+    );
     Ok(())
 }
 

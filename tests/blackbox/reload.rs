@@ -33,10 +33,14 @@ fn hangup_and_admin_call_reload_too() -> Result<()> {
     let mut gateway = Gateway::start(marked(&origin, "one"))?;
     gateway.replace_policy(marked(&origin, "two"))?;
     gateway.hang_up()?;
-    eventually("the second policy", || (mark(&gateway).ok()? == "two").then_some(()));
+    eventually("the second policy", || {
+        (mark(&gateway).ok()? == "two").then_some(())
+    });
     gateway.replace_policy(marked(&origin, "three"))?;
     assert!(gateway.admin().reload()?.status < 300);
-    eventually("the third policy", || (mark(&gateway).ok()? == "three").then_some(()));
+    eventually("the third policy", || {
+        (mark(&gateway).ok()? == "three").then_some(())
+    });
     Ok(())
 }
 
@@ -50,7 +54,11 @@ fn a_bad_file_changes_nothing_and_says_why() -> Result<()> {
         bad[at] ^= 1;
         std::fs::write(gateway.artifact(), &bad)?;
         let answer = gateway.admin().reload()?;
-        assert!(answer.status >= 400 && !answer.body.is_empty(), "bit flip at {at}: {}", answer.status);
+        assert!(
+            answer.status >= 400 && !answer.body.is_empty(),
+            "bit flip at {at}: {}",
+            answer.status
+        );
         assert_eq!((mark(&gateway)?.as_str(), gateway.admin().epoch()?), ("one", 1));
     }
     std::fs::write(gateway.artifact(), &good[..good.len() / 2])?;
@@ -62,13 +70,22 @@ fn a_bad_file_changes_nothing_and_says_why() -> Result<()> {
 #[test]
 fn counts_survive_a_reload() -> Result<()> {
     let origin = Origin::echo()?;
-    let limited = |mark: &str| marked(&origin, mark).replace("plugins: [", "plugins: [{name: rate-limiting, config: {year: 2}}, ");
+    let limited = |mark: &str| {
+        marked(&origin, mark).replace(
+            "plugins: [",
+            "plugins: [{name: rate-limiting, config: {year: 2}}, ",
+        )
+    };
     let mut gateway = Gateway::start(limited("one"))?;
     assert_eq!(Client::get(gateway.addr(), "/", &[])?.status, 200);
     gateway.replace_policy(limited("two"))?;
     gateway.admin().reload()?;
-    eventually("the second policy", || (gateway.admin().epoch().ok()? >= 2).then_some(()));
-    let statuses: Result<Vec<u16>> = (0..2).map(|_| Ok(Client::get(gateway.addr(), "/", &[])?.status)).collect();
+    eventually("the second policy", || {
+        (gateway.admin().epoch().ok()? >= 2).then_some(())
+    });
+    let statuses: Result<Vec<u16>> = (0..2)
+        .map(|_| Ok(Client::get(gateway.addr(), "/", &[])?.status))
+        .collect();
     assert_eq!(statuses?, [200, 429]);
     Ok(())
 }
@@ -87,7 +104,11 @@ fn a_thousand_reloads_under_load_lose_no_request() -> Result<()> {
         while !stop.load(Ordering::Relaxed) {
             let answer = client.ask("GET", "/", &[], b"")?;
             anyhow::ensure!(answer.status == 200, "status {}", answer.status);
-            anyhow::ensure!(matches!(answer.header("x-mark"), "one" | "two"), "mark {:?}", answer.header("x-mark"));
+            anyhow::ensure!(
+                matches!(answer.header("x-mark"), "one" | "two"),
+                "mark {:?}",
+                answer.header("x-mark")
+            );
             served.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
@@ -97,7 +118,12 @@ fn a_thousand_reloads_under_load_lose_no_request() -> Result<()> {
             let file = aside.write("next", if round % 2 == 0 { &first } else { &second })?;
             std::fs::rename(file, gateway.artifact())?;
             let answer = gateway.admin().reload()?;
-            anyhow::ensure!(answer.status < 300, "reload {round} answered {}: {}", answer.status, answer.text());
+            anyhow::ensure!(
+                answer.status < 300,
+                "reload {round} answered {}: {}",
+                answer.status,
+                answer.text()
+            );
         }
         Ok(())
     };
@@ -110,7 +136,10 @@ fn a_thousand_reloads_under_load_lose_no_request() -> Result<()> {
         }
         reloads
     })?;
-    assert!(served.load(Ordering::Relaxed) > 1000, "only {served:?} requests ran beside the reloads");
+    assert!(
+        served.load(Ordering::Relaxed) > 1000,
+        "only {served:?} requests ran beside the reloads"
+    );
     assert!(gateway.admin().epoch()? >= 1000);
     Ok(())
 }

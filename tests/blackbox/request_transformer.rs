@@ -7,7 +7,11 @@ use tests::{Client, Gateway, Origin};
 use crate::one_route;
 
 fn gateway(origin: &Origin, config: &str) -> Result<Gateway> {
-    Gateway::start(one_route(&origin.url(), &format!("{{name: request-transformer, config: {config}}}"), ""))
+    Gateway::start(one_route(
+        &origin.url(),
+        &format!("{{name: request-transformer, config: {config}}}"),
+        "",
+    ))
 }
 
 #[test]
@@ -26,7 +30,11 @@ fn headers_change_in_kongs_order() -> Result<()> {
     }
     assert_eq!(seen.headers.all("x-new").collect::<Vec<_>>(), ["2"]);
     assert_eq!(seen.header("x-added"), "a:b");
-    let many: Vec<&str> = seen.headers.all("x-many").flat_map(|value| value.split(", ")).collect();
+    let many: Vec<&str> = seen
+        .headers
+        .all("x-many")
+        .flat_map(|value| value.split(", "))
+        .collect();
     assert_eq!(many, ["1", "2"]);
     Ok(())
 }
@@ -59,7 +67,10 @@ fn json_bodies_change_at_the_top_level_and_nowhere_else() -> Result<()> {
     let sent = json!({"gone": 1, "old": {"gone": 1}, "v": 1, "n": 12345678901234567890u64});
     Client::post_json(gateway.addr(), "/", &[], &sent)?;
     let seen = origin.last();
-    assert_eq!(seen.json(), json!({"new": {"gone": 1}, "v": "2", "n": 12345678901234567890u64, "added": "x"}));
+    assert_eq!(
+        seen.json(),
+        json!({"new": {"gone": 1}, "v": "2", "n": 12345678901234567890u64, "added": "x"})
+    );
     Ok(())
 }
 
@@ -72,7 +83,10 @@ fn form_bodies_change() -> Result<()> {
     let seen = String::from_utf8(origin.last().body)?;
     let mut arguments: Vec<&str> = seen.split('&').collect();
     arguments.sort_unstable();
-    assert!(arguments == ["added=x%20y", "keep=2"] || arguments == ["added=x+y", "keep=2"], "{seen}");
+    assert!(
+        arguments == ["added=x%20y", "keep=2"] || arguments == ["added=x+y", "keep=2"],
+        "{seen}"
+    );
     Ok(())
 }
 
@@ -85,7 +99,10 @@ fn method_uri_and_templates() -> Result<()> {
     let gateway = Gateway::start(crate::routes(&format!("{}/base", origin.url()), &route))?;
     Client::get(gateway.addr(), "/u/42?page=7", &[])?;
     let seen = origin.last();
-    assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/users/42?page=7"));
+    assert_eq!(
+        (seen.method.as_str(), seen.target.as_str()),
+        ("POST", "/users/42?page=7")
+    );
     assert_eq!((seen.header("x-from"), seen.header("x-page")), ("none", "7"));
     Ok(())
 }

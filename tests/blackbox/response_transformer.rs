@@ -7,12 +7,20 @@ use tests::{Client, Gateway, Origin, Script};
 use crate::one_route;
 
 fn gateway(origin: &Origin, config: &str) -> Result<Gateway> {
-    Gateway::start(one_route(&origin.url(), &format!("{{name: response-transformer, config: {config}}}"), ""))
+    Gateway::start(one_route(
+        &origin.url(),
+        &format!("{{name: response-transformer, config: {config}}}"),
+        "",
+    ))
 }
 
 #[test]
 fn headers_change() -> Result<()> {
-    let origin = Origin::always(Script::respond(200, &[("X-Gone", "1"), ("X-Old", "1"), ("X-V", "1")], "plain"))?;
+    let origin = Origin::always(Script::respond(
+        200,
+        &[("X-Gone", "1"), ("X-Old", "1"), ("X-V", "1")],
+        "plain",
+    ))?;
     let gateway = gateway(
         &origin,
         "{remove: {headers: [x-gone]}, rename: {headers: ['x-old:x-new']}, replace: {headers: ['x-v:2']}, \
@@ -29,14 +37,21 @@ fn headers_change() -> Result<()> {
 #[test]
 fn json_bodies_change_with_types() -> Result<()> {
     let body = json!({"gone": 1, "v": 1, "keep": [1, 2]}).to_string();
-    let origin = Origin::always(Script::respond(200, &[("Content-Type", "application/json")], body))?;
+    let origin = Origin::always(Script::respond(
+        200,
+        &[("Content-Type", "application/json")],
+        body,
+    ))?;
     let gateway = gateway(
         &origin,
         "{remove: {json: [gone]}, replace: {json: ['v:2'], json_types: [number]}, \
           add: {json: ['yes:true', 'text:true'], json_types: [boolean, string]}}",
     )?;
     let answer = Client::get(gateway.addr(), "/", &[])?;
-    assert_eq!(answer.json(), json!({"v": 2, "keep": [1, 2], "yes": true, "text": "true"}));
+    assert_eq!(
+        answer.json(),
+        json!({"v": 2, "keep": [1, 2], "yes": true, "text": "true"})
+    );
     Ok(())
 }
 
@@ -45,7 +60,11 @@ fn a_body_that_is_not_json_is_left_alone() -> Result<()> {
     for kind in ["text/plain", "application/json"] {
         let origin = Origin::always(Script::respond(200, &[("Content-Type", kind)], "{\"gone\":1"))?;
         let gateway = gateway(&origin, "{remove: {json: [gone]}}")?;
-        assert_eq!(Client::get(gateway.addr(), "/", &[])?.text(), "{\"gone\":1", "{kind}");
+        assert_eq!(
+            Client::get(gateway.addr(), "/", &[])?.text(),
+            "{\"gone\":1",
+            "{kind}"
+        );
     }
     Ok(())
 }

@@ -17,7 +17,10 @@ fn target(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Result<Str
 #[test]
 fn prefix_is_stripped_and_the_service_path_joined() -> Result<()> {
     let origin = Origin::echo()?;
-    let gateway = Gateway::start(routes(&format!("{}/base", origin.url()), "{name: a, paths: [/api]}"))?;
+    let gateway = Gateway::start(routes(
+        &format!("{}/base", origin.url()),
+        "{name: a, paths: [/api]}",
+    ))?;
     for (path, expected) in [
         ("/api", "/base"),
         ("/api/", "/base/"),
@@ -33,7 +36,10 @@ fn prefix_is_stripped_and_the_service_path_joined() -> Result<()> {
 #[test]
 fn unstripped_path_is_kept_whole() -> Result<()> {
     let origin = Origin::echo()?;
-    let gateway = Gateway::start(routes(&origin.url(), "{name: a, paths: [/api], strip_path: false}"))?;
+    let gateway = Gateway::start(routes(
+        &origin.url(),
+        "{name: a, paths: [/api], strip_path: false}",
+    ))?;
     assert_eq!(target(&gateway, "/api/x", &[])?, "/api/x");
     Ok(())
 }
@@ -60,14 +66,20 @@ fn longer_prefix_wins_and_regex_beats_both() -> Result<()> {
 fn hosts_methods_and_headers_narrow_a_route() -> Result<()> {
     let origin = Origin::echo()?;
     let service = |name: &str, matchers: &str| {
-        format!("- {{name: {name}, url: {}/{name}, routes: [{{name: {name}, {matchers}}}]}}\n", origin.url())
+        format!(
+            "- {{name: {name}, url: {}/{name}, routes: [{{name: {name}, {matchers}}}]}}\n",
+            origin.url()
+        )
     };
     let policy = [
         "_format_version: \"3.0\"\nservices:\n".to_owned(),
         service("plain", "hosts: [api.example.com]"),
         service("wild", "hosts: ['*.example.com']"),
         service("post", "hosts: [api.example.com], methods: [POST]"),
-        service("beta", "hosts: [api.example.com], headers: {x-stage: [beta, gamma]}"),
+        service(
+            "beta",
+            "hosts: [api.example.com], headers: {x-stage: [beta, gamma]}",
+        ),
     ];
     let gateway = Gateway::start(policy.concat())?;
     let host = |value| [("Host", value)];
@@ -75,7 +87,14 @@ fn hosts_methods_and_headers_narrow_a_route() -> Result<()> {
     assert_eq!(target(&gateway, "/", &host("API.Example.com:8000"))?, "/plain/");
     assert_eq!(target(&gateway, "/", &host("www.example.com"))?, "/wild/");
     assert_eq!(target(&gateway, "/", &host("example.com"))?, "404");
-    assert_eq!(target(&gateway, "/", &[("Host", "api.example.com"), ("X-Stage", "GAMMA")])?, "/beta/");
+    assert_eq!(
+        target(
+            &gateway,
+            "/",
+            &[("Host", "api.example.com"), ("X-Stage", "GAMMA")]
+        )?,
+        "/beta/"
+    );
     let posted = Client::fetch(gateway.addr(), "POST", "/", &host("api.example.com"), b"x")?.json();
     assert_eq!(posted["target"], "/post/");
     Ok(())
@@ -90,10 +109,24 @@ fn canonical_path_is_matched_and_forwarded() -> Result<()> {
          {name: rest, paths: [/], strip_path: false}",
     );
     let gateway = Gateway::start(policy)?;
-    for path in ["/admin", "//admin", "/./admin", "/x/../admin", "/x/%2e%2e/admin", "/%61dmin", "/admin/", "/admin?x"] {
+    for path in [
+        "/admin",
+        "//admin",
+        "/./admin",
+        "/x/../admin",
+        "/x/%2e%2e/admin",
+        "/%61dmin",
+        "/admin/",
+        "/admin?x",
+    ] {
         assert_eq!(target(&gateway, path, &[])?, "403", "{path}");
     }
-    for (path, expected) in [("/x/./y//z", "/x/y/z"), ("/%7Ea", "/~a"), ("/a%2fb", "/a%2Fb"), ("/ADMIN", "/ADMIN")] {
+    for (path, expected) in [
+        ("/x/./y//z", "/x/y/z"),
+        ("/%7Ea", "/~a"),
+        ("/a%2fb", "/a%2Fb"),
+        ("/ADMIN", "/ADMIN"),
+    ] {
         assert_eq!(target(&gateway, path, &[])?, expected, "{path}");
     }
     Ok(())
@@ -113,7 +146,10 @@ fn https_only_route_sends_http_clients_away() -> Result<()> {
     assert_eq!(upgrade.json()["message"], "Please use HTTPS protocol");
     assert_eq!(upgrade.header("Upgrade"), "TLS/1.2, HTTP/1.1");
     let redirect = Client::get(gateway.addr(), "/r/x?y=1", &[("Host", "example.com")])?;
-    assert_eq!((redirect.status, redirect.header("Location")), (308, "https://example.com/r/x?y=1"));
+    assert_eq!(
+        (redirect.status, redirect.header("Location")),
+        (308, "https://example.com/r/x?y=1")
+    );
     assert!(origin.requests().is_empty());
     Ok(())
 }
@@ -133,8 +169,10 @@ fn a_disabled_service_has_no_routes() -> Result<()> {
 #[test]
 fn host_is_the_services_unless_preserved() -> Result<()> {
     let origin = Origin::echo()?;
-    let policy =
-        routes(&origin.url(), "{name: own, paths: [/own]}, {name: kept, paths: [/kept], preserve_host: true}");
+    let policy = routes(
+        &origin.url(),
+        "{name: own, paths: [/own]}, {name: kept, paths: [/kept], preserve_host: true}",
+    );
     let gateway = Gateway::start(policy)?;
     let host_seen = |path| -> Result<String> {
         Client::get(gateway.addr(), path, &[("Host", "client.example:81")])?;

@@ -6,7 +6,11 @@ use tests::{Client, Gateway, Origin, Response};
 use crate::one_route;
 
 fn gateway(origin: &Origin, config: &str) -> Result<Gateway> {
-    Gateway::start(one_route(&origin.url(), &format!("{{name: request-size-limiting, config: {config}}}"), ""))
+    Gateway::start(one_route(
+        &origin.url(),
+        &format!("{{name: request-size-limiting, config: {config}}}"),
+        "",
+    ))
 }
 
 fn post(gateway: &Gateway, bytes: usize, headers: &[(&str, &str)]) -> Result<Response> {
@@ -19,7 +23,10 @@ fn the_limit_itself_passes_and_one_more_byte_does_not() -> Result<()> {
     let gateway = gateway(&origin, "{allowed_payload_size: 2, size_unit: kilobytes}")?;
     assert_eq!(post(&gateway, 2048, &[])?.status, 200);
     let refusal = post(&gateway, 2049, &[])?;
-    assert_eq!((refusal.status, refusal.json()["message"].as_str()), (413, Some("Request size limit exceeded")));
+    assert_eq!(
+        (refusal.status, refusal.json()["message"].as_str()),
+        (413, Some("Request size limit exceeded"))
+    );
     assert_eq!(origin.requests().len(), 1);
     Ok(())
 }
@@ -56,6 +63,9 @@ fn a_length_can_be_demanded() -> Result<()> {
     let gateway = gateway(&origin, "{require_content_length: true}")?;
     assert_eq!(post(&gateway, 5, &[])?.status, 200);
     let refusal = Client::fetch(gateway.addr(), "POST", "/", &[], b"")?;
-    assert_eq!((refusal.status, refusal.json()["message"].as_str()), (411, Some("A valid Content-Length header is required")));
+    assert_eq!(
+        (refusal.status, refusal.json()["message"].as_str()),
+        (411, Some("A valid Content-Length header is required"))
+    );
     Ok(())
 }

@@ -10,14 +10,20 @@ fn ask(config: &str, target: &str, headers: &[(&str, &str)]) -> Result<Response>
     let plugin = format!("{{name: request-termination, config: {config}}}");
     let gateway = Gateway::start(one_route(&origin.url(), &plugin, ""))?;
     let answer = Client::get(gateway.addr(), target, headers)?;
-    assert_eq!(origin.requests().is_empty(), !answer.headers.has("X-Kong-Upstream-Latency"));
+    assert_eq!(
+        origin.requests().is_empty(),
+        !answer.headers.has("X-Kong-Upstream-Latency")
+    );
     Ok(answer)
 }
 
 #[test]
 fn default_is_503_in_the_compact_form() -> Result<()> {
     let answer = ask("{}", "/", &[])?;
-    assert_eq!((answer.status, answer.text().as_str()), (503, "{\"message\":\"Service unavailable\"}"));
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (503, "{\"message\":\"Service unavailable\"}")
+    );
     assert_eq!(answer.header("Content-Type"), "application/json; charset=utf-8");
     Ok(())
 }
@@ -25,8 +31,15 @@ fn default_is_503_in_the_compact_form() -> Result<()> {
 #[test]
 fn message_and_body_are_as_configured() -> Result<()> {
     let answer = ask("{status_code: 403, message: So long}", "/", &[])?;
-    assert_eq!((answer.status, answer.text().as_str()), (403, "{\"message\":\"So long\"}"));
-    let answer = ask("{status_code: 200, content_type: text/plain, body: all \"fine\"}", "/", &[])?;
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (403, "{\"message\":\"So long\"}")
+    );
+    let answer = ask(
+        "{status_code: 200, content_type: text/plain, body: all \"fine\"}",
+        "/",
+        &[],
+    )?;
     assert_eq!((answer.status, answer.text().as_str()), (200, "all \"fine\""));
     assert_eq!(answer.header("Content-Type"), "text/plain");
     Ok(())

@@ -27,7 +27,9 @@ fn the_certificate_follows_the_name_asked_for() -> Result<()> {
     let exact = authority.issue(&["api.example.com"])?;
     let wildcard = authority.issue(&["*.example.com"])?;
     let list = certificates(&[(&exact, &["api.example.com"]), (&wildcard, &["*.example.com"])]);
-    let gateway = Gateway::builder(crate::one_route(&origin.url(), "", &list)).tls().start()?;
+    let gateway = Gateway::builder(crate::one_route(&origin.url(), "", &list))
+        .tls()
+        .start()?;
     let authority_file = gateway.scratch().write("authority.pem", authority.pem())?;
     let port = gateway.tls_addr().port();
     let call = |name: &str| {
@@ -39,9 +41,15 @@ fn the_certificate_follows_the_name_asked_for() -> Result<()> {
     for name in ["api.example.com", "www.example.com"] {
         let answer = call(name)?;
         assert_eq!(answer.json()["target"], "/x", "{name}");
-        assert_eq!(crate::echoed(&answer.json(), "X-Forwarded-Proto").as_deref(), Some("https"));
+        assert_eq!(
+            crate::echoed(&answer.json(), "X-Forwarded-Proto").as_deref(),
+            Some("https")
+        );
     }
-    assert!(call("example.org").is_err(), "no certificate of ours is for example.org");
+    assert!(
+        call("example.org").is_err(),
+        "no certificate of ours is for example.org"
+    );
     Ok(())
 }
 
@@ -52,7 +60,9 @@ fn https_only_routes_answer_over_tls() -> Result<()> {
     let policy = crate::routes(&origin.url(), "{name: a, paths: [/], protocols: [https]}")
         + &certificates(&[(&certificate, &["localhost"])]);
     let gateway = Gateway::builder(policy).tls().start()?;
-    let over_tls = Curl::new(&format!("https://{}/", gateway.tls_addr()))?.args(["--insecure"]).run()?;
+    let over_tls = Curl::new(&format!("https://{}/", gateway.tls_addr()))?
+        .args(["--insecure"])
+        .run()?;
     assert_eq!(over_tls.status, 200);
     assert_eq!(Curl::new(&gateway.url("/"))?.run()?.status, 426);
     Ok(())
@@ -63,14 +73,27 @@ fn junk_on_the_tls_port_is_survived() -> Result<()> {
     let (origin, authority) = (Origin::echo()?, Authority::new()?);
     let certificate = authority.issue(&["localhost"])?;
     let list = certificates(&[(&certificate, &["localhost"])]);
-    let gateway = Gateway::builder(crate::one_route(&origin.url(), "", &list)).tls().start()?;
-    for junk in [&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], b"\x16\x03\x01\xff\xff", b"\x16\x03\x01\x00\x05hello", b"\0"] {
+    let gateway = Gateway::builder(crate::one_route(&origin.url(), "", &list))
+        .tls()
+        .start()?;
+    for junk in [
+        &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+        b"\x16\x03\x01\xff\xff",
+        b"\x16\x03\x01\x00\x05hello",
+        b"\0",
+    ] {
         let mut client = tests::Client::connect(gateway.tls_addr())?;
         client.send(junk)?;
         client.half_close()?;
         client.read_to_close().ok();
     }
-    assert_eq!(Curl::new(&format!("https://{}/", gateway.tls_addr()))?.args(["--insecure"]).run()?.status, 200);
+    assert_eq!(
+        Curl::new(&format!("https://{}/", gateway.tls_addr()))?
+            .args(["--insecure"])
+            .run()?
+            .status,
+        200
+    );
     assert!(origin.tapes().len() == 1);
     Ok(())
 }
@@ -78,7 +101,10 @@ fn junk_on_the_tls_port_is_survived() -> Result<()> {
 #[test]
 fn an_origins_certificate_is_verified_when_the_service_says_so() -> Result<()> {
     let (authority, stranger) = (Authority::new()?, Authority::new()?);
-    let nginx = Nginx::start_tls("location / { return 200 secure; }", &authority.issue(&["localhost"])?)?;
+    let nginx = Nginx::start_tls(
+        "location / { return 200 secure; }",
+        &authority.issue(&["localhost"])?,
+    )?;
     let port = nginx.tls_addr().map_or(0, |addr| addr.port());
     let id = "00000000-0000-4000-8000-000000000001";
     let policy = |extra: &str, trusted: &Authority| {
@@ -89,9 +115,11 @@ fn an_origins_certificate_is_verified_when_the_service_says_so() -> Result<()> {
         )
     };
     let verified = format!("  tls_verify: true\n  ca_certificates: [{id}]\n");
-    for (extra, trusted, status) in
-        [(verified.as_str(), &authority, 200), (verified.as_str(), &stranger, 502), ("", &stranger, 200)]
-    {
+    for (extra, trusted, status) in [
+        (verified.as_str(), &authority, 200),
+        (verified.as_str(), &stranger, 502),
+        ("", &stranger, 200),
+    ] {
         let gateway = Gateway::start(policy(extra, trusted))?;
         let answer = Curl::new(&gateway.url("/"))?.run()?;
         assert_eq!(answer.status, status, "{extra:?}: {}", answer.text());

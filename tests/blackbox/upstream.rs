@@ -28,14 +28,20 @@ fn dead() -> Result<String> {
 
 fn message(gateway: &Gateway) -> Result<(u16, String)> {
     let answer = Client::get(gateway.addr(), "/", &[])?;
-    Ok((answer.status, answer.json()["message"].as_str().unwrap_or_default().to_owned()))
+    Ok((
+        answer.status,
+        answer.json()["message"].as_str().unwrap_or_default().to_owned(),
+    ))
 }
 
 #[test]
 fn weights_are_kept_exactly() -> Result<()> {
     let origins = [Origin::echo()?, Origin::echo()?, Origin::echo()?];
-    let targets: Vec<String> =
-        origins.iter().zip([3, 1, 0]).map(|(origin, weight)| format!("{}={weight}", origin.addr())).collect();
+    let targets: Vec<String> = origins
+        .iter()
+        .zip([3, 1, 0])
+        .map(|(origin, weight)| format!("{}={weight}", origin.addr()))
+        .collect();
     let gateway = Gateway::builder(balanced(&targets, "")).workers(1).start()?;
     let mut client = Client::connect(gateway.addr())?;
     for _ in 0..40 {
@@ -48,9 +54,15 @@ fn weights_are_kept_exactly() -> Result<()> {
 #[test]
 fn a_dead_target_is_stepped_over() -> Result<()> {
     let origin = Origin::echo()?;
-    let gateway = Gateway::start(balanced(&[format!("{}=100", dead()?), format!("{}=1", origin.addr())], ""))?;
+    let gateway = Gateway::start(balanced(
+        &[format!("{}=100", dead()?), format!("{}=1", origin.addr())],
+        "",
+    ))?;
     for _ in 0..20 {
-        assert_eq!(Client::fetch(gateway.addr(), "POST", "/", &[], b"once")?.status, 200);
+        assert_eq!(
+            Client::fetch(gateway.addr(), "POST", "/", &[], b"once")?.status,
+            200
+        );
     }
     assert_eq!(origin.requests().len(), 20);
     Ok(())
@@ -59,11 +71,20 @@ fn a_dead_target_is_stepped_over() -> Result<()> {
 #[test]
 fn failures_are_told_in_kongs_words() -> Result<()> {
     let nobody = Gateway::start(one_route(&format!("http://{}", dead()?), "", ""))?;
-    assert_eq!(message(&nobody)?, (502, "An invalid response was received from the upstream server".to_owned()));
+    assert_eq!(
+        message(&nobody)?,
+        (
+            502,
+            "An invalid response was received from the upstream server".to_owned()
+        )
+    );
     let nameless = Gateway::start(one_route("http://no-such-host.invalid", "", ""))?;
     assert_eq!(message(&nameless)?, (503, "name resolution failed".to_owned()));
     let empty = Gateway::start(balanced(&["127.0.0.1:9=0".to_owned()], ""))?;
-    assert_eq!(message(&empty)?, (503, "failure to get a peer from the ring-balancer".to_owned()));
+    assert_eq!(
+        message(&empty)?,
+        (503, "failure to get a peer from the ring-balancer".to_owned())
+    );
     Ok(())
 }
 
@@ -77,19 +98,38 @@ fn a_silent_origin_times_out() -> Result<()> {
     );
     let gateway = Gateway::start(policy)?;
     let start = Instant::now();
-    assert_eq!(message(&gateway)?, (504, "The upstream server is timing out".to_owned()));
-    assert!((Duration::from_millis(250)..Duration::from_secs(5)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert_eq!(
+        message(&gateway)?,
+        (504, "The upstream server is timing out".to_owned())
+    );
+    assert!(
+        (Duration::from_millis(250)..Duration::from_secs(5)).contains(&start.elapsed()),
+        "{:?}",
+        start.elapsed()
+    );
     origin.wait_closed(Duration::from_secs(5))
 }
 
 #[test]
 fn only_what_is_safe_is_repeated() -> Result<()> {
     let origin = Origin::always(Script::default().then(Step::Fin))?;
-    let gateway = Gateway::start(one_route(&origin.url(), "", "").replace("  routes:", "  retries: 2\n  routes:"))?;
+    let gateway =
+        Gateway::start(one_route(&origin.url(), "", "").replace("  routes:", "  retries: 2\n  routes:"))?;
     assert_eq!(Client::get(gateway.addr(), "/", &[])?.status, 502);
-    assert_eq!(origin.requests().len(), 3, "a GET is tried once and repeated twice");
-    assert_eq!(Client::fetch(gateway.addr(), "POST", "/", &[], b"pay")?.status, 502);
-    assert_eq!(origin.requests().len(), 4, "a POST that was sent is never repeated");
+    assert_eq!(
+        origin.requests().len(),
+        3,
+        "a GET is tried once and repeated twice"
+    );
+    assert_eq!(
+        Client::fetch(gateway.addr(), "POST", "/", &[], b"pay")?.status,
+        502
+    );
+    assert_eq!(
+        origin.requests().len(),
+        4,
+        "a POST that was sent is never repeated"
+    );
     Ok(())
 }
 
@@ -99,15 +139,24 @@ fn an_answer_of_the_origin_is_never_repeated() -> Result<()> {
         let origin = Origin::always(Script::respond(status, &[], "own"))?;
         let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
         let answer = Client::get(gateway.addr(), "/", &[])?;
-        assert_eq!((answer.status, answer.text().as_str(), origin.requests().len()), (status, "own", 1));
+        assert_eq!(
+            (answer.status, answer.text().as_str(), origin.requests().len()),
+            (status, "own", 1)
+        );
     }
     Ok(())
 }
 
 #[test]
 fn a_kept_connection_that_the_origin_closed_costs_no_request() -> Result<()> {
-    let origin = Origin::always(Script::respond(200, &[], "ok").then(Step::Pause(Duration::from_millis(20))).then(Step::Fin))?;
-    let gateway = Gateway::builder(one_route(&origin.url(), "", "")).workers(1).start()?;
+    let origin = Origin::always(
+        Script::respond(200, &[], "ok")
+            .then(Step::Pause(Duration::from_millis(20)))
+            .then(Step::Fin),
+    )?;
+    let gateway = Gateway::builder(one_route(&origin.url(), "", ""))
+        .workers(1)
+        .start()?;
     let mut client = Client::connect(gateway.addr())?;
     for _ in 0..10 {
         assert_eq!(client.ask("POST", "/", &[], b"x")?.status, 200);

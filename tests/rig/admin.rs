@@ -17,7 +17,9 @@ pub struct Admin {
 
 impl Admin {
     pub(crate) fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_path_buf() }
+        Self {
+            socket: socket.to_path_buf(),
+        }
     }
 
     /// `GET /status`: epoch, artifact digest, workers.
@@ -26,7 +28,12 @@ impl Admin {
     /// When the gateway does not answer 200 with JSON.
     pub fn status(&self) -> Result<serde_json::Value> {
         let response = self.call("GET", "/status")?;
-        ensure!(response.status == 200, "status answered {}: {}", response.status, response.text());
+        ensure!(
+            response.status == 200,
+            "status answered {}: {}",
+            response.status,
+            response.text()
+        );
         serde_json::from_slice(&response.body).context("status body")
     }
 
@@ -54,11 +61,15 @@ impl Admin {
     /// As [`Admin::metrics`].
     pub fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
         let text = self.metrics()?;
-        let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            let (metric, rest) = series.split_once('{').unwrap_or((series, ""));
-            (metric == name && labels.iter().all(|label| rest.contains(label))).then(|| value.parse::<f64>().ok())?
-        });
+        let samples = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| {
+                let (series, value) = line.rsplit_once(' ')?;
+                let (metric, rest) = series.split_once('{').unwrap_or((series, ""));
+                (metric == name && labels.iter().all(|label| rest.contains(label)))
+                    .then(|| value.parse::<f64>().ok())?
+            });
         Ok(samples.sum())
     }
 
@@ -83,14 +94,29 @@ impl Admin {
     /// # Errors
     /// When the gateway does not answer, or not by RFC 9112.
     pub fn call(&self, method: &str, path: &str) -> Result<Response> {
-        let mut stream = UnixStream::connect(&self.socket).with_context(|| self.socket.display().to_string())?;
+        let mut stream =
+            UnixStream::connect(&self.socket).with_context(|| self.socket.display().to_string())?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )?;
         let mut reader = Reader::new(stream);
-        let head = reader.head()?.context("the admin socket closed without an answer")?;
-        let status = head.word(1).parse().with_context(|| format!("status line {:?}", head.start_line))?;
+        let head = reader
+            .head()?
+            .context("the admin socket closed without an answer")?;
+        let status = head
+            .word(1)
+            .parse()
+            .with_context(|| format!("status line {:?}", head.start_line))?;
         let framing = Framing::of_response(method, status, &head.headers)?;
         let body = reader.rest(&mut Body::new(framing))?;
-        Ok(Response { status, headers: head.headers, body, framing, interim: Vec::new() })
+        Ok(Response {
+            status,
+            headers: head.headers,
+            body,
+            framing,
+            interim: Vec::new(),
+        })
     }
 }

@@ -24,10 +24,14 @@ impl Authority {
     /// When no key can be made.
     pub fn new() -> Result<Self> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Tollgate test authority");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Tollgate test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Ok(Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)? })
+        Ok(Self {
+            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)?,
+        })
     }
 
     /// The authority's own certificate as PEM.
@@ -48,6 +52,9 @@ impl Authority {
             params.distinguished_name.push(DnType::CommonName, name.as_str());
         }
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Certificate { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Certificate {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 }

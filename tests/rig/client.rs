@@ -23,18 +23,28 @@ impl Client {
     /// # Errors
     /// When nobody listens.
     pub fn connect(addr: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&addr, PATIENCE).with_context(|| format!("connect to {addr}"))?;
+        let stream =
+            TcpStream::connect_timeout(&addr, PATIENCE).with_context(|| format!("connect to {addr}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { reader: Reader::new(stream), addr })
+        Ok(Self {
+            reader: Reader::new(stream),
+            addr,
+        })
     }
 
     /// Sends one request on a new connection and reads the whole answer.
     ///
     /// # Errors
     /// When the exchange fails or the answer breaks RFC 9112.
-    pub fn fetch(addr: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response> {
+    pub fn fetch(
+        addr: SocketAddr,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response> {
         Self::connect(addr)?.ask(method, target, headers, body)
     }
 
@@ -50,7 +60,12 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::fetch`].
-    pub fn post_json(addr: SocketAddr, target: &str, headers: &[(&str, &str)], body: &serde_json::Value) -> Result<Response> {
+    pub fn post_json(
+        addr: SocketAddr,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &serde_json::Value,
+    ) -> Result<Response> {
         let mut all = vec![("Content-Type", "application/json")];
         all.extend_from_slice(headers);
         Self::fetch(addr, "POST", target, &all, body.to_string().as_bytes())
@@ -60,7 +75,13 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::fetch`].
-    pub fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response> {
+    pub fn ask(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response> {
         self.send(&self.request(method, target, headers, body))?;
         self.response(method)
     }
@@ -70,7 +91,8 @@ impl Client {
     pub fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
         let given = |name: &str| headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
         let mut bytes = format!("{method} {target} HTTP/1.1\r\n").into_bytes();
-        let mut line = |name: &str, value: &str| bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        let mut line =
+            |name: &str, value: &str| bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         if !given("host") {
             line("Host", &self.addr.to_string());
         }
@@ -105,7 +127,13 @@ impl Client {
             }
             let framing = Framing::of_response(method, status, &head.headers)?;
             let body = self.reader.rest(&mut Body::new(framing))?;
-            return Ok(Response { status, headers: head.headers, body, framing, interim });
+            return Ok(Response {
+                status,
+                headers: head.headers,
+                body,
+                framing,
+                interim,
+            });
         }
     }
 
@@ -113,11 +141,22 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::fetch`].
-    pub fn stream(mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Stream> {
+    pub fn stream(
+        mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Stream> {
         self.send(&self.request(method, target, headers, body))?;
         let (status, head) = self.head()?;
         let framing = Framing::of_response(method, status, &head.headers)?;
-        Ok(Stream { client: self, status, head, body: Body::new(framing) })
+        Ok(Stream {
+            client: self,
+            status,
+            head,
+            body: Body::new(framing),
+        })
     }
 
     /// Asserts that the peer closes the connection and sends nothing more. A reset counts as closed.
@@ -160,10 +199,18 @@ impl Client {
 
     fn head(&mut self) -> Result<(u16, Head)> {
         let head = self.reader.head()?.context("closed before a response")?;
-        ensure!(matches!(head.word(0), "HTTP/1.1" | "HTTP/1.0"), "status line {:?}", head.start_line);
+        ensure!(
+            matches!(head.word(0), "HTTP/1.1" | "HTTP/1.0"),
+            "status line {:?}",
+            head.start_line
+        );
         let code = head.word(1);
         ensure!(code.len() == 3, "status line {:?}", head.start_line);
-        Ok((code.parse().with_context(|| format!("status line {:?}", head.start_line))?, head))
+        Ok((
+            code.parse()
+                .with_context(|| format!("status line {:?}", head.start_line))?,
+            head,
+        ))
     }
 }
 

@@ -23,7 +23,16 @@ impl Curl {
     pub fn new(url: &str) -> Result<Self> {
         let scratch = Scratch::new()?;
         let mut command = Command::new(program("curl")?);
-        command.args(["--disable", "--silent", "--show-error", "--http1.1", "--noproxy", "*", "--max-time", "20"]);
+        command.args([
+            "--disable",
+            "--silent",
+            "--show-error",
+            "--http1.1",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "20",
+        ]);
         command.arg("--dump-header").arg(scratch.path().join("head"));
         command.arg("--output").arg(scratch.path().join("body"));
         command.arg(url);
@@ -46,7 +55,8 @@ impl Curl {
     /// Makes it a POST of JSON.
     #[must_use]
     pub fn json(self, body: &serde_json::Value) -> Self {
-        self.header("Content-Type", "application/json").args(["--data-binary", &body.to_string()])
+        self.header("Content-Type", "application/json")
+            .args(["--data-binary", &body.to_string()])
     }
 
     /// Runs it.
@@ -56,17 +66,35 @@ impl Curl {
     /// certificate).
     pub fn run(mut self) -> Result<Response> {
         let output = self.command.output().context("run curl")?;
-        ensure!(output.status.success(), "curl {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "curl {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
         let file = |name: &str| -> PathBuf { self.scratch.path().join(name) };
         let heads = std::fs::read_to_string(file("head")).context("curl wrote no head")?;
         let body = std::fs::read(file("body")).unwrap_or_default();
-        let mut blocks: Vec<&str> = heads.split("\r\n\r\n").filter(|block| !block.is_empty()).collect();
+        let mut blocks: Vec<&str> = heads
+            .split("\r\n\r\n")
+            .filter(|block| !block.is_empty())
+            .collect();
         let last = blocks.pop().context("curl saw no response head")?;
         let interim = blocks.iter().filter_map(|block| status_of(block)).collect();
         let status = status_of(last).context("curl saw no status")?;
         let lines = last.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
-        let headers = Headers(lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect());
-        Ok(Response { status, headers, body, framing: Framing::UntilClose, interim })
+        let headers = Headers(
+            lines
+                .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+                .collect(),
+        );
+        Ok(Response {
+            status,
+            headers,
+            body,
+            framing: Framing::UntilClose,
+            interim,
+        })
     }
 }
 

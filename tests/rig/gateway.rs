@@ -134,7 +134,12 @@ impl GatewayBuilder {
         let source = scratch.write("kong.yaml", &self.policy)?;
         let artifact = scratch.path().join("policy.toll");
         let mut command = Command::new(self.program("tollc", "TOLLC_BIN")?);
-        command.arg("compile").arg("-o").arg(&artifact).args(&self.compiler_flags).arg(&source);
+        command
+            .arg("compile")
+            .arg("-o")
+            .arg(&artifact)
+            .args(&self.compiler_flags)
+            .arg(&source);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let output = command.output().context("run tollc")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -158,19 +163,38 @@ impl GatewayBuilder {
         let artifact = self.compile(&scratch)?;
         let admin = scratch.path().join("admin");
         let mut command = Process::command(self.program("tollgate", "TOLLGATE_BIN")?);
-        command.arg("run").arg(&artifact).args(["--listen", "127.0.0.1:0", "--workers", &self.workers.to_string()]);
+        command.arg("run").arg(&artifact).args([
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            &self.workers.to_string(),
+        ]);
         let driver = self.driver.unwrap_or_else(Driver::under_test);
-        command.args(["--driver", driver.flag()]).arg("--admin").arg(&admin).args(&self.flags);
+        command
+            .args(["--driver", driver.flag()])
+            .arg("--admin")
+            .arg(&admin)
+            .args(&self.flags);
         if self.tls {
             command.args(["--listen-tls", "127.0.0.1:0"]);
         }
-        command.envs(self.env.iter().map(|(name, value)| (name, value))).stdout(Stdio::piped());
+        command
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::piped());
         let mut process = Process::start(command, &scratch.path().join("tollgate.log"))?;
         let ready = wait_ready(&mut process)?;
         let address = |key: &str| -> Option<SocketAddr> { ready[key][0].as_str()?.parse().ok() };
         let addr = address("listen").with_context(|| format!("no address in {ready}"))?;
         let tls_addr = address("listen_tls");
-        Ok(Gateway { addr, tls_addr, admin: Admin::new(&admin), ready, process, scratch, settings: self })
+        Ok(Gateway {
+            addr,
+            tls_addr,
+            admin: Admin::new(&admin),
+            ready,
+            process,
+            scratch,
+            settings: self,
+        })
     }
 
     fn program(&self, name: &str, variable: &str) -> Result<PathBuf> {
@@ -180,7 +204,11 @@ impl GatewayBuilder {
             (None, Some(path)) => path,
             (None, None) => beside_this_test(name).with_context(|| format!("find {name}"))?,
         };
-        ensure!(path.exists(), "no {}: build it, set {variable}, or run `cargo xtask test`", path.display());
+        ensure!(
+            path.exists(),
+            "no {}: build it, set {variable}, or run `cargo xtask test`",
+            path.display()
+        );
         Ok(path)
     }
 }
@@ -233,7 +261,8 @@ impl Gateway {
     /// When it was started without [`GatewayBuilder::tls`].
     #[must_use]
     pub fn tls_addr(&self) -> SocketAddr {
-        self.tls_addr.expect("the gateway was started without a TLS listener")
+        self.tls_addr
+            .expect("the gateway was started without a TLS listener")
     }
 
     /// A URL of the plain-text listener.
@@ -324,7 +353,11 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         if !self.settings.quiet {
-            eprintln!("--- log of the gateway at {} ---\n{}", self.addr, self.process.log());
+            eprintln!(
+                "--- log of the gateway at {} ---\n{}",
+                self.addr,
+                self.process.log()
+            );
         }
     }
 }
@@ -340,10 +373,15 @@ fn wait_ready(process: &mut Process) -> Result<Value> {
     });
     loop {
         let Ok(line) = receiver.recv_timeout(READY_PATIENCE) else {
-            let state = if process.is_running() { "is not ready" } else { "ended" };
+            let state = if process.is_running() {
+                "is not ready"
+            } else {
+                "ended"
+            };
             bail!("tollgate {state}; its log:\n{}", process.log());
         };
-        let event: Value = serde_json::from_str(&line).with_context(|| format!("tollgate printed {line:?}"))?;
+        let event: Value =
+            serde_json::from_str(&line).with_context(|| format!("tollgate printed {line:?}"))?;
         if event["event"] == "ready" {
             return Ok(event);
         }

@@ -97,7 +97,13 @@ impl Nginx {
         );
         let file = scratch.write("nginx.conf", config)?;
         let mut command = Process::command(program("nginx")?);
-        command.arg("-p").arg(scratch.path()).arg("-c").arg(file).arg("-e").arg(scratch.path().join("error.log"));
+        command
+            .arg("-p")
+            .arg(scratch.path())
+            .arg("-c")
+            .arg(file)
+            .arg("-e")
+            .arg(scratch.path().join("error.log"));
         let mut process = Process::start(command, &scratch.path().join("nginx.out"))?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(plain).is_err() {
@@ -107,7 +113,12 @@ impl Nginx {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(Self { plain, tls, process, scratch })
+        Ok(Self {
+            plain,
+            tls,
+            process,
+            scratch,
+        })
     }
 }
 

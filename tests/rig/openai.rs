@@ -22,8 +22,13 @@ impl OpenAi {
     /// # Errors
     /// When it is not installed.
     pub fn find() -> Result<Self> {
-        let python = std::env::var_os("TOLLGATE_TEST_PYTHON").map_or_else(Self::default_python, PathBuf::from);
-        ensure!(python.exists(), "no {}; `cargo xtask test` installs the openai SDK", python.display());
+        let python =
+            std::env::var_os("TOLLGATE_TEST_PYTHON").map_or_else(Self::default_python, PathBuf::from);
+        ensure!(
+            python.exists(),
+            "no {}; `cargo xtask test` installs the openai SDK",
+            python.display()
+        );
         Ok(Self { python })
     }
 
@@ -44,7 +49,13 @@ impl OpenAi {
     ///
     /// # Errors
     /// As [`OpenAi::call`].
-    pub fn call_with(&self, gateway: SocketAddr, operation: &str, arguments: &Value, client: &Value) -> Result<Value> {
+    pub fn call_with(
+        &self,
+        gateway: SocketAddr,
+        operation: &str,
+        arguments: &Value,
+        client: &Value,
+    ) -> Result<Value> {
         let home = Scratch::new()?;
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/openai_client.py");
         let task = serde_json::json!({
@@ -70,8 +81,16 @@ impl OpenAi {
         }
         let output = child.wait_with_output()?;
         let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "openai_client.py {}:\n{errors}", output.status);
-        serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("openai_client.py printed {:?}", String::from_utf8_lossy(&output.stdout)))
+        ensure!(
+            output.status.success(),
+            "openai_client.py {}:\n{errors}",
+            output.status
+        );
+        serde_json::from_slice(&output.stdout).with_context(|| {
+            format!(
+                "openai_client.py printed {:?}",
+                String::from_utf8_lossy(&output.stdout)
+            )
+        })
     }
 }

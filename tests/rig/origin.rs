@@ -94,7 +94,12 @@ impl Origin {
     /// When no loopback port can be bound.
     pub fn echo() -> Result<Self> {
         Self::start(|request| {
-            let headers: Vec<Value> = request.headers.0.iter().map(|(name, value)| json!([name, value])).collect();
+            let headers: Vec<Value> = request
+                .headers
+                .0
+                .iter()
+                .map(|(name, value)| json!([name, value]))
+                .collect();
             let view = json!({
                 "method": request.method,
                 "target": request.target,
@@ -124,7 +129,9 @@ impl Origin {
             changed: Condvar::new(),
         });
         let accepting = Arc::clone(&shared);
-        std::thread::Builder::new().name("origin".to_owned()).spawn(move || accept(&listener, &accepting))?;
+        std::thread::Builder::new()
+            .name("origin".to_owned())
+            .spawn(move || accept(&listener, &accepting))?;
         Ok(Self { addr, shared })
     }
 
@@ -152,7 +159,12 @@ impl Origin {
     /// When none came: in a test this is the failure to report.
     #[must_use]
     pub fn last(&self) -> Recorded {
-        self.shared.seen().requests.last().cloned().expect("the origin saw no request")
+        self.shared
+            .seen()
+            .requests
+            .last()
+            .cloned()
+            .expect("the origin saw no request")
     }
 
     /// How many connections were accepted.
@@ -164,7 +176,12 @@ impl Origin {
     /// How many connections are open now.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.shared.seen().sockets.iter().filter(|socket| socket.strong_count() > 0).count()
+        self.shared
+            .seen()
+            .sockets
+            .iter()
+            .filter(|socket| socket.strong_count() > 0)
+            .count()
     }
 
     /// Waits until no connection is open.
@@ -175,7 +192,10 @@ impl Origin {
         let deadline = Instant::now() + patience;
         while self.open_connections() > 0 {
             if Instant::now() > deadline {
-                bail!("{} connections to the origin are still open after {patience:?}", self.open_connections());
+                bail!(
+                    "{} connections to the origin are still open after {patience:?}",
+                    self.open_connections()
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -203,9 +223,17 @@ impl Origin {
         let mut seen = self.shared.seen();
         while seen.requests.len() < count {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-                bail!("the origin saw {} of {count} requests in {patience:?}", seen.requests.len());
+                bail!(
+                    "the origin saw {} of {count} requests in {patience:?}",
+                    seen.requests.len()
+                );
             };
-            seen = self.shared.changed.wait_timeout(seen, left).unwrap_or_else(PoisonError::into_inner).0;
+            seen = self
+                .shared
+                .changed
+                .wait_timeout(seen, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         Ok(())
     }
@@ -233,7 +261,9 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         if shared.stop.load(Ordering::Acquire) {
             return;
         }
-        let Ok(stream) = stream.map(Arc::new) else { continue };
+        let Ok(stream) = stream.map(Arc::new) else {
+            continue;
+        };
         let connection = {
             let mut seen = shared.seen();
             seen.tapes.push(Vec::new());
@@ -245,7 +275,10 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             if let Err(error) = serve(&stream, connection, &shared) {
                 let closed = error.downcast_ref::<std::io::Error>().is_some();
                 if !closed {
-                    shared.seen().violations.push(format!("connection {connection}: {error:#}"));
+                    shared
+                        .seen()
+                        .violations
+                        .push(format!("connection {connection}: {error:#}"));
                 }
             }
         });
@@ -256,7 +289,9 @@ fn serve(mut stream: &TcpStream, connection: usize, shared: &Arc<Shared>) -> Res
     stream.set_nodelay(true)?;
     let mut reader = Reader::new(stream);
     let taping = Arc::clone(shared);
-    reader.tape = Some(Box::new(move |bytes| taping.seen().tapes[connection].extend_from_slice(bytes)));
+    reader.tape = Some(Box::new(move |bytes| {
+        taping.seen().tapes[connection].extend_from_slice(bytes)
+    }));
     while let Some(head) = reader.head()? {
         let framing = Framing::of_request(&head.headers)?;
         let mut body = Body::new(framing);
@@ -326,7 +361,9 @@ fn pause(stream: &TcpStream, time: Duration) -> bool {
         if peer_is_gone(stream) {
             return false;
         }
-        let Some(left) = deadline.checked_duration_since(Instant::now()) else { return true };
+        let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+            return true;
+        };
         std::thread::sleep(left.min(Duration::from_millis(2)));
     }
 }
@@ -353,7 +390,10 @@ mod tests {
     fn echo_shows_the_request() {
         let origin = Origin::echo().unwrap();
         let answer = Client::fetch(origin.addr(), "POST", "/a?b=c", &[("X-One", "1")], b"hello").unwrap();
-        assert_eq!((answer.json()["target"].as_str(), answer.json()["body"].as_str()), (Some("/a?b=c"), Some("hello")));
+        assert_eq!(
+            (answer.json()["target"].as_str(), answer.json()["body"].as_str()),
+            (Some("/a?b=c"), Some("hello"))
+        );
         assert_eq!(origin.last().header("x-one"), "1");
         assert!(origin.tapes()[0].ends_with(b"\r\n\r\nhello"));
     }
@@ -372,7 +412,9 @@ mod tests {
     fn reset_is_a_reset_and_fin_is_a_fin() {
         let ends = [(Step::Reset, Some(ErrorKind::ConnectionReset)), (Step::Fin, None)];
         for (end, expected) in ends {
-            let origin = Origin::always(Script::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n").then(end)).unwrap();
+            let origin =
+                Origin::always(Script::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n").then(end))
+                    .unwrap();
             let error = Client::get(origin.addr(), "/", &[]).unwrap_err();
             let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
             assert_eq!(kind, expected, "{error:#}");
@@ -383,7 +425,9 @@ mod tests {
     fn what_rfc_9112_forbids_is_a_violation() {
         let origin = Origin::echo().unwrap();
         let mut client = Client::connect(origin.addr()).unwrap();
-        client.send(b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        client
+            .send(b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .unwrap();
         client.expect_close().unwrap();
         assert_eq!(origin.violations().len(), 1);
     }

@@ -29,12 +29,18 @@ impl Process {
         let file = File::create(log).with_context(|| format!("make {}", log.display()))?;
         command.stdin(Stdio::null()).stderr(file).process_group(0);
         let child = command.spawn().with_context(|| format!("start {name}"))?;
-        Ok(Self { child, log: log.to_path_buf(), name })
+        Ok(Self {
+            child,
+            log: log.to_path_buf(),
+            name,
+        })
     }
 
     /// A command that dies with the thread that starts it, so that a killed test run leaves nothing behind.
     pub fn command(program: impl AsRef<OsStr>) -> Command {
-        let Some(setpriv) = program_path("setpriv") else { return Command::new(program) };
+        let Some(setpriv) = program_path("setpriv") else {
+            return Command::new(program);
+        };
         let mut command = Command::new(setpriv);
         command.args(["--pdeathsig", "KILL", "--"]).arg(program);
         command
@@ -54,7 +60,9 @@ impl Process {
     /// Everything logged so far.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        std::fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// Sends one signal to the process itself.
@@ -81,7 +89,11 @@ impl Process {
                 return Ok(status);
             }
             if Instant::now() > deadline {
-                bail!("{} still runs after {patience:?}; its log:\n{}", self.name, self.log());
+                bail!(
+                    "{} still runs after {patience:?}; its log:\n{}",
+                    self.name,
+                    self.log()
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -107,7 +119,8 @@ impl Drop for Process {
 /// # Errors
 /// When it is not installed; the message names the command that installs everything the tests need.
 pub fn program(name: &str) -> Result<PathBuf> {
-    program_path(name).with_context(|| format!("`{name}` is not installed; `cargo xtask test` installs what tests need"))
+    program_path(name)
+        .with_context(|| format!("`{name}` is not installed; `cargo xtask test` installs what tests need"))
 }
 
 /// Whether this process has an administrator's rights.

@@ -46,6 +46,10 @@ impl Scratch {
 pub(crate) fn target_dir() -> PathBuf {
     std::env::current_exe()
         .ok()
-        .and_then(|exe| exe.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).map(Path::to_path_buf))
+        .and_then(|exe| {
+            exe.ancestors()
+                .find(|dir| dir.join("CACHEDIR.TAG").exists())
+                .map(Path::to_path_buf)
+        })
         .unwrap_or_else(|| PathBuf::from("target"))
 }

@@ -58,7 +58,9 @@ impl Script {
     /// Bytes exactly as given.
     #[must_use]
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { steps: vec![Step::Send(bytes.into())] }
+        Self {
+            steps: vec![Step::Send(bytes.into())],
+        }
     }
 
     /// Adds a step at the end.

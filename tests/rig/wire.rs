@@ -18,12 +18,18 @@ impl Headers {
     /// The first value of a header, whatever its letter case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// All values of a header, in wire order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether the header is there at all.
@@ -84,7 +90,10 @@ impl Framing {
             return Ok(Self::Empty);
         }
         if status < 200 || status == 204 {
-            ensure!(declared.is_none(), "a {status} response declares a body: {declared:?}");
+            ensure!(
+                declared.is_none(),
+                "a {status} response declares a body: {declared:?}"
+            );
             return Ok(Self::Empty);
         }
         Ok(declared.unwrap_or(Self::UntilClose))
@@ -97,11 +106,17 @@ fn declared(headers: &Headers) -> Result<Option<Framing>> {
     match (lengths.as_slice(), codings.as_slice()) {
         ([], []) => Ok(None),
         ([length], []) => {
-            ensure!(length.bytes().all(|byte| byte.is_ascii_digit()), "Content-Length is {length:?}");
+            ensure!(
+                length.bytes().all(|byte| byte.is_ascii_digit()),
+                "Content-Length is {length:?}"
+            );
             Ok(Some(Framing::Length(length.parse().context("Content-Length")?)))
         }
         ([], [coding]) => {
-            ensure!(coding.eq_ignore_ascii_case("chunked"), "Transfer-Encoding is {coding:?}");
+            ensure!(
+                coding.eq_ignore_ascii_case("chunked"),
+                "Transfer-Encoding is {coding:?}"
+            );
             Ok(Some(Framing::Chunked))
         }
         _ => bail!("ambiguous framing: Content-Length {lengths:?}, Transfer-Encoding {codings:?}"),
@@ -120,9 +135,17 @@ impl Body {
     /// A body of which nothing has been read.
     #[must_use]
     pub fn new(framing: Framing) -> Self {
-        let remaining = if let Framing::Length(length) = framing { length } else { 0 };
+        let remaining = if let Framing::Length(length) = framing {
+            length
+        } else {
+            0
+        };
         let done = matches!(framing, Framing::Empty | Framing::Length(0));
-        Self { framing, remaining, done }
+        Self {
+            framing,
+            remaining,
+            done,
+        }
     }
 }
 
@@ -175,7 +198,11 @@ pub(crate) struct Reader<S> {
 
 impl<S: Read> Reader<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, pending: Vec::new(), tape: None }
+        Self {
+            stream,
+            pending: Vec::new(),
+            tape: None,
+        }
     }
 
     /// Reads one head; `None` when the peer closed before its first byte.
@@ -187,9 +214,16 @@ impl<S: Read> Reader<S> {
                 return parse_head(raw).map(Some);
             }
             searched = self.pending.len().saturating_sub(3);
-            ensure!(self.pending.len() <= HEAD_MAX, "a head longer than {HEAD_MAX} bytes");
+            ensure!(
+                self.pending.len() <= HEAD_MAX,
+                "a head longer than {HEAD_MAX} bytes"
+            );
             if self.fill()? == 0 {
-                ensure!(self.pending.is_empty(), "closed inside a head: {:?}", Escaped(&self.pending));
+                ensure!(
+                    self.pending.is_empty(),
+                    "closed inside a head: {:?}",
+                    Escaped(&self.pending)
+                );
                 return Ok(None);
             }
         }
@@ -278,7 +312,10 @@ impl<S: Read> Reader<S> {
         if self.pending.is_empty() && self.fill()? == 0 {
             bail!("closed inside a body, {most} bytes early");
         }
-        let count = self.pending.len().min(usize::try_from(most).unwrap_or(usize::MAX));
+        let count = self
+            .pending
+            .len()
+            .min(usize::try_from(most).unwrap_or(usize::MAX));
         Ok(self.pending.drain(..count).collect())
     }
 
@@ -304,12 +341,23 @@ fn parse_head(raw: Vec<u8>) -> Result<Head> {
     let start_line = lines.next().unwrap_or_default().to_owned();
     let mut headers = Headers::default();
     for line in lines {
-        let (name, value) = line.split_once(':').with_context(|| format!("header line {line:?}"))?;
-        ensure!(!name.is_empty() && name.bytes().all(is_token), "header name {name:?}");
+        let (name, value) = line
+            .split_once(':')
+            .with_context(|| format!("header line {line:?}"))?;
+        ensure!(
+            !name.is_empty() && name.bytes().all(is_token),
+            "header name {name:?}"
+        );
         ensure!(!value.contains(['\r', '\n', '\0']), "value of {name}: {value:?}");
-        headers.0.push((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()));
+        headers
+            .0
+            .push((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()));
     }
-    Ok(Head { start_line, headers, raw })
+    Ok(Head {
+        start_line,
+        headers,
+        raw,
+    })
 }
 
 /// A byte of an RFC 9110 §5.6.2 token.
@@ -318,7 +366,11 @@ fn is_token(byte: u8) -> bool {
 }
 
 fn find(haystack: &[u8], needle: &[u8], from: usize) -> Option<usize> {
-    haystack.get(from..)?.windows(needle.len()).position(|window| window == needle).map(|at| at + from)
+    haystack
+        .get(from..)?
+        .windows(needle.len())
+        .position(|window| window == needle)
+        .map(|at| at + from)
 }
 
 /// Shows bytes as Rust would write them in a byte string.
@@ -346,7 +398,12 @@ mod tests {
 
     #[test]
     fn sloppy_chunks_are_errors() {
-        for bytes in [&b"3\nabc\r\n0\r\n\r\n"[..], b"+3\r\nabc\r\n0\r\n\r\n", b"3\r\nabcX\r\n0\r\n\r\n", b"3\r\nab"] {
+        for bytes in [
+            &b"3\nabc\r\n0\r\n\r\n"[..],
+            b"+3\r\nabc\r\n0\r\n\r\n",
+            b"3\r\nabcX\r\n0\r\n\r\n",
+            b"3\r\nab",
+        ] {
             assert!(body_of(bytes, Framing::Chunked).is_err(), "{:?}", Escaped(bytes));
         }
     }
@@ -359,7 +416,12 @@ mod tests {
     #[test]
     fn two_framings_are_an_error() {
         let headers = |lines: &[(&str, &str)]| {
-            Headers(lines.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+            Headers(
+                lines
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect(),
+            )
         };
         let both = headers(&[("Content-Length", "3"), ("Transfer-Encoding", "chunked")]);
         let twice = headers(&[("Content-Length", "3"), ("content-length", "3")]);

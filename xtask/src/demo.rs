@@ -29,9 +29,20 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     step::say("build (release)");
-    step::run(step::cargo().args(["build", "--release", "--package", "proxy", "--package", "policy-compiler"]))?;
+    step::run(step::cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "proxy",
+        "--package",
+        "policy-compiler",
+    ]))?;
     let origin = shop()?;
-    let llm = Llm::start(Scenario { tokens: 12, delay: std::time::Duration::from_millis(20), ..Scenario::default() })?;
+    let llm = Llm::start(Scenario {
+        tokens: 12,
+        delay: std::time::Duration::from_millis(20),
+        ..Scenario::default()
+    })?;
     let policy = std::fs::read_to_string(step::root().join(POLICY)).context(POLICY)?;
     let gateway = Gateway::builder(policy)
         .programs(&step::target_dir().join("release"))
@@ -42,7 +53,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         .quiet()
         .start()?;
     let driver = gateway.ready()["driver"].as_str().unwrap_or_default().to_owned();
-    step::say(&format!("tollgate listens on {} ({driver}), governed by {POLICY}", gateway.addr()));
+    step::say(&format!(
+        "tollgate listens on {} ({driver}), governed by {POLICY}",
+        gateway.addr()
+    ));
     rest(gateway.addr(), &origin)?;
     chat(gateway.addr(), &llm)?;
     if options.once {
@@ -69,17 +83,44 @@ fn rest(addr: SocketAddr, origin: &Origin) -> Result<()> {
         Client::get(addr, "/orders/7", &headers)
     };
     show("no key", "key-auth asks who you are", &get(None)?, 401)?;
-    show("a key nobody has", "key-auth does not know it", &get(Some("guess"))?, 401)?;
-    show("bob's key", "acl: bob is known, but not in group shop", &get(Some("bob-key"))?, 403)?;
-    show("ada's key", "passed on; the origin learns that it was ada", &get(Some("ada-key"))?, 200)?;
+    show(
+        "a key nobody has",
+        "key-auth does not know it",
+        &get(Some("guess"))?,
+        401,
+    )?;
+    show(
+        "bob's key",
+        "acl: bob is known, but not in group shop",
+        &get(Some("bob-key"))?,
+        403,
+    )?;
+    show(
+        "ada's key",
+        "passed on; the origin learns that it was ada",
+        &get(Some("ada-key"))?,
+        200,
+    )?;
     let mut answers = Vec::new();
-    while answers.last().is_none_or(|answer: &Response| answer.status == 200) {
+    while answers
+        .last()
+        .is_none_or(|answer: &Response| answer.status == 200)
+    {
         ensure!(answers.len() < 10, "five an hour was not five an hour");
         answers.push(get(Some("ada-key"))?);
     }
     let refusal = answers.pop().context("no answer")?;
-    show(&format!("ada {} times more", answers.len() + 1), "rate-limiting: five an hour, exactly", &refusal, 429)?;
-    note(&format!("the origin saw {} of {} requests, none with a key in it", origin.requests().len(), 5 + answers.len()));
+    show(
+        &format!("ada {} times more", answers.len() + 1),
+        "rate-limiting: five an hour, exactly",
+        &refusal,
+        429,
+    )?;
+    note(&format!(
+        "the origin saw {} of {} requests, none with a key in it",
+        origin.requests().len(),
+        5 + answers.len()
+    ));
     Ok(())
 }
 
@@ -94,29 +135,56 @@ fn chat(addr: SocketAddr, llm: &Llm) -> Result<()> {
         });
         Client::post_json(addr, "/v1/chat/completions", &[("apikey", "ada-key")], &body)
     };
-    show("a chat call", "the gateway adds the provider's key and the model's name", &ask(false)?, 200)?;
+    show(
+        "a chat call",
+        "the gateway adds the provider's key and the model's name",
+        &ask(false)?,
+        200,
+    )?;
     let stream = ask(true)?;
-    show("the same, streamed", "events pass as they come; usage is counted, and not shown unasked", &stream, 200)?;
+    show(
+        "the same, streamed",
+        "events pass as they come; usage is counted, and not shown unasked",
+        &stream,
+        200,
+    )?;
     let statuses = std::thread::scope(|scope| {
         let calls: Vec<_> = (0..20).map(|_| scope.spawn(|| ask(true))).collect();
-        let joined = calls.into_iter().map(|call| call.join().map_err(|_panic| anyhow::anyhow!("a call panicked"))?);
-        joined.map(|answer| Ok(answer?.status)).collect::<Result<Vec<u16>>>()
+        let joined = calls
+            .into_iter()
+            .map(|call| call.join().map_err(|_panic| anyhow::anyhow!("a call panicked"))?);
+        joined
+            .map(|answer| Ok(answer?.status))
+            .collect::<Result<Vec<u16>>>()
     })?;
     let admitted = statuses.iter().filter(|status| **status == 200).count();
-    show_line("20 calls at once", &format!("{admitted} × 200, {} × 429", statuses.len() - admitted),
-        "each reserves all it might use; what does not fit is refused before it starts");
+    show_line(
+        "20 calls at once",
+        &format!("{admitted} × 200, {} × 429", statuses.len() - admitted),
+        "each reserves all it might use; what does not fit is refused before it starts",
+    );
     let spent = llm.bill().total_tokens();
     ensure!(spent <= 1000, "the provider billed {spent} tokens of 1000");
-    note(&format!("the provider's bill: {spent} of 1,000 tokens; what was reserved and not used is free again"));
+    note(&format!(
+        "the provider's bill: {spent} of 1,000 tokens; what was reserved and not used is free again"
+    ));
     Ok(())
 }
 
 fn show(what: &str, why: &str, answer: &Response, expected: u16) -> Result<()> {
-    ensure!(answer.status == expected, "{what}: {} instead of {expected}: {}", answer.status, answer.text());
+    ensure!(
+        answer.status == expected,
+        "{what}: {} instead of {expected}: {}",
+        answer.status,
+        answer.text()
+    );
     let text = answer.text();
     let event = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
     let body: Value = serde_json::from_str(&text).unwrap_or_else(|_not_json| json!(event));
-    let told = body["message"].as_str().or_else(|| body["error"]["message"].as_str()).map_or_else(|| body.to_string(), str::to_owned);
+    let told = body["message"]
+        .as_str()
+        .or_else(|| body["error"]["message"].as_str())
+        .map_or_else(|| body.to_string(), str::to_owned);
     let told: String = told.chars().take(76).collect();
     let colour = if answer.status == 200 { GREEN } else { YELLOW };
     show_line(what, &format!("{colour}{}{colour:#}", answer.status), why);
@@ -135,10 +203,24 @@ fn note(text: &str) {
 fn invite(gateway: &Gateway) {
     step::say("it stays up; try (Ctrl-C ends it)");
     let chat = "-H 'Content-Type: application/json' -d '{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"max_tokens\":50}'";
-    note(&format!("curl -i -H 'apikey: ada-key' {}", gateway.url("/orders/7")));
-    note(&format!("curl -i -H 'apikey: ada-key' {chat} {}", gateway.url("/v1/chat/completions")));
+    note(&format!(
+        "curl -i -H 'apikey: ada-key' {}",
+        gateway.url("/orders/7")
+    ));
+    note(&format!(
+        "curl -i -H 'apikey: ada-key' {chat} {}",
+        gateway.url("/v1/chat/completions")
+    ));
     let programs = step::target_dir().join("release");
     let socket = gateway.scratch().path().join("admin");
-    note(&format!("{}/tollgate status --admin {}", programs.display(), socket.display()));
-    note(&format!("{}/tollc explain {}", programs.display(), gateway.scratch().path().join("kong.yaml").display()));
+    note(&format!(
+        "{}/tollgate status --admin {}",
+        programs.display(),
+        socket.display()
+    ));
+    note(&format!(
+        "{}/tollc explain {}",
+        programs.display(),
+        gateway.scratch().path().join("kong.yaml").display()
+    ));
 }

@@ -36,28 +36,47 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let dir = step::root().join("tests/fuzz");
     let all = targets(&dir)?;
     for wanted in &options.targets {
-        ensure!(all.contains(wanted), "no target {wanted}; there are {}", all.join(", "));
+        ensure!(
+            all.contains(wanted),
+            "no target {wanted}; there are {}",
+            all.join(", ")
+        );
     }
-    let chosen: Vec<&String> =
-        all.iter().filter(|name| options.targets.is_empty() || options.targets.contains(name)).collect();
+    let chosen: Vec<&String> = all
+        .iter()
+        .filter(|name| options.targets.is_empty() || options.targets.contains(name))
+        .collect();
     step::say("build with coverage instrumentation");
     let built = step::target_dir().join("fuzz");
     let host = host()?;
     let mut build = step::cargo();
-    build.current_dir(&dir).args(["build", "--release", "--target", &host]).arg("--target-dir").arg(&built);
+    build
+        .current_dir(&dir)
+        .args(["build", "--release", "--target", &host])
+        .arg("--target-dir")
+        .arg(&built);
     build.env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTATION.join("\u{1f}"));
     step::run(build.args(chosen.iter().flat_map(|name| ["--bin", name.as_str()])))?;
     let mut crashed = Vec::new();
     for name in chosen {
         step::say(&format!("{name}, {} s", options.seconds));
-        if !fuzz(&built.join(&host).join("release").join(name), name, &built, options.seconds)? {
+        if !fuzz(
+            &built.join(&host).join("release").join(name),
+            name,
+            &built,
+            options.seconds,
+        )? {
             crashed.push(name.as_str());
         }
     }
     if crashed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    step::complain(&format!("inputs that crash are in {}: {}", built.join("artifacts").display(), crashed.join(", ")));
+    step::complain(&format!(
+        "inputs that crash are in {}: {}",
+        built.join("artifacts").display(),
+        crashed.join(", ")
+    ));
     Ok(ExitCode::FAILURE)
 }
 
@@ -68,25 +87,45 @@ fn fuzz(program: &Path, name: &str, built: &Path, seconds: u64) -> Result<bool> 
     std::fs::create_dir_all(&corpus)?;
     std::fs::create_dir_all(&artifacts)?;
     let mut command = step::command(program);
-    command.arg(&corpus).arg(format!("-artifact_prefix={}/", artifacts.display()));
-    command.args([&format!("-max_total_time={seconds}"), "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]);
+    command
+        .arg(&corpus)
+        .arg(format!("-artifact_prefix={}/", artifacts.display()));
+    command.args([
+        &format!("-max_total_time={seconds}"),
+        "-timeout=10",
+        "-rss_limit_mb=2048",
+        "-print_final_stats=1",
+    ]);
     let seeds = step::root().join("tests/fuzz/seeds").join(name);
     if seeds.is_dir() {
         command.arg(seeds);
     }
-    Ok(command.status().with_context(|| program.display().to_string())?.success())
+    Ok(command
+        .status()
+        .with_context(|| program.display().to_string())?
+        .success())
 }
 
 fn targets(dir: &Path) -> Result<Vec<String>> {
     let manifest: PathBuf = dir.join("Cargo.toml");
     let text = std::fs::read_to_string(&manifest).with_context(|| manifest.display().to_string())?;
     let table: toml::Table = text.parse()?;
-    let bins = table.get("bin").and_then(toml::Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    Ok(bins.iter().filter_map(|bin| bin.get("name")?.as_str().map(str::to_owned)).collect())
+    let bins = table
+        .get("bin")
+        .and_then(toml::Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    Ok(bins
+        .iter()
+        .filter_map(|bin| bin.get("name")?.as_str().map(str::to_owned))
+        .collect())
 }
 
 fn host() -> Result<String> {
-    let output = step::command("rustc").args(["--version", "--verbose"]).output().context("rustc")?;
+    let output = step::command("rustc")
+        .args(["--version", "--verbose"])
+        .output()
+        .context("rustc")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find_map(|line| line.strip_prefix("host: "));
     line.map(str::to_owned).context("rustc does not tell its host")

@@ -11,7 +11,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Everything a developer or CI does with this repository")]
+#[command(
+    name = "cargo xtask",
+    about = "Everything a developer or CI does with this repository"
+)]
 struct Cli {
     #[command(subcommand)]
     task: Task,

@@ -13,7 +13,9 @@ const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
 /// Cargo's target directory.
@@ -65,7 +67,10 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// whether it ended successfully.
 pub(crate) fn tee(command: &mut Command) -> Result<(bool, Vec<String>)> {
     let shown = show(command);
-    let mut child = command.stderr(Stdio::piped()).spawn().with_context(|| shown.clone())?;
+    let mut child = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| shown.clone())?;
     let mut lines = Vec::new();
     if let Some(stderr) = child.stderr.take() {
         for line in BufReader::new(stderr).split(b'\n') {
@@ -78,9 +83,16 @@ pub(crate) fn tee(command: &mut Command) -> Result<(bool, Vec<String>)> {
 }
 
 fn show(command: &Command) -> String {
-    let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let program = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let words = command.get_args().map(|word| word.to_string_lossy().into_owned());
-    let shown = std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ");
+    let shown = std::iter::once(program)
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ");
     anstream::eprintln!("    {shown}");
     shown
 }

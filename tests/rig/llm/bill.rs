@@ -54,7 +54,10 @@ impl Bill {
             completion_tokens: AtomicU64::new(0),
             finished: AtomicBool::new(false),
         });
-        self.meters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&meter));
+        self.meters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&meter));
         meter
     }
 }

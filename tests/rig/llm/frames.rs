@@ -52,7 +52,9 @@ fn part_tokens(part: &Value) -> u64 {
         Value::String(text) => (text.len() as u64).div_ceil(4),
         Value::Number(_) => 1,
         Value::Array(tokens) => tokens.len() as u64,
-        part => part["text"].as_str().map_or(0, |text| (text.len() as u64).div_ceil(4)),
+        part => part["text"]
+            .as_str()
+            .map_or(0, |text| (text.len() as u64).div_ceil(4)),
     }
 }
 
@@ -79,8 +81,12 @@ pub(super) struct Reply<'a> {
 
 impl<'a> Reply<'a> {
     pub(super) fn new(api: Api, body: &Value, scenario: &'a Scenario, prompt_tokens: u64) -> Self {
-        let cap = [&body["max_completion_tokens"], &body["max_tokens"]].into_iter().find_map(Value::as_u64);
-        let cap = cap.or((api == Api::Completions).then_some(16)).filter(|_| !scenario.ignores_cap);
+        let cap = [&body["max_completion_tokens"], &body["max_tokens"]]
+            .into_iter()
+            .find_map(Value::as_u64);
+        let cap = cap
+            .or((api == Api::Completions).then_some(16))
+            .filter(|_| !scenario.ignores_cap);
         let tokens = cap.map_or(scenario.tokens, |cap| cap.min(scenario.tokens));
         Self {
             api,
@@ -98,7 +104,11 @@ impl<'a> Reply<'a> {
 
     /// All tokens of all choices.
     pub(super) fn completion_tokens(&self) -> u64 {
-        if self.api == Api::Embeddings { 0 } else { self.choices * self.tokens }
+        if self.api == Api::Embeddings {
+            0
+        } else {
+            self.choices * self.tokens
+        }
     }
 
     /// The answer as one JSON document.
@@ -123,7 +133,13 @@ impl<'a> Reply<'a> {
         let mut events = Vec::new();
         for index in 0..self.choices {
             if self.api == Api::Chat {
-                events.push(self.chunk(index, &json!({"role": "assistant", "content": ""}), &Value::Null, 0, 0));
+                events.push(self.chunk(
+                    index,
+                    &json!({"role": "assistant", "content": ""}),
+                    &Value::Null,
+                    0,
+                    0,
+                ));
             }
         }
         for position in 0..self.tokens {
@@ -133,7 +149,13 @@ impl<'a> Reply<'a> {
             }
         }
         for index in 0..self.choices {
-            events.push(self.chunk(index, &json!({}), &json!(self.finish_reason()), 0, self.completion_tokens()));
+            events.push(self.chunk(
+                index,
+                &json!({}),
+                &json!(self.finish_reason()),
+                0,
+                self.completion_tokens(),
+            ));
         }
         let frames = match self.scenario.usage {
             UsageReport::Omitted | UsageReport::EachChunk => 0,
@@ -158,7 +180,9 @@ impl<'a> Reply<'a> {
     fn chunk(&self, index: u64, delta: &Value, finish: &Value, tokens: u64, so_far: u64) -> Event {
         let choice = match self.api {
             Api::Chat => json!({"index": index, "delta": delta, "finish_reason": finish, "logprobs": null}),
-            _ => json!({"index": index, "text": delta["content"].as_str().unwrap_or_default(), "finish_reason": finish}),
+            _ => {
+                json!({"index": index, "text": delta["content"].as_str().unwrap_or_default(), "finish_reason": finish})
+            }
         };
         let mut chunk = self.envelope(self.chunk_object(), &json!([choice]));
         if self.scenario.usage == UsageReport::EachChunk {
@@ -171,12 +195,23 @@ impl<'a> Reply<'a> {
 
     fn event(&self, data: &str, tokens: u64) -> Event {
         let end = self.scenario.line_end;
-        let comment = if self.scenario.comments { format!(": keep-alive{end}{end}") } else { String::new() };
-        Event { bytes: format!("{comment}data: {data}{end}{end}").into_bytes(), tokens }
+        let comment = if self.scenario.comments {
+            format!(": keep-alive{end}{end}")
+        } else {
+            String::new()
+        };
+        Event {
+            bytes: format!("{comment}data: {data}{end}{end}").into_bytes(),
+            tokens,
+        }
     }
 
     fn choice(&self, index: u64) -> Value {
-        let half = if self.scenario.reasoning { self.tokens / 2 } else { 0 };
+        let half = if self.scenario.reasoning {
+            self.tokens / 2
+        } else {
+            0
+        };
         let said: String = (half..self.tokens).map(word).collect();
         let finish = self.finish_reason();
         if self.api == Api::Completions {
@@ -199,7 +234,11 @@ impl<'a> Reply<'a> {
     }
 
     fn chunk_object(&self) -> &'static str {
-        if self.api == Api::Chat { "chat.completion.chunk" } else { "text_completion" }
+        if self.api == Api::Chat {
+            "chat.completion.chunk"
+        } else {
+            "text_completion"
+        }
     }
 
     fn envelope(&self, object: &str, choices: &Value) -> Value {
@@ -211,7 +250,11 @@ impl<'a> Reply<'a> {
         if self.api == Api::Embeddings {
             return json!({"prompt_tokens": self.prompt_tokens, "total_tokens": total});
         }
-        let reasoning = if self.scenario.reasoning { completion / 2 } else { 0 };
+        let reasoning = if self.scenario.reasoning {
+            completion / 2
+        } else {
+            0
+        };
         json!({
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion,
@@ -223,7 +266,11 @@ impl<'a> Reply<'a> {
 
     /// A vector of three numbers that float32 holds exactly; the SDKs ask for base64 of little-endian float32.
     fn embedding(&self, index: u64) -> Value {
-        let vector = if self.base64 { json!("AACAPwAAAEAAAEBA") } else { json!([1.0, 2.0, 3.0]) };
+        let vector = if self.base64 {
+            json!("AACAPwAAAEAAAEBA")
+        } else {
+            json!([1.0, 2.0, 3.0])
+        };
         json!({"object": "embedding", "index": index, "embedding": vector})
     }
 }

@@ -72,29 +72,53 @@ fn answer(request: &Recorded, default: &Scenario, bill: &Arc<Bill>) -> Script {
     let body = request.json();
     let path = request.target.split('?').next().unwrap_or_default();
     let Some(api) = Api::of_path(path) else {
-        return refusal(404, "not_found", &format!("Unknown request URL: {} {path}", request.method), &[]);
+        return refusal(
+            404,
+            "not_found",
+            &format!("Unknown request URL: {} {path}", request.method),
+            &[],
+        );
     };
-    let own = request.headers.get("x-mock-scenario").or_else(|| body["model"].as_str()?.split_once(':').map(|(_, s)| s));
+    let own = request
+        .headers
+        .get("x-mock-scenario")
+        .or_else(|| body["model"].as_str()?.split_once(':').map(|(_, s)| s));
     let scenario = match own.map_or_else(|| Ok(default.clone()), |words| default.clone().with(words)) {
         Ok(scenario) => scenario,
         Err(error) => return refusal(400, "invalid_scenario", &error.to_string(), &[]),
     };
     if scenario.status != 200 {
-        let retry: Vec<(&str, &str)> = scenario.retry_after.iter().map(|v| ("Retry-After", v.as_str())).collect();
+        let retry: Vec<(&str, &str)> = scenario
+            .retry_after
+            .iter()
+            .map(|v| ("Retry-After", v.as_str()))
+            .collect();
         return refusal(scenario.status, "scripted", "the scenario says so", &retry);
     }
     let streaming = body["stream"] == Value::Bool(true) && api != Api::Embeddings;
     let prompt_tokens = frames::prompt_tokens(&body, api);
-    let meter = bill.open(body["model"].as_str().unwrap_or_default(), streaming, prompt_tokens);
+    let meter = bill.open(
+        body["model"].as_str().unwrap_or_default(),
+        streaming,
+        prompt_tokens,
+    );
     let reply = frames::Reply::new(api, &body, &scenario, prompt_tokens);
-    if streaming { stream(&reply, &scenario, &meter) } else { whole(&reply, &scenario, &meter) }
+    if streaming {
+        stream(&reply, &scenario, &meter)
+    } else {
+        whole(&reply, &scenario, &meter)
+    }
 }
 
 /// A JSON answer: all tokens are generated before its first byte, so they are billed whether or not anyone waits.
 fn whole(reply: &frames::Reply<'_>, scenario: &Scenario, meter: &Arc<Meter>) -> Script {
     meter.generate(reply.completion_tokens());
     let body = reply.json();
-    let head = [("Content-Type", "application/json"), ("x-request-id", "req_mock"), ("Set-Cookie", "__cf=mock")];
+    let head = [
+        ("Content-Type", "application/json"),
+        ("x-request-id", "req_mock"),
+        ("Set-Cookie", "__cf=mock"),
+    ];
     let mut script = Script::respond(200, &head, body.to_string());
     if let Some((_, act)) = scenario.end.act() {
         // Half of the answer, then the end the scenario asks for.
@@ -135,7 +159,11 @@ fn stream(reply: &frames::Reply<'_>, scenario: &Scenario, meter: &Arc<Meter>) ->
             whole.extend_from_slice(&event.bytes);
             script = script.then(bill);
         } else {
-            let pieces = scenario.split.cut(&event.bytes).into_iter().map(|piece| Step::Send(chunk(piece)));
+            let pieces = scenario
+                .split
+                .cut(&event.bytes)
+                .into_iter()
+                .map(|piece| Step::Send(chunk(piece)));
             script.steps.extend(pieces);
             script = script.then(bill);
         }
@@ -162,7 +190,11 @@ fn chunk(data: &[u8]) -> Vec<u8> {
 }
 
 fn refusal(status: u16, code: &str, message: &str, headers: &[(&str, &str)]) -> Script {
-    let kind = if status == 429 { "requests" } else { "invalid_request_error" };
+    let kind = if status == 429 {
+        "requests"
+    } else {
+        "invalid_request_error"
+    };
     let body = json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
     let mut all = vec![("Content-Type", "application/json")];
     all.extend_from_slice(headers);

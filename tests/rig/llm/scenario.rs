@@ -84,23 +84,32 @@ impl Split {
         let inside = |is_cut: &dyn Fn(usize) -> bool| {
             let cuts = (1..bytes.len()).filter(|at| is_cut(*at)).chain([bytes.len()]);
             let mut start = 0;
-            cuts.map(|end| &bytes[std::mem::replace(&mut start, end)..end]).collect()
+            cuts.map(|end| &bytes[std::mem::replace(&mut start, end)..end])
+                .collect()
         };
         match self {
             Self::Whole | Self::Event => vec![bytes],
             Self::Every(size) => bytes.chunks(size.max(1)).collect(),
             Self::InsideUtf8 => inside(&|at| bytes[at] & 0xC0 == 0x80),
-            Self::InsideLineEnd => inside(&|at| matches!(bytes[at - 1], b'\r' | b'\n') && matches!(bytes[at], b'\r' | b'\n')),
+            Self::InsideLineEnd => {
+                inside(&|at| matches!(bytes[at - 1], b'\r' | b'\n') && matches!(bytes[at], b'\r' | b'\n'))
+            }
         }
     }
 
     /// Cuts the writes of a plain script.
     pub(super) fn apply(self, script: Script) -> Script {
         let steps = script.steps.into_iter().flat_map(|step| match step {
-            Step::Send(bytes) => self.cut(&bytes).into_iter().map(|piece| Step::Send(piece.to_vec())).collect(),
+            Step::Send(bytes) => self
+                .cut(&bytes)
+                .into_iter()
+                .map(|piece| Step::Send(piece.to_vec()))
+                .collect(),
             other => vec![other],
         });
-        Script { steps: steps.collect() }
+        Script {
+            steps: steps.collect(),
+        }
     }
 }
 
@@ -151,7 +160,8 @@ impl Scenario {
     /// On any other word.
     pub fn with(mut self, words: &str) -> Result<Self> {
         for word in words.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-            self.set(word).with_context(|| format!("scenario word {word:?}"))?;
+            self.set(word)
+                .with_context(|| format!("scenario word {word:?}"))?;
         }
         Ok(self)
     }
@@ -219,7 +229,14 @@ mod tests {
 
     #[test]
     fn a_misspelt_word_is_an_error() {
-        for words in ["token=5", "usage=none", "end=fin", "split=x", "status=20", "comments=yes"] {
+        for words in [
+            "token=5",
+            "usage=none",
+            "end=fin",
+            "split=x",
+            "status=20",
+            "comments=yes",
+        ] {
             assert!(Scenario::parse(words).is_err(), "{words}");
         }
     }
@@ -227,10 +244,22 @@ mod tests {
     #[test]
     fn every_split_keeps_the_bytes() {
         let bytes = "data: é漢\r\n\r\n".as_bytes();
-        for split in [Split::Whole, Split::Event, Split::Every(1), Split::Every(7), Split::InsideUtf8, Split::InsideLineEnd] {
+        for split in [
+            Split::Whole,
+            Split::Event,
+            Split::Every(1),
+            Split::Every(7),
+            Split::InsideUtf8,
+            Split::InsideLineEnd,
+        ] {
             assert_eq!(split.cut(bytes).concat(), bytes, "{split:?}");
         }
-        assert!(Split::InsideUtf8.cut(bytes).iter().any(|piece| std::str::from_utf8(piece).is_err()));
+        assert!(
+            Split::InsideUtf8
+                .cut(bytes)
+                .iter()
+                .any(|piece| std::str::from_utf8(piece).is_err())
+        );
         assert!(Split::InsideLineEnd.cut(bytes).contains(&&b"\r"[..]));
     }
 }

@@ -14,19 +14,37 @@ struct Package {
 }
 
 const PACKAGES: [Package; 5] = [
-    Package { name: "nginx", program: "nginx" },
-    Package { name: "curl", program: "curl" },
-    Package { name: "wrk", program: "wrk" },
-    Package { name: "python3", program: "python3" },
-    Package { name: "util-linux", program: "setpriv" },
+    Package {
+        name: "nginx",
+        program: "nginx",
+    },
+    Package {
+        name: "curl",
+        program: "curl",
+    },
+    Package {
+        name: "wrk",
+        program: "wrk",
+    },
+    Package {
+        name: "python3",
+        program: "python3",
+    },
+    Package {
+        name: "util-linux",
+        program: "setpriv",
+    },
 ];
 
 const REQUIREMENTS: &str = "tests/clients/openai.txt";
 
 /// Makes everything available, by installing it where `install` allows, and gives the names of what is still missing.
 pub(super) fn provide(install: bool) -> Result<Vec<String>> {
-    let mut missing: Vec<&str> =
-        PACKAGES.iter().filter(|package| tests::program(package.program).is_err()).map(|package| package.name).collect();
+    let mut missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|package| tests::program(package.program).is_err())
+        .map(|package| package.name)
+        .collect();
     if !missing.contains(&"python3") && !has_venv() {
         missing.push("python3-venv");
     }
@@ -60,29 +78,45 @@ fn environment() -> PathBuf {
 }
 
 fn has_venv() -> bool {
-    let asked = Command::new("python3").args(["-c", "import venv, ensurepip"]).output();
+    let asked = Command::new("python3")
+        .args(["-c", "import venv, ensurepip"])
+        .output();
     asked.is_ok_and(|output| output.status.success())
 }
 
 /// As root on Debian: installs. Otherwise: says how to.
 fn install_packages(missing: &[&str]) -> Result<()> {
-    let line = format!("apt-get update && apt-get install --yes --no-install-recommends {}", missing.join(" "));
+    let line = format!(
+        "apt-get update && apt-get install --yes --no-install-recommends {}",
+        missing.join(" ")
+    );
     let root = tests::is_root();
     if !(root && tests::program("apt-get").is_ok()) {
         let sudo = line.replace("apt-get", "sudo apt-get");
-        step::warn(&format!("missing: {}. On Debian or Ubuntu:\n    {sudo}", missing.join(", ")));
+        step::warn(&format!(
+            "missing: {}. On Debian or Ubuntu:\n    {sudo}",
+            missing.join(", ")
+        ));
         return Ok(());
     }
     step::say(&format!("installing {}", missing.join(", ")));
     let quiet = |command: &mut Command| {
-        command.env("DEBIAN_FRONTEND", "noninteractive").stdout(std::process::Stdio::null());
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdout(std::process::Stdio::null());
         step::run(command)
     };
     quiet(step::command("apt-get").arg("update"))?;
-    quiet(step::command("apt-get").args(["install", "--yes", "--no-install-recommends"]).args(missing))?;
+    quiet(
+        step::command("apt-get")
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(missing),
+    )?;
     // Debian starts nginx at once; the tests bring their own, on other ports, so a failure to stop it is harmless.
     if missing.contains(&"nginx") && tests::program("systemctl").is_ok() {
-        let _ = step::command("systemctl").args(["disable", "--now", "--quiet", "nginx"]).output();
+        let _ = step::command("systemctl")
+            .args(["disable", "--now", "--quiet", "nginx"])
+            .output();
     }
     Ok(())
 }
@@ -90,15 +124,34 @@ fn install_packages(missing: &[&str]) -> Result<()> {
 /// Installs the pinned SDK, once per content of the requirements file.
 fn provide_sdk(install: bool) -> Result<()> {
     let requirements = step::root().join(REQUIREMENTS);
-    let pinned = std::fs::read_to_string(&requirements).with_context(|| requirements.display().to_string())?;
+    let pinned =
+        std::fs::read_to_string(&requirements).with_context(|| requirements.display().to_string())?;
     let stamp = environment().join("requirements.txt");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == pinned) && python().exists() {
         return Ok(());
     }
     anyhow::ensure!(install, "not installed");
-    step::run(step::command("python3").args(["-m", "venv", "--clear"]).arg(environment()))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"];
-    step::run(step::command(python()).args(pip).arg("--requirement").arg(&requirements))?;
+    step::run(
+        step::command("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(environment()),
+    )?;
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+    ];
+    step::run(
+        step::command(python())
+            .args(pip)
+            .arg("--requirement")
+            .arg(&requirements),
+    )?;
     std::fs::write(stamp, pinned)?;
     Ok(())
 }

@@ -40,8 +40,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     if !options.blackbox && options.driver.is_none() {
         step::say("unit tests");
-        total.add("unit tests", cargo_test(&["--workspace", "--exclude", "tests"], &options.filter, &[])?);
-        total.add("tests of the rig", cargo_test(&["--package", "tests", "--lib"], &options.filter, &[])?);
+        total.add(
+            "unit tests",
+            cargo_test(&["--workspace", "--exclude", "tests"], &options.filter, &[])?,
+        );
+        total.add(
+            "tests of the rig",
+            cargo_test(&["--package", "tests", "--lib"], &options.filter, &[])?,
+        );
         if options.filter.is_none() {
             total.add("doc tests", doc_tests()?);
         }
@@ -50,19 +56,33 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         blackbox(options, &missing, &mut total)?;
     }
     total.report(&missing);
-    Ok(if total.is_good() && !(step::is_ci() && !missing.is_empty()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if total.is_good() && !(step::is_ci() && !missing.is_empty()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn blackbox(options: &Options, missing: &[String], total: &mut Outcome) -> Result<()> {
     step::say("programs under test");
-    step::run(step::cargo().args(["build", "--profile", "checked", "--package", "proxy", "--package", "policy-compiler"]))?;
+    step::run(step::cargo().args([
+        "build",
+        "--profile",
+        "checked",
+        "--package",
+        "proxy",
+        "--package",
+        "policy-compiler",
+    ]))?;
     let built = step::target_dir().join("checked");
     for (shown, driver) in DRIVERS {
         if options.driver.as_deref().is_some_and(|only| only != driver) {
             continue;
         }
         if missing.iter().any(|name| name == shown) {
-            step::warn(&format!("black-box tests on {shown} are skipped: this kernel refuses it"));
+            step::warn(&format!(
+                "black-box tests on {shown} are skipped: this kernel refuses it"
+            ));
             continue;
         }
         step::say(&format!("black-box tests on {shown}"));
@@ -72,14 +92,22 @@ fn blackbox(options: &Options, missing: &[String], total: &mut Outcome) -> Resul
             ("TOLLC_BIN", built.join("tollc").into_os_string()),
             ("TOLLGATE_TEST_PYTHON", component::python().into_os_string()),
         ];
-        let ran = cargo_test(&["--package", "tests", "--test", "blackbox"], &options.filter, &env)?;
+        let ran = cargo_test(
+            &["--package", "tests", "--test", "blackbox"],
+            &options.filter,
+            &env,
+        )?;
         total.add(&format!("black-box tests on {shown}"), ran);
     }
     Ok(())
 }
 
 /// Runs tests by cargo-nextest where it is installed (a process per test, time limits), else by `cargo test`.
-fn cargo_test(selection: &[&str], filter: &Option<String>, env: &[(&str, std::ffi::OsString)]) -> Result<Outcome> {
+fn cargo_test(
+    selection: &[&str],
+    filter: &Option<String>,
+    env: &[(&str, std::ffi::OsString)],
+) -> Result<Outcome> {
     let nextest = has_nextest();
     let mut command = step::cargo();
     if nextest {
@@ -97,7 +125,9 @@ fn cargo_test(selection: &[&str], filter: &Option<String>, env: &[(&str, std::ff
 }
 
 fn doc_tests() -> Result<Outcome> {
-    let packages = ["policy", "policy-compiler", "proxy"].iter().flat_map(|package| ["--package", package]);
+    let packages = ["policy", "policy-compiler", "proxy"]
+        .iter()
+        .flat_map(|package| ["--package", package]);
     plain(step::cargo().args(["test", "--doc"]).args(packages))
 }
 

@@ -18,9 +18,17 @@ impl Outcome {
         self.passed += part.passed;
         self.failed += part.failed;
         self.ignored += part.ignored;
-        let ignored = if part.ignored > 0 { format!(", {} ignored", part.ignored) } else { String::new() };
-        self.lines.push(format!("{name}: {} passed, {} failed{ignored}", part.passed, part.failed));
-        self.broken.extend(part.broken.iter().map(|why| format!("{name}: {why}")));
+        let ignored = if part.ignored > 0 {
+            format!(", {} ignored", part.ignored)
+        } else {
+            String::new()
+        };
+        self.lines.push(format!(
+            "{name}: {} passed, {} failed{ignored}",
+            part.passed, part.failed
+        ));
+        self.broken
+            .extend(part.broken.iter().map(|why| format!("{name}: {why}")));
     }
 
     pub(super) fn is_good(&self) -> bool {
@@ -36,14 +44,21 @@ impl Outcome {
             step::complain(broken);
         }
         for name in missing {
-            step::warn(&format!("{name} is missing; the tests that need it were not run or failed"));
+            step::warn(&format!(
+                "{name} is missing; the tests that need it were not run or failed"
+            ));
         }
-        anstream::eprintln!("{} passed, {} failed", self.passed, self.failed + self.broken.len() as u64);
+        anstream::eprintln!(
+            "{} passed, {} failed",
+            self.passed,
+            self.failed + self.broken.len() as u64
+        );
     }
 
     fn checked(mut self, good: bool) -> Self {
         if !good && self.failed == 0 {
-            self.broken.push("ended badly before its tests were done".to_owned());
+            self.broken
+                .push("ended badly before its tests were done".to_owned());
         }
         self
     }
@@ -52,8 +67,15 @@ impl Outcome {
 /// Reads `Summary [ 1.0s] 5 tests run: 3 passed (1 slow), 1 failed, 1 timed out, 2 skipped`.
 pub(super) fn of_nextest(good: bool, lines: &[String]) -> Outcome {
     let mut outcome = Outcome::default();
-    let summary = lines.iter().rev().map(|line| without_colour(line)).find(|line| line.contains(" run: "));
-    let counts = summary.as_deref().and_then(|line| line.split_once(" run: ")).map_or("", |(_, counts)| counts);
+    let summary = lines
+        .iter()
+        .rev()
+        .map(|line| without_colour(line))
+        .find(|line| line.contains(" run: "));
+    let counts = summary
+        .as_deref()
+        .and_then(|line| line.split_once(" run: "))
+        .map_or("", |(_, counts)| counts);
     for part in counts.split(", ") {
         let (number, what) = part.trim().split_once(' ').unwrap_or_default();
         let number = number.parse().unwrap_or(0);
@@ -93,7 +115,12 @@ mod tests {
     use super::*;
 
     fn counts(outcome: &Outcome) -> (u64, u64, u64, usize) {
-        (outcome.passed, outcome.failed, outcome.ignored, outcome.broken.len())
+        (
+            outcome.passed,
+            outcome.failed,
+            outcome.ignored,
+            outcome.broken.len(),
+        )
     }
 
     #[test]
@@ -111,7 +138,10 @@ mod tests {
 
     #[test]
     fn a_run_that_did_not_compile_is_no_success() {
-        assert_eq!(counts(&of_nextest(false, &["error: could not compile".to_owned()])), (0, 0, 0, 1));
+        assert_eq!(
+            counts(&of_nextest(false, &["error: could not compile".to_owned()])),
+            (0, 0, 0, 1)
+        );
         let mut total = Outcome::default();
         total.add("unit tests", of_libtest(false, std::iter::empty()));
         assert!(!total.is_good());

@@ -33,15 +33,26 @@ fn broken(page: &Path, text: &str, target: &str) -> Result<Option<String>> {
     if heading.is_empty() || !(file.is_empty() || path.extension().is_some_and(|it| it == "md")) {
         return Ok(None);
     }
-    let other = if file.is_empty() { text.to_owned() } else { std::fs::read_to_string(&path)? };
+    let other = if file.is_empty() {
+        text.to_owned()
+    } else {
+        std::fs::read_to_string(&path)?
+    };
     let exists = prose(&other).any(|(_, line)| line.starts_with('#') && anchor(line) == heading);
-    Ok((!exists).then(|| format!("no heading #{heading} in {}", if file.is_empty() { "this page" } else { file })))
+    Ok((!exists).then(|| {
+        format!(
+            "no heading #{heading} in {}",
+            if file.is_empty() { "this page" } else { file }
+        )
+    }))
 }
 
 /// The anchor that Git hosts give a heading: lower case, spaces to dashes, other punctuation dropped.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
-    let kept = text.chars().filter(|char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_'));
+    let kept = text
+        .chars()
+        .filter(|char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_'));
     kept.map(|char| if char == ' ' { '-' } else { char }).collect()
 }
 
@@ -61,7 +72,10 @@ fn links(text: &str) -> Vec<(usize, String)> {
     for (number, line) in prose(text) {
         // Every second part of a line split at backticks is code.
         for part in line.split('`').step_by(2) {
-            let targets = part.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
+            let targets = part
+                .split("](")
+                .skip(1)
+                .filter_map(|rest| rest.split([')', ' ']).next());
             found.extend(targets.map(|target| (number, target.to_owned())));
         }
     }

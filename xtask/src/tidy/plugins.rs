@@ -18,7 +18,10 @@ const LIST_END: &str = "<!-- /plugins -->";
 
 pub(crate) fn check(root: &Path, pages: &[PathBuf]) -> Result<Vec<Finding>> {
     let known = known(root);
-    let enforced: BTreeSet<String> = stems(&root.join(LOWERINGS), "rs").intersection(&known).cloned().collect();
+    let enforced: BTreeSet<String> = stems(&root.join(LOWERINGS), "rs")
+        .intersection(&known)
+        .cloned()
+        .collect();
     let mut findings = Vec::new();
     let mut is_listed = false;
     for page in pages {
@@ -29,43 +32,71 @@ pub(crate) fn check(root: &Path, pages: &[PathBuf]) -> Result<Vec<Finding>> {
         is_listed = true;
         for (line, name) in &list {
             if !enforced.contains(name) {
-                findings.push(Finding::new(shown, *line, format!("{name} is listed as enforced, but is not in {LOWERINGS}")));
+                findings.push(Finding::new(
+                    shown,
+                    *line,
+                    format!("{name} is listed as enforced, but is not in {LOWERINGS}"),
+                ));
             }
         }
         let names: BTreeSet<&String> = list.iter().map(|(_, name)| name).collect();
         for name in enforced.iter().filter(|name| !names.contains(name)) {
-            findings.push(Finding::new(shown, 0, format!("{name} is enforced, but not in the list of plugins")));
+            findings.push(Finding::new(
+                shown,
+                0,
+                format!("{name} is enforced, but not in the list of plugins"),
+            ));
         }
     }
     if !enforced.is_empty() && !is_listed {
-        findings.push(Finding::new("README.md", 0, format!("no page lists the enforced plugins between `{LIST_START}` and `{LIST_END}`")));
+        findings.push(Finding::new(
+            "README.md",
+            0,
+            format!("no page lists the enforced plugins between `{LIST_START}` and `{LIST_END}`"),
+        ));
     }
     Ok(findings)
 }
 
 /// Names of all schemas, of whatever Kong version.
 fn known(root: &Path) -> BTreeSet<String> {
-    let walk = walkdir::WalkDir::new(root.join(SCHEMAS)).into_iter().filter_map(Result::ok);
+    let walk = walkdir::WalkDir::new(root.join(SCHEMAS))
+        .into_iter()
+        .filter_map(Result::ok);
     walk.filter_map(|entry| stem(entry.path(), "json")).collect()
 }
 
 fn stems(dir: &Path, extension: &str) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-    entries.filter_map(|entry| stem(&entry.path(), extension)).collect()
+    let entries = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    entries
+        .filter_map(|entry| stem(&entry.path(), extension))
+        .collect()
 }
 
 fn stem(path: &Path, extension: &str) -> Option<String> {
     let is_kind = path.extension().is_some_and(|it| it == extension);
-    is_kind.then(|| path.file_stem()?.to_str().map(|name| name.replace('_', "-").to_lowercase()))?
+    is_kind.then(|| {
+        path.file_stem()?
+            .to_str()
+            .map(|name| name.replace('_', "-").to_lowercase())
+    })?
 }
 
 /// The list of a page, with lines.
 fn listed(text: &str) -> Option<Vec<(usize, String)>> {
     text.contains(LIST_START).then(|| {
-        let lines = text.lines().enumerate().skip_while(|(_, line)| line.trim() != LIST_START);
+        let lines = text
+            .lines()
+            .enumerate()
+            .skip_while(|(_, line)| line.trim() != LIST_START);
         let lines = lines.take_while(|(_, line)| line.trim() != LIST_END);
         let name = |line: &str| line.strip_prefix("| `")?.split('`').next().map(str::to_owned);
-        lines.filter_map(|(at, line)| Some((at + 1, name(line)?))).collect()
+        lines
+            .filter_map(|(at, line)| Some((at + 1, name(line)?)))
+            .collect()
     })
 }
 
@@ -87,7 +118,9 @@ fn unknown_in_examples(page: &Path, text: &str, known: &BTreeSet<String>) -> Vec
             list_indent = Some(indent);
             continue;
         }
-        let name = item.filter(|_| list_indent.is_some()).and_then(|item| item.trim_start_matches('{').strip_prefix("name: "));
+        let name = item
+            .filter(|_| list_indent.is_some())
+            .and_then(|item| item.trim_start_matches('{').strip_prefix("name: "));
         let name = name.map(|name| name.split([',', '}', ' ']).next().unwrap_or_default());
         // Deeper lists inside a plugin's config have names of their own; only the list's own items count.
         if let Some(name) = name.filter(|_| list_indent.is_some_and(|start| indent <= start + 2)) {

@@ -7,8 +7,17 @@ use super::source::Source;
 const SANS_IO: [&str; 7] = ["a2a", "ai", "consumer", "edit", "http", "mcp", "quota"];
 
 /// What a sans-I/O room may not use, beside `exchange`.
-const IO_ROOMS: [&str; 9] =
-    ["admin", "control", "downstream", "listener", "node", "steering", "tls", "upstream", "worker"];
+const IO_ROOMS: [&str; 9] = [
+    "admin",
+    "control",
+    "downstream",
+    "listener",
+    "node",
+    "steering",
+    "tls",
+    "upstream",
+    "worker",
+];
 
 /// Parts of the standard library that reach outside the process or wait.
 const IO_STD: [(&str, &str); 8] = [
@@ -23,16 +32,28 @@ const IO_STD: [(&str, &str); 8] = [
 ];
 
 /// Crates that only one room may name.
-const OWNED_CRATES: [(&str, &str); 4] =
-    [("monoio", "worker"), ("io_uring", "worker"), ("io_uring_06", "worker"), ("aya", "steering")];
+const OWNED_CRATES: [(&str, &str); 4] = [
+    ("monoio", "worker"),
+    ("io_uring", "worker"),
+    ("io_uring_06", "worker"),
+    ("aya", "steering"),
+];
 
 /// The corridor: it may use every room and no room may use it, but for the one that hands connections to it.
 const CORRIDOR: &str = "exchange";
 const CORRIDOR_DOOR: &str = "downstream";
 
 pub(crate) fn check(source: &Source) -> Vec<Finding> {
-    let Ok(path) = source.path.strip_prefix("proxy/src") else { return Vec::new() };
-    let Some(room) = path.components().next().and_then(|part| part.as_os_str().to_str()) else { return Vec::new() };
+    let Ok(path) = source.path.strip_prefix("proxy/src") else {
+        return Vec::new();
+    };
+    let Some(room) = path
+        .components()
+        .next()
+        .and_then(|part| part.as_os_str().to_str())
+    else {
+        return Vec::new();
+    };
     let (room, is_room) = (room.trim_end_matches(".rs"), path.components().count() > 1);
     let mut findings = owned_crates(source, room);
     if !is_room || source.is_test() {
@@ -42,7 +63,11 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
         // Each path is seen once per member; the room it enters is its first.
         let [target] = target.as_slice() else { continue };
         if !may_use(room, target) {
-            findings.push(Finding::new(&source.path, line, format!("{room} may not use {target}")));
+            findings.push(Finding::new(
+                &source.path,
+                line,
+                format!("{room} may not use {target}"),
+            ));
         }
     }
     if SANS_IO.contains(&room) {
@@ -62,7 +87,8 @@ fn owned_crates(source: &Source, room: &str) -> Vec<Finding> {
     let words = source.words();
     let named = words.iter().filter_map(|word| {
         let (name, owner) = OWNED_CRATES.iter().find(|(name, _)| *name == word.text)?;
-        (room != *owner).then(|| Finding::new(&source.path, word.line, format!("only {owner} may name {name}")))
+        (room != *owner)
+            .then(|| Finding::new(&source.path, word.line, format!("only {owner} may name {name}")))
     });
     named.collect()
 }
@@ -70,16 +96,25 @@ fn owned_crates(source: &Source, room: &str) -> Vec<Finding> {
 fn io(source: &Source, room: &str) -> Vec<Finding> {
     let words = source.words();
     let follows = |at: usize, inner: &str| {
-        let path = words.get(at + 1..at + 4).is_some_and(|w| w[0].text == ":" && w[1].text == ":" && w[2].text == inner);
+        let path = words
+            .get(at + 1..at + 4)
+            .is_some_and(|w| w[0].text == ":" && w[1].text == ":" && w[2].text == inner);
         // `use std::net::{IpAddr, TcpStream}` names the member further on, in the same statement.
         path || (inner.starts_with(char::is_uppercase)
-            && words[at + 1..].iter().take_while(|word| word.text != ";").any(|word| word.text == inner))
+            && words[at + 1..]
+                .iter()
+                .take_while(|word| word.text != ";")
+                .any(|word| word.text == inner))
     };
     let mut findings = Vec::new();
     for (at, word) in words.iter().enumerate() {
         for (outer, inner) in IO_STD.iter().filter(|(outer, _)| *outer == word.text) {
             if follows(at, inner) {
-                findings.push(Finding::new(&source.path, word.line, format!("{room} does no I/O, yet names {outer}::{inner}")));
+                findings.push(Finding::new(
+                    &source.path,
+                    word.line,
+                    format!("{room} does no I/O, yet names {outer}::{inner}"),
+                ));
             }
         }
     }

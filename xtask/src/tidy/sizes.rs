@@ -32,23 +32,45 @@ pub(crate) fn check(source: &Source, large: &mut Vec<String>) -> Vec<Finding> {
     if lines > FILE_LINES_MAX {
         find(0, format!("{lines} lines, at most {FILE_LINES_MAX}"));
     } else if lines > FILE_LINES_NEAR {
-        large.push(format!("{}: {lines} lines, aim for {FILE_LINES_NEAR}", source.path.display()));
+        large.push(format!(
+            "{}: {lines} lines, aim for {FILE_LINES_NEAR}",
+            source.path.display()
+        ));
     }
     functions(&source.tokens, &mut |name, line, lines| {
         if lines > FUNCTION_LINES_MAX {
-            find(line, format!("`{name}` has {lines} lines, at most {FUNCTION_LINES_MAX}"));
+            find(
+                line,
+                format!("`{name}` has {lines} lines, at most {FUNCTION_LINES_MAX}"),
+            );
         }
     });
-    let opening = source.text.lines().skip_while(|line| line.starts_with('#')).take_while(|line| line.starts_with("//!"));
+    let opening = source
+        .text
+        .lines()
+        .skip_while(|line| line.starts_with('#'))
+        .take_while(|line| line.starts_with("//!"));
     match opening.count() {
-        0 if !source.is_test() => find(1, "the file does not open with `//!`: which room is this?".to_owned()),
-        count if count > OPENING_LINES_MAX => find(1, format!("opens with {count} lines, at most {OPENING_LINES_MAX}")),
+        0 if !source.is_test() => find(
+            1,
+            "the file does not open with `//!`: which room is this?".to_owned(),
+        ),
+        count if count > OPENING_LINES_MAX => find(
+            1,
+            format!("opens with {count} lines, at most {OPENING_LINES_MAX}"),
+        ),
         _ => {}
     }
     for (number, line) in source.text.lines().enumerate() {
-        let marks = LOOSE_ENDS.iter().filter(|mark| line.split(|char: char| !char.is_alphanumeric()).any(|word| word == **mark));
+        let marks = LOOSE_ENDS.iter().filter(|mark| {
+            line.split(|char: char| !char.is_alphanumeric())
+                .any(|word| word == **mark)
+        });
         for mark in marks {
-            let has_issue = line.split('#').skip(1).any(|rest| rest.starts_with(|char: char| char.is_ascii_digit()));
+            let has_issue = line
+                .split('#')
+                .skip(1)
+                .any(|rest| rest.starts_with(|char: char| char.is_ascii_digit()));
             if !has_issue {
                 find(number + 1, format!("{mark} without an issue (`{mark} #12: …`)"));
             }
@@ -64,7 +86,9 @@ fn functions(tokens: &TokenStream, found: &mut dyn FnMut(&str, usize, usize)) {
         if let TokenTree::Group(group) = tree {
             functions(&group.stream(), found);
         }
-        let (TokenTree::Ident(keyword), Some(TokenTree::Ident(name))) = (tree, trees.get(at + 1)) else { continue };
+        let (TokenTree::Ident(keyword), Some(TokenTree::Ident(name))) = (tree, trees.get(at + 1)) else {
+            continue;
+        };
         if keyword != "fn" {
             continue;
         }

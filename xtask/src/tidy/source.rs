@@ -25,7 +25,11 @@ pub(crate) fn read(root: &Path, files: &[PathBuf]) -> Result<Vec<Source>> {
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let tokens = TokenStream::from_str(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
-        Ok(Source { path: path.strip_prefix(root).unwrap_or(path).to_path_buf(), text, tokens })
+        Ok(Source {
+            path: path.strip_prefix(root).unwrap_or(path).to_path_buf(),
+            text,
+            tokens,
+        })
     };
     files.iter().map(read).collect()
 }
@@ -107,7 +111,9 @@ fn members(trees: &[TokenTree], path: &mut Vec<String>, found: &mut Vec<(Vec<Str
         Some(TokenTree::Group(group)) => {
             let inner: Vec<TokenTree> = group.stream().into_iter().collect();
             for part in inner.split(|tree| is_punct(Some(tree), ',')) {
-                let Some(TokenTree::Ident(head)) = part.first() else { continue };
+                let Some(TokenTree::Ident(head)) = part.first() else {
+                    continue;
+                };
                 let mut path = path.clone();
                 path.push(head.to_string());
                 found.push((path.clone(), head.span().start().line));
@@ -123,8 +129,14 @@ fn flatten(trees: &[TokenTree], words: &mut Vec<Word>) {
         let line = tree.span().start().line;
         match tree {
             TokenTree::Group(group) => flatten(&without_tests(&group.stream()), words),
-            TokenTree::Ident(ident) => words.push(Word { text: ident.to_string(), line }),
-            TokenTree::Punct(punct) => words.push(Word { text: punct.as_char().to_string(), line }),
+            TokenTree::Ident(ident) => words.push(Word {
+                text: ident.to_string(),
+                line,
+            }),
+            TokenTree::Punct(punct) => words.push(Word {
+                text: punct.as_char().to_string(),
+                line,
+            }),
             TokenTree::Literal(_) => {}
         }
     }
