@@ -25,6 +25,8 @@ pub enum Driver {
     Uring,
     /// epoll.
     Epoll,
+    /// What the gateway itself chooses.
+    Auto,
 }
 
 impl Driver {
@@ -47,6 +49,7 @@ impl Driver {
         match self {
             Self::Uring => "uring",
             Self::Epoll => "epoll",
+            Self::Auto => "auto",
         }
     }
 }
@@ -61,6 +64,7 @@ pub struct GatewayBuilder {
     workers: usize,
     tls: bool,
     quiet: bool,
+    driver: Option<Driver>,
     programs: Option<PathBuf>,
 }
 
@@ -105,6 +109,13 @@ impl GatewayBuilder {
     #[must_use]
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
+        self
+    }
+
+    /// Sets the driver; the one under test unless said.
+    #[must_use]
+    pub fn driver(mut self, driver: Driver) -> Self {
+        self.driver = Some(driver);
         self
     }
 
@@ -158,8 +169,9 @@ impl GatewayBuilder {
             "--workers",
             &self.workers.to_string(),
         ]);
+        let driver = self.driver.unwrap_or_else(Driver::under_test);
         command
-            .args(["--driver", Driver::under_test().flag()])
+            .args(["--driver", driver.flag()])
             .arg("--admin")
             .arg(&admin)
             .args(&self.flags);
@@ -224,6 +236,7 @@ impl Gateway {
             workers: 2,
             tls: false,
             quiet: false,
+            driver: None,
             programs: None,
         }
     }

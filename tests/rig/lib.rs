@@ -32,7 +32,7 @@ pub use llm::{Bill, Call, End, Llm, Scenario, Split, UsageReport};
 pub use nginx::Nginx;
 pub use openai::OpenAi;
 pub use origin::{Origin, Recorded};
-pub use process::{Process, program};
+pub use process::{Process, is_root, program};
 pub use scratch::Scratch;
 pub use script::{Script, Step};
 pub use wire::{Body, Framing, Head, Headers, Response};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::certificate::Certificate;
-use crate::process::{Process, program};
+use crate::process::{Process, is_root, program};
 use crate::scratch::Scratch;
 
 /// A running nginx with one worker.
@@ -86,11 +86,7 @@ impl Nginx {
             }
         };
         // A worker of root's nginx would drop to an account that may not read the scratch directory.
-        let user = if rustix::process::geteuid().is_root() {
-            "user root;"
-        } else {
-            ""
-        };
+        let user = if is_root() { "user root;" } else { "" };
         let config = format!(
             "daemon off; {user} worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log;\n\
              events {{ worker_connections 4096; }}\n\

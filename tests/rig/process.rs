@@ -123,6 +123,12 @@ pub fn program(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("`{name}` is not installed; `cargo xtask test` installs what tests need"))
 }
 
+/// Whether this process has an administrator's rights.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 fn program_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

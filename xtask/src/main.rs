@@ -1,2 +1,49 @@
-//! Developer tasks.
-fn main() {}
+//! `cargo xtask`: everything a developer or CI does with this repository.
+
+mod demo;
+mod fuzz;
+mod step;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Everything a developer or CI does with this repository"
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Get what the tests need, then run all of them: unit tests, then the black-box tests on io_uring and on epoll
+    Test(test::Options),
+    /// Check what compilers do not: dependency directions, sizes, names, links, plugin tables
+    Tidy,
+    /// Start the gateway on examples/quickstart.yaml with a demo origin and a mock LLM, and show what each rule does
+    Demo(demo::Options),
+    /// Run the fuzz targets of tests/fuzz on the installed stable toolchain
+    Fuzz(fuzz::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Test(options) => test::run(&options),
+        Task::Tidy => tidy::run(),
+        Task::Demo(options) => demo::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            step::complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `cargo xtask test`: gets what the tests need, runs all of them and adds the counts up.
+
+mod component;
+mod outcome;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::step;
+use outcome::Outcome;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only the unit tests, which need nothing installed
+    #[arg(long, conflicts_with_all = ["blackbox", "driver"])]
+    unit: bool,
+    /// Only the black-box tests
+    #[arg(long)]
+    blackbox: bool,
+    /// Black-box tests on this driver only
+    #[arg(long, value_parser = ["uring", "epoll"])]
+    driver: Option<String>,
+    /// Install nothing; say what is missing
+    #[arg(long)]
+    no_install: bool,
+    /// Run only tests whose name contains this
+    filter: Option<String>,
+}
+
+/// Passes of the black-box tests: what is shown, `TOLLGATE_TEST_DRIVER`, the component it needs.
+const DRIVERS: [(&str, &str); 2] = [("io_uring", "uring"), ("epoll", "epoll")];
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let mut total = Outcome::default();
+    let mut missing = Vec::new();
+    if !options.unit {
+        step::say("components");
+        missing = component::provide(!options.no_install)?;
+    }
+    if !options.blackbox && options.driver.is_none() {
+        step::say("unit tests");
+        total.add(
+            "unit tests",
+            cargo_test(&["--workspace", "--exclude", "tests"], &options.filter, &[])?,
+        );
+        total.add(
+            "tests of the rig",
+            cargo_test(&["--package", "tests", "--lib"], &options.filter, &[])?,
+        );
+        if options.filter.is_none() {
+            total.add("doc tests", doc_tests()?);
+        }
+    }
+    if !options.unit {
+        blackbox(options, &missing, &mut total)?;
+    }
+    total.report(&missing);
+    Ok(if total.is_good() && !(step::is_ci() && !missing.is_empty()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn blackbox(options: &Options, missing: &[String], total: &mut Outcome) -> Result<()> {
+    step::say("programs under test");
+    step::run(step::cargo().args([
+        "build",
+        "--profile",
+        "checked",
+        "--package",
+        "proxy",
+        "--package",
+        "policy-compiler",
+    ]))?;
+    let built = step::target_dir().join("checked");
+    for (shown, driver) in DRIVERS {
+        if options.driver.as_deref().is_some_and(|only| only != driver) {
+            continue;
+        }
+        if missing.iter().any(|name| name == shown) {
+            step::warn(&format!(
+                "black-box tests on {shown} are skipped: this kernel refuses it"
+            ));
+            continue;
+        }
+        step::say(&format!("black-box tests on {shown}"));
+        let env = [
+            ("TOLLGATE_TEST_DRIVER", driver.into()),
+            ("TOLLGATE_BIN", built.join("tollgate").into_os_string()),
+            ("TOLLC_BIN", built.join("tollc").into_os_string()),
+            ("TOLLGATE_TEST_PYTHON", component::python().into_os_string()),
+        ];
+        let ran = cargo_test(
+            &["--package", "tests", "--test", "blackbox"],
+            &options.filter,
+            &env,
+        )?;
+        total.add(&format!("black-box tests on {shown}"), ran);
+    }
+    Ok(())
+}
+
+/// Runs tests by cargo-nextest where it is installed (a process per test, time limits), else by `cargo test`.
+fn cargo_test(
+    selection: &[&str],
+    filter: &Option<String>,
+    env: &[(&str, std::ffi::OsString)],
+) -> Result<Outcome> {
+    let nextest = has_nextest();
+    let mut command = step::cargo();
+    if nextest {
+        command.args(["nextest", "run", "--no-fail-fast", "--no-tests", "pass"]);
+    } else {
+        command.args(["test", "--no-fail-fast"]);
+    }
+    command.args(selection).args(filter).envs(env.iter().cloned());
+    if nextest {
+        let (good, lines) = step::tee(&mut command)?;
+        Ok(outcome::of_nextest(good, &lines))
+    } else {
+        plain(&mut command)
+    }
+}
+
+fn doc_tests() -> Result<Outcome> {
+    let packages = ["policy", "policy-compiler", "proxy"]
+        .iter()
+        .flat_map(|package| ["--package", package]);
+    plain(step::cargo().args(["test", "--doc"]).args(packages))
+}
+
+/// `cargo test` prints its results on standard output.
+fn plain(command: &mut Command) -> Result<Outcome> {
+    let output = command.stderr(std::process::Stdio::inherit()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    anstream::eprint!("{text}");
+    Ok(outcome::of_libtest(output.status.success(), text.lines()))
+}
+
+fn has_nextest() -> bool {
+    let asked = step::cargo().args(["nextest", "--version"]).output();
+    asked.is_ok_and(|output| output.status.success())
+}
