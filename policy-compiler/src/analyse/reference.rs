@@ -213,7 +213,7 @@ impl Candidate<'_> {
                 .any(|sni| wildcard_fits(sni.value.trim_end_matches('.'), &request.server_name));
         let headers = route.headers.iter().all(|header| header_fits(header, request));
         let paths = self.paths.is_empty() || self.paths.iter().any(|path| path_fits(path, &request.path));
-        debug_assert!(self.index.0 < model.routes.len() as u32);
+        debug_assert!((self.index.0 as usize) < model.routes.len());
         methods && hosts && snis && headers && paths
     }
 }
@@ -527,8 +527,10 @@ fn in_range(range: &str, address: IpAddr) -> bool {
         return false;
     };
     let same = |left: &[u8], right: &[u8]| {
-        let bit = |bytes: &[u8], at: u32| bytes[(at / 8) as usize] >> (7 - at % 8) & 1;
-        (0..prefix.min(left.len() as u32 * 8)).all(|at| bit(left, at) == bit(right, at))
+        let bit = |bytes: &[u8], at: usize| bytes[at / 8] >> (7 - at % 8) & 1;
+        (0..left.len() * 8)
+            .take_while(|at| *at < prefix as usize)
+            .all(|at| bit(left, at) == bit(right, at))
     };
     match (network.parse(), address) {
         (Ok(IpAddr::V4(network)), IpAddr::V4(address)) => same(&network.octets(), &address.octets()),

@@ -214,6 +214,7 @@ fn route() -> impl Strategy<Value = Route> {
 }
 
 /// Name, Kong's priority, whether it may be scoped to callers, and configurations to choose from.
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn plugin_kinds() -> Vec<(&'static str, i32, bool, Vec<Json>)> {
     vec![
         (
@@ -403,6 +404,7 @@ fn model() -> impl Strategy<Value = Model> {
         })
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn request() -> impl Strategy<Value = Request> {
     let hosts = prop::sample::select(vec!["a.test", "b.a.test", "x.test", "a.org", "b.net", "c", ""]);
     let paths = prop::sample::select(vec![

@@ -12,7 +12,7 @@ use super::identity::{Names, meta};
 use super::service::PROTOCOLS;
 use super::{Reader, Tables, reference};
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::schema::{PluginKind, PluginSchema, check, priority};
+use crate::schema::{PluginKind, PluginSchema, Reliance, check, priority};
 use crate::source::{Entry, Node, Span, Value};
 
 const FIELDS: [&str; 16] = [
@@ -134,15 +134,7 @@ fn instance(
         reader.options.compat,
         reader.report,
     );
-    for reliance in checked.reliances {
-        let kind = SensitivityKind::PluginDefault {
-            plugin: original.into(),
-            field: reliance.field,
-            default_3_9: reliance.default_3_9,
-            default_3_15: reliance.default_3_15,
-        };
-        reader.sensitive(kind, span);
-    }
+    note_reliances(reader, original, checked.reliances, span);
     let enabled = fields.flag("enabled").unwrap_or(true);
     let kind = PluginKind::of(original);
     let enforced = kind != PluginKind::Unsupported;
@@ -161,21 +153,7 @@ fn instance(
             reader.unsupported(node.span, format!("`{key}` is not enforced yet"), without);
         }
     }
-    let key = format!(
-        "{name}:{}:{}:{}:{}",
-        scope
-            .service
-            .map_or(String::new(), |index| model[index].meta.id.to_string()),
-        scope
-            .route
-            .map_or(String::new(), |index| model[index].meta.id.to_string()),
-        scope
-            .consumer
-            .map_or(String::new(), |index| model[index].meta.id.to_string()),
-        scope
-            .consumer_group
-            .map_or(String::new(), |index| model[index].meta.id.to_string()),
-    );
+    let key = natural_key(name, scope, model);
     let mut meta = meta(reader, &fields, "plugin", &key);
     meta.span = span;
     Some(Plugin {
@@ -192,6 +170,37 @@ fn instance(
         config: checked.config,
         enforced,
     })
+}
+
+fn note_reliances(reader: &Reader<'_>, plugin: &str, reliances: Vec<Reliance>, span: Span) {
+    for reliance in reliances {
+        let kind = SensitivityKind::PluginDefault {
+            plugin: plugin.into(),
+            field: reliance.field,
+            default_3_9: reliance.default_3_9,
+            default_3_15: reliance.default_3_15,
+        };
+        reader.sensitive(kind, span);
+    }
+}
+
+/// What an instance is known by: its name and what it is attached to.
+fn natural_key(name: &str, scope: Scope, model: &Model) -> String {
+    format!(
+        "{name}:{}:{}:{}:{}",
+        scope
+            .service
+            .map_or(String::new(), |index| model[index].meta.id.to_string()),
+        scope
+            .route
+            .map_or(String::new(), |index| model[index].meta.id.to_string()),
+        scope
+            .consumer
+            .map_or(String::new(), |index| model[index].meta.id.to_string()),
+        scope
+            .consumer_group
+            .map_or(String::new(), |index| model[index].meta.id.to_string()),
+    )
 }
 
 fn unknown(reader: &Reader<'_>, shared: &Shared<'_>, name: &str, span: Span) {

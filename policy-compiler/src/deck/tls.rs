@@ -8,6 +8,13 @@ use super::{Reader, Tables, reference, row};
 use crate::source::Secret;
 
 pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, names: &mut Tables) {
+    certificates(reader, all, model, names);
+    snis(reader, all, model, names);
+    authorities(reader, all, model, names);
+    vaults(reader, all, model);
+}
+
+fn certificates(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, names: &mut Tables) {
     for raw in &all.certificates {
         let fields = Fields::new(reader, "certificate", raw.node);
         fields.only(&["cert", "key", "cert_alt", "key_alt", "snis", "passphrase"]);
@@ -38,6 +45,9 @@ pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, 
             alt: alt.map(|(cert, key)| (cert.into(), Secret::new(key))),
         });
     }
+}
+
+fn snis(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, names: &Tables) {
     let mut known = super::identity::Names::default();
     for raw in &all.snis {
         let fields = Fields::new(reader, "sni", raw.node);
@@ -59,6 +69,9 @@ pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, 
             certificate: CertificateIndex(certificate),
         });
     }
+}
+
+fn authorities(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, names: &mut Tables) {
     for raw in &all.authorities {
         let fields = Fields::new(reader, "CA certificate", raw.node);
         fields.only(&["cert", "cert_digest"]);
@@ -81,6 +94,9 @@ pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, 
             cert: cert.into(),
         });
     }
+}
+
+fn vaults(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model) {
     for raw in &all.vaults {
         let fields = Fields::new(reader, "vault", raw.node);
         fields.only(&["name", "prefix", "config", "description"]);

@@ -342,7 +342,7 @@ fn needed(steps: &[Step], config: Config<'_>) -> u32 {
 }
 
 /// What runs at a site, for people: the plugin names in order and what is chosen of each.
-pub fn choices<'n>(names: &'n [Named], site: Site) -> Vec<(&'n Named, Choice)> {
+pub fn choices(names: &[Named], site: Site) -> Vec<(&Named, Choice)> {
     let mut identified = false;
     names
         .iter()

@@ -43,12 +43,10 @@ fn lower(context: &mut Context<'_>, plugin: &Plugin, block: &mut Block) {
         block.test(Op::Several, KEY, 0, once);
         failure.emit(block, refusals.duplicate, done);
         block.place(once);
-        if config.flag("hide_credentials") {
-            if !super::transformer::refuse_name(context, name, span) {
-                let edits = hide(context, plugin, name);
-                block.constant(EDITS, Table::EditList, edits);
-                block.apply(EDITS, Table::EditList);
-            }
+        if config.flag("hide_credentials") && !super::transformer::refuse_name(context, name, span) {
+            let edits = hide(context, plugin, name);
+            block.constant(EDITS, Table::EditList, edits);
+            block.apply(EDITS, Table::EditList);
         }
         let present = block.label();
         block.test(Op::Empty, KEY, 0, present);

@@ -47,7 +47,7 @@ pub(super) fn resolve(field: &Field, entries: Vec<Entry>, path: &str, report: &R
                 &mut current,
                 target,
                 Entry {
-                    key: entry.key.clone(),
+                    key: std::sync::Arc::clone(&entry.key),
                     key_span,
                     node,
                 },

@@ -77,17 +77,7 @@ impl Exchange<'_> {
             started_at_ms: record.began_unix_ms,
             source: record.source.into(),
             correlation_id: record.correlation.as_deref(),
-            ai: call.map(|call| LogCall {
-                plugin_id: call.plugin,
-                provider: call.provider,
-                request_model: call.model.as_bytes(),
-                response_model: call.model.as_bytes(),
-                latency_ms: milliseconds(call.latency),
-                mode: call.mode,
-                prompt_tokens: call.used.prompt,
-                completion_tokens: call.used.completion,
-                cost_micros: call.cost,
-            }),
+            ai: call.as_ref().map(call_entry),
             epoch: epoch.snapshot.epoch,
         };
         let reports = &epoch.snapshot.reports;
@@ -96,6 +86,20 @@ impl Exchange<'_> {
             .log
             .borrow_mut()
             .write(reports.log(log), &entry, &reports.redaction);
+    }
+}
+
+fn call_entry<'f>(call: &model::Finished<'f>) -> LogCall<'f> {
+    LogCall {
+        plugin_id: call.plugin,
+        provider: call.provider,
+        request_model: call.model.as_bytes(),
+        response_model: call.model.as_bytes(),
+        latency_ms: milliseconds(call.latency),
+        mode: call.mode,
+        prompt_tokens: call.used.prompt,
+        completion_tokens: call.used.completion,
+        cost_micros: call.cost,
     }
 }
 

@@ -160,10 +160,9 @@ impl Exchange<'_> {
     ) -> Result<(), Vanished> {
         let silent = self.scratch.head.method == Method::Head || framing == Framing::Nothing;
         loop {
-            let step = match body.advance(&leg.input) {
-                Ok(step) => step,
-                // The client must not take a part for the whole: it sees the connection break.
-                Err(_) => return self.break_off().await,
+            // The client must not take a part for the whole: it sees the connection break.
+            let Ok(step) = body.advance(&leg.input) else {
+                return self.break_off().await;
             };
             match step {
                 BodyStep::Data { start, end } => {

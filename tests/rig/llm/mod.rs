@@ -143,9 +143,8 @@ fn stream(reply: &frames::Reply<'_>, scenario: &Scenario, meter: &Arc<Meter>) ->
     );
     let events = reply.events();
     let cut = scenario.end.act();
-    let mut sent = 0;
     let mut whole = Vec::new();
-    for event in events {
+    for (sent, event) in events.into_iter().enumerate() {
         if cut.as_ref().is_some_and(|(after, _)| sent == *after) {
             break;
         }
@@ -167,7 +166,6 @@ fn stream(reply: &frames::Reply<'_>, scenario: &Scenario, meter: &Arc<Meter>) ->
             script.steps.extend(pieces);
             script = script.then(bill);
         }
-        sent += 1;
     }
     if !whole.is_empty() {
         script = script.then(Step::Send(chunk(&whole)));

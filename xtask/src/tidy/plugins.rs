@@ -123,10 +123,10 @@ fn unknown_in_examples(page: &Path, text: &str, known: &BTreeSet<String>) -> Vec
             .and_then(|item| item.trim_start_matches('{').strip_prefix("name: "));
         let name = name.map(|name| name.split([',', '}', ' ']).next().unwrap_or_default());
         // Deeper lists inside a plugin's config have names of their own; only the list's own items count.
-        if let Some(name) = name.filter(|_| list_indent.is_some_and(|start| indent <= start + 2)) {
-            if !known.contains(name) {
-                findings.push(Finding::new(page, at + 1, format!("there is no plugin {name}")));
-            }
+        if let Some(name) = name.filter(|_| list_indent.is_some_and(|start| indent <= start + 2))
+            && !known.contains(name)
+        {
+            findings.push(Finding::new(page, at + 1, format!("there is no plugin {name}")));
         }
     }
     findings

@@ -36,6 +36,10 @@ pub(in crate::exchange) struct Held {
     state: State,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would be one more allocation for each call"
+)]
 enum State {
     Reserved(Reservation),
     Denied { index: usize, standing: Standing },
