@@ -125,9 +125,9 @@ ops! {
     /// Tests that header value `a` matches regex `imm`.
     Match = "match", 8200;
     /// `a` = credential whose key is the text in register `imm`; jumps when unknown.
-    Key = "key", 300;
+    Key = "key", 1700;
     /// `a` = credential that the basic-auth value in register `imm` proves; jumps when none.
-    Basic = "basic", 1200;
+    Basic = "basic", 6000;
     /// The credential in `a` and its consumer are the caller's.
     Identify = "identify", 10;
     /// Consumer `imm` is the caller's, anonymously.

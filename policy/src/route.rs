@@ -76,17 +76,24 @@ impl<E: Exchange> Search<'_, E> {
     }
 
     fn key(&mut self, host: &[u8], port: &[u8]) {
-        let meta = self.policy.meta();
+        if port.is_empty() {
+            return self.exact(host);
+        }
         let mut key = [0; HOST_MAX];
         let len = host.len() + port.len();
         key[..host.len()].copy_from_slice(host);
         key[host.len()..len].copy_from_slice(port);
-        let hash = host_hash(&meta.salt, &key[..len]);
+        self.exact(&key[..len]);
+    }
+
+    fn exact(&mut self, key: &[u8]) {
+        let meta = self.policy.meta();
+        let hash = host_hash(&meta.salt, key);
         let Some(slot) = index::slot(hash, self.policy.seeds(meta.host_seeds), meta.hosts.count) else {
             return;
         };
         let host = self.policy.get(Id::<Host>::new(meta.hosts.first + slot));
-        if self.policy.bytes(host.key) == &key[..len] {
+        if self.policy.bytes(host.key) == key {
             self.bucket(host.bucket);
         }
     }

@@ -72,12 +72,12 @@ impl Default for Limits {
 
 /// A verified artifact. Only [`Policy::load`] makes one, so every row, reference and program in it is sound.
 ///
-/// Costs one copy of the file, and a second one of its automata.
+/// Costs one copy of the file, and a second one of its texts, code and automata.
 pub struct Policy {
     words: Box<[u32]>,
     tables: [Range<usize>; Table::ALL.len()],
-    text: Range<usize>,
-    code: Range<usize>,
+    text: Box<str>,
+    code: Box<[Instr]>,
     automata: Vec<dense::DFA<Vec<u32>>>,
     /// For every regex, which of the automata is its own.
     automaton_of: Vec<u32>,
@@ -99,6 +99,7 @@ impl Policy {
     }
 
     /// The row with this id.
+    #[inline]
     pub fn get<R: Row>(&self, id: Id<R>) -> R {
         R::read(self.row_words(R::TABLE, id.number()))
     }
@@ -119,6 +120,7 @@ impl Policy {
     }
 
     /// The words of a row.
+    #[inline]
     pub fn row_words(&self, table: Table, row: u32) -> &[u32] {
         let width = table.width();
         let start = self.tables[table as usize].start + row as usize * width;
@@ -127,32 +129,24 @@ impl Policy {
 
     /// A text.
     pub fn text(&self, text: Text) -> &str {
-        let bytes = &self.text_bytes()[text.offset as usize..][..text.len as usize];
-        core::str::from_utf8(bytes).unwrap_or_default()
+        &self.text[text.offset as usize..][..text.len as usize]
     }
 
-    /// The bytes of a text, without a second look at their encoding.
+    /// The bytes of a text, without a second look at its characters.
+    #[inline]
     pub fn bytes(&self, text: Text) -> &[u8] {
-        &self.text_bytes()[text.offset as usize..][..text.len as usize]
+        &self.text.as_bytes()[text.offset as usize..][..text.len as usize]
     }
 
     /// An instruction; `None` past the end of the code.
+    #[inline]
     pub fn instr(&self, pc: u32) -> Option<Instr> {
-        let at = self.code.start + pc as usize * 2;
-        (at < self.code.end)
-            .then(|| Instr::from_words([self.words[at], self.words[at + 1]]))
-            .flatten()
-    }
-
-    /// The stored byte of an instruction's operation; 0 past the end of the code.
-    pub(crate) fn opcode(&self, pc: u32) -> u8 {
-        let words = &self.words[self.code.clone()];
-        words.get(pc as usize * 2).map_or(0, |word| word.to_le_bytes()[0])
+        self.code.get(pc as usize).copied()
     }
 
     /// Instructions in the code section.
     pub fn code_len(&self) -> u32 {
-        u32::try_from(self.code.len() / 2).unwrap_or(u32::MAX)
+        u32::try_from(self.code.len()).unwrap_or(u32::MAX)
     }
 
     /// The anchored automaton of a regex.
@@ -197,8 +191,9 @@ impl Policy {
         &self.words[start..start + rows.count as usize]
     }
 
-    pub(crate) fn text_bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[self.text.clone()]
+    /// All texts, one after the other.
+    pub(crate) fn texts(&self) -> &str {
+        &self.text
     }
 }
 

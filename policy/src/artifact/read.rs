@@ -14,6 +14,7 @@ use super::{
 };
 use crate::digest;
 use crate::fault::{Fault, FaultKind};
+use crate::isa::Instr;
 use crate::table::{Automaton, Cell, Meta, Regex, Row, Table};
 
 struct Section {
@@ -200,6 +201,8 @@ fn assemble(words: Box<[u32]>, frame: &Frame) -> Result<Policy, Fault> {
             }
         }
     }
+    let text = load_text(bytemuck::cast_slice(&words[..]), text)?;
+    let code = load_code(&words[code])?;
     let meta_words = tables[Table::Meta as usize].clone();
     if meta_words.len() != Meta::WIDTH {
         return Err(Fault {
@@ -228,6 +231,28 @@ fn assemble(words: Box<[u32]>, frame: &Frame) -> Result<Policy, Fault> {
         digest,
         generation,
     })
+}
+
+fn load_text(file: &[u8], place: Range<usize>) -> Result<Box<str>, Fault> {
+    let text = core::str::from_utf8(&file[place]).map_err(|error| Fault {
+        section: "Text",
+        at: error.valid_up_to() as u64,
+        kind: FaultKind::Text,
+    })?;
+    Ok(text.into())
+}
+
+fn load_code(words: &[u32]) -> Result<Box<[Instr]>, Fault> {
+    let pairs = words.chunks_exact(2).zip(0..);
+    pairs
+        .map(|(pair, at)| {
+            Instr::from_words([pair[0], pair[1]]).ok_or(Fault {
+                section: "Code",
+                at,
+                kind: FaultKind::Opcode(pair[0].to_le_bytes()[0]),
+            })
+        })
+        .collect()
 }
 
 type Automata = (Vec<dense::DFA<Vec<u32>>>, Vec<u32>);

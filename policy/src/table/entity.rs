@@ -132,18 +132,18 @@ rows! {
     }
     /// An authenticated caller.
     Consumer {
+        /// Groups of the consumer's `acls`: a bit set over the artifact's ACL groups.
+        acl: Rows<Word>,
+        /// Consumer groups in the order of their names.
+        groups: Rows<Membership>,
         /// UUID, given or derived.
         id: Text,
         /// User name, may be empty.
         username: Text,
         /// Custom id, may be empty.
         custom_id: Text,
-        /// Groups of the consumer's `acls`: a bit set over the artifact's ACL groups.
-        acl: Rows<Word>,
         /// Names of those groups joined by `, `.
         acl_header: Text,
-        /// Consumer groups in the order of their names.
-        groups: Rows<Membership>,
         /// JSON of the entity as Kong logs it.
         json: Text,
     }
@@ -163,12 +163,12 @@ rows! {
     Credential {
         /// BLAKE3 keyed with the salt over the credential's kind, a zero byte, and the key or user name.
         lookup: [u8; 32],
+        /// Who it belongs to.
+        consumer: Id<Consumer>,
         /// What must be proved beyond the look-up.
         proof: Proof,
         /// Digest of the proof; zero for [`Proof::Lookup`].
         digest: [u8; 32],
-        /// Who it belongs to.
-        consumer: Id<Consumer>,
         /// UUID, given or derived.
         id: Text,
         /// `X-Credential-Identifier`: the id for keys, the user name for basic-auth.

@@ -1,7 +1,7 @@
 //! The tables of an artifact: every row is a fixed number of 32-bit words, read in place.
 //!
 //! One struct per table says what a row holds; the same struct writes it (compiler) and reads it (gateway).
-//! [`Row::columns`] describes the words, so that the verifier checks every id, range and enumeration and the
+//! [`Row::COLUMNS`] describes the words, so that the verifier checks every id, range and enumeration and the
 //! disassembler prints every row without knowing any table by name.
 
 use alloc::vec::Vec;
@@ -215,6 +215,7 @@ macro_rules! cell {
     ($ty:ty, $shape:expr, |$words:ident| $read:expr, |$value:ident, $out:ident| $write:expr) => {
         impl Cell for $ty {
             const SHAPE: Shape = $shape;
+            #[inline]
             fn read($words: &[u32]) -> Self {
                 $read
             }
@@ -292,6 +293,7 @@ cell!(
 
 impl<R: Row> Cell for Id<R> {
     const SHAPE: Shape = Shape::Id(R::TABLE);
+    #[inline]
     fn read(words: &[u32]) -> Self {
         Self::new(words[0])
     }
@@ -302,6 +304,7 @@ impl<R: Row> Cell for Id<R> {
 
 impl<R: Row> Cell for Option<Id<R>> {
     const SHAPE: Shape = Shape::MaybeId(R::TABLE);
+    #[inline]
     fn read(words: &[u32]) -> Self {
         words[0].checked_sub(1).map(Id::new)
     }
@@ -312,6 +315,7 @@ impl<R: Row> Cell for Option<Id<R>> {
 
 impl<R: Row> Cell for Rows<R> {
     const SHAPE: Shape = Shape::Rows(R::TABLE);
+    #[inline]
     fn read(words: &[u32]) -> Self {
         Self::new(words[0], words[1])
     }
@@ -333,6 +337,8 @@ macro_rules! rows {
             const COLUMNS: &'static [$crate::table::Column] = &[ $(
                 $crate::table::Column { name: stringify!($field), shape: <$ty as $crate::table::Cell>::SHAPE },
             )* ];
+            // Inlined, a row costs only the columns that its reader uses.
+            #[inline(always)]
             fn read(words: &[u32]) -> Self {
                 let mut at = 0;
                 $(
@@ -372,9 +378,11 @@ macro_rules! choice {
 
         impl $crate::table::Cell for $name {
             const SHAPE: $crate::table::Shape = $crate::table::Shape::Choice(&[ $( $text, )* ]);
+            #[inline]
             fn read(words: &[u32]) -> Self {
-                // The verifier has refused every word beyond the last variant.
-                Self::ALL[words[0] as usize]
+                // The verifier has refused every word beyond the last variant. Without a panic here, a reader of
+                // other columns leaves this one alone.
+                Self::ALL.get(words[0] as usize).copied().unwrap_or(Self::ALL[0])
             }
             fn write(&self, out: &mut alloc::vec::Vec<u32>) {
                 out.push(*self as u32);

@@ -108,8 +108,6 @@ rows! {
     Subroute {
         /// The route it belongs to.
         route: Id<Route>,
-        /// Kong's 64-bit priority, for `explain`.
-        priority: u64,
         /// Bits of [`crate::field::Method`]; 0 means any method.
         methods: u32,
         /// Methods without a bit of their own.
@@ -120,6 +118,8 @@ rows! {
         snis: Rows<Name>,
         /// The path test, when it is a regex.
         regex: Option<Id<Regex>>,
+        /// Kong's 64-bit priority, for `explain`.
+        priority: u64,
         /// Bytes of the path prefix, which all prefixes of this subroute share.
         prefix_len: u32,
     }
@@ -156,6 +156,18 @@ rows! {
     }
     /// A route: how requests to it are judged and forwarded.
     Route {
+        /// Entry for the request head.
+        on_request: Code,
+        /// Entry for the whole request body.
+        on_body: Code,
+        /// Entry for the response head.
+        on_response: Code,
+        /// Entry for each piece of the response body.
+        on_chunk: Code,
+        /// Entry for the end of the exchange.
+        on_end: Code,
+        /// Worst case of all entries, in cost units; the verifier proves it.
+        cost: u32,
         /// UUID, given or derived.
         id: Text,
         /// Name, may be empty.
@@ -178,17 +190,5 @@ rows! {
         response_buffering: bool,
         /// JSON of the entity as Kong logs it.
         json: Text,
-        /// Entry for the request head.
-        on_request: Code,
-        /// Entry for the whole request body.
-        on_body: Code,
-        /// Entry for the response head.
-        on_response: Code,
-        /// Entry for each piece of the response body.
-        on_chunk: Code,
-        /// Entry for the end of the exchange.
-        on_end: Code,
-        /// Worst case of all entries, in cost units; the verifier proves it.
-        cost: u32,
     }
 }

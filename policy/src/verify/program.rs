@@ -48,7 +48,7 @@ impl Facts {
 }
 
 pub(super) fn check(policy: &Policy, limits: Limits) -> Result<(), Fault> {
-    let mut prover = Prover::new(policy)?;
+    let mut prover = Prover::new(policy);
     for id in policy.all::<Route>().ids() {
         let route = policy.get(id);
         let fault = |kind| Fault {
@@ -69,7 +69,7 @@ pub(super) fn check(policy: &Policy, limits: Limits) -> Result<(), Fault> {
 
 /// The cost of every route's entries, for the builder to state.
 pub(crate) fn prove(policy: &Policy) -> Result<alloc::vec::Vec<u32>, Fault> {
-    let mut prover = Prover::new(policy)?;
+    let mut prover = Prover::new(policy);
     policy
         .rows(policy.all::<Route>())
         .map(|route| prover.route(&route))
@@ -86,22 +86,13 @@ struct Prover<'p> {
 }
 
 impl<'p> Prover<'p> {
-    fn new(policy: &'p Policy) -> Result<Self, Fault> {
-        for pc in 0..policy.code_len() {
-            if policy.instr(pc).is_none() {
-                return Err(Fault {
-                    section: "Code",
-                    at: u64::from(pc),
-                    kind: FaultKind::Opcode(policy.opcode(pc)),
-                });
-            }
-        }
-        Ok(Self {
+    fn new(policy: &'p Policy) -> Self {
+        Self {
             policy,
             costs: Costs::of(policy),
             proven: BTreeMap::new(),
             left: u64::from(policy.code_len()) * Entry::ALL.len() as u64,
-        })
+        }
     }
 
     fn route(&mut self, route: &Route) -> Result<u32, Fault> {

@@ -5,11 +5,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::table::{Column, NO_CODE, Shape, Table};
 
 pub(super) fn check(policy: &Policy) -> Result<(), Fault> {
-    let text = core::str::from_utf8(policy.text_bytes()).map_err(|error| Fault {
-        section: "Text",
-        at: error.valid_up_to() as u64,
-        kind: FaultKind::Text,
-    })?;
+    let text = policy.texts();
     for &table in Table::ALL {
         for row in 0..policy.count(table) {
             let words = policy.row_words(table, row);

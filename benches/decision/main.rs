@@ -1,0 +1,101 @@
+//! What one decision costs: route, key, acl and quota, at ten routes and at ten thousand with a hundred thousand keys.
+//!
+//! Calls come in random order from many, so that tables are met as cold as a gateway meets them. Two general engines
+//! judge the same estate in the same run; what they leave out is said at each of them.
+
+mod estate;
+mod peers;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use policy::artifact::Limits;
+use policy::isa::Entry;
+use policy::vm::{self, State, Verdict};
+use policy::{Policy, route};
+
+use estate::{Call, Size, Traffic};
+
+const SIZES: [Size; 2] = [
+    Size {
+        routes: 10,
+        keys: 100,
+    },
+    Size {
+        routes: 10_000,
+        keys: 100_000,
+    },
+];
+
+fn decision(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decision");
+    for size in SIZES {
+        let file = estate::artifact(size);
+        let policy = Policy::load(&file, Limits::default()).expect("the builder proved it");
+        for traffic in [Traffic::Busy, Traffic::Uniform] {
+            let mut calls = estate::calls(size, traffic);
+            let label = |what: &str| BenchmarkId::new(format!("{what}, {traffic}"), size);
+            group.bench_function(label("route"), |bencher| {
+                let mut next = calls.iter().cycle();
+                bencher.iter(|| route::find(&policy, next.next().expect("it cycles")));
+            });
+            group.bench_function(label("route, key, acl, quota"), |bencher| {
+                let (mut at, mut state) = (0, State::default());
+                bencher.iter(|| {
+                    at = (at + 1) % calls.len();
+                    judge(&policy, &mut state, &mut calls[at])
+                });
+            });
+        }
+    }
+    // What no table's size changes.
+    let calls = estate::calls(SIZES[0], Traffic::Uniform);
+    group.bench_function("digest of a key", |bencher| {
+        let mut next = calls.iter().cycle();
+        bencher.iter(|| estate::digest(next.next().expect("it cycles")));
+    });
+    group.finish();
+}
+
+fn judge(policy: &Policy, state: &mut State, call: &mut Call) -> Verdict {
+    let found = route::find(policy, call).expect("every call has a route");
+    let verdict = vm::run(policy, found.route, Entry::Request, state, call);
+    assert_eq!(verdict, Verdict::Forward);
+    verdict
+}
+
+fn load(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("load");
+    group.sample_size(10);
+    for size in SIZES {
+        let file = estate::artifact(size);
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher
+                .iter(|| Policy::load(black_box(&file), Limits::default()).map(|policy| policy.code_len()));
+        });
+    }
+    group.finish();
+}
+
+fn peer(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("peer");
+    group.sample_size(10).measurement_time(Duration::from_secs(3));
+    for size in SIZES {
+        let calls = estate::calls(size, Traffic::Uniform);
+        let cedar = peers::Cedar::new(size);
+        group.bench_function(BenchmarkId::new("cedar: acl", size), |bencher| {
+            let mut next = calls.iter().cycle();
+            bencher.iter(|| assert!(cedar.allows(next.next().expect("it cycles"))));
+        });
+        let mut regorus = peers::Regorus::new(size);
+        group.bench_function(BenchmarkId::new("regorus: route, key, acl", size), |bencher| {
+            let mut next = calls.iter().cycle();
+            bencher.iter(|| assert!(regorus.allows(next.next().expect("it cycles"))));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decision, load, peer);
+criterion_main!(benches);
