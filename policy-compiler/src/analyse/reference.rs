@@ -336,7 +336,7 @@ impl Walk<'_> {
                 self.counted.push(index);
                 if self.request.spent {
                     let message = config.text("error_message").unwrap_or("API rate limit exceeded");
-                    refuse(config.status("error_code", 429), message)
+                    refuse(config.status("error_code", 429).unwrap_or(429), message)
                 } else {
                     Outcome::Forwarded
                 }
@@ -492,10 +492,10 @@ impl Walk<'_> {
             .filter(|acl| acl.consumer == consumer)
             .map(|acl| &*acl.group)
             .collect();
-        let without = groups.is_empty();
         if config.flag("include_consumer_groups") {
             groups.extend(self.groups().iter().map(|group| &*self.model[*group].name));
         }
+        let without = groups.is_empty();
         let allow = config.has("allow");
         let listed = config
             .texts(if allow { "allow" } else { "deny" })
@@ -517,7 +517,7 @@ impl Walk<'_> {
             return Outcome::Forwarded;
         }
         let message = config.text("message").unwrap_or("IP address not allowed: ");
-        Outcome::Refused(index, config.status("status", 403), message.to_owned())
+        Outcome::Refused(index, config.status("status", 403).unwrap_or(403), message.to_owned())
     }
 }
 

@@ -24,7 +24,7 @@ use crate::lower::{Context, Lowerer, Options, report_fault};
 use crate::router::{self, Plan, Subroute};
 use crate::schema::KongCompat;
 use crate::scope::Site;
-use crate::source::Sources;
+use crate::source::{Sources, Span};
 
 /// A compiled model.
 pub struct Artifact {
@@ -159,6 +159,27 @@ fn refuse(model: &Model, routes: &[RouteIndex], report: &Report, fault: Fault) {
             )
             .help("merge transformers, or move some of them to other routes"),
         ),
+        (section, FaultKind::Sent(column), _) => {
+            let words = format!("`{column}` of {section} #{} cannot be sent as it stands", fault.at);
+            let finding = Diagnostic::error("unsendable", words)
+                .help("hosts and paths hold no spaces, names and values no control characters");
+            report.push(match entity_span(model, section, fault.at) {
+                Some(span) => finding.at(span),
+                None => finding,
+            });
+        }
         _ => report_fault(report, format!("the artifact does not verify: {fault}")),
     }
+}
+
+/// The entity whose row has this number, where rows are numbered as the model is.
+fn entity_span(model: &Model, section: &str, row: u64) -> Option<Span> {
+    let row = usize::try_from(row).ok()?;
+    let meta = match section {
+        "Service" => &model.services.get(row)?.meta,
+        "Upstream" => &model.upstreams.get(row)?.meta,
+        "Consumer" => &model.consumers.get(row)?.meta,
+        _ => return None,
+    };
+    Some(meta.span)
 }

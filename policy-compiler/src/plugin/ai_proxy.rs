@@ -39,6 +39,10 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
         // Parsed only for what it refuses: the gateway reads the text itself.
         template::parts(context, name, config.span("model.name"));
     }
+    let auth_header = config.word("auth.header_name").unwrap_or_default();
+    if !auth_header.is_empty() {
+        super::transformer::refuse_name(context, auth_header, config.span("auth.header_name"));
+    }
     let target = target(context, config, provider, route_type);
     let authorities = authorities(context, instance);
     let service = service(context, instance, &target, authorities);
@@ -51,7 +55,7 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
         name: context.text(name),
         service,
         path: context.text(&target.path),
-        auth_header: context.text(config.word("auth.header_name").unwrap_or_default()),
+        auth_header: context.text(auth_header),
         auth_value: secret(context, config, "auth.header_value"),
         param_name: context.text(config.word("auth.param_name").unwrap_or_default()),
         param_value: secret(context, config, "auth.param_value"),

@@ -31,7 +31,7 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
     let answer = Answer {
         shape: BodyShape::AiError,
         ..Answer::error(
-            config.status("error_code", 429),
+            super::status(context, config, "error_code", 429),
             config.word("error_message").unwrap_or(MESSAGE),
         )
     };

@@ -48,12 +48,13 @@ impl<'c> Config<'c> {
         self.at(path)?.as_float()
     }
 
-    /// An HTTP status.
-    pub(crate) fn status(self, path: &str, default: u32) -> u32 {
-        let status = self.count(path).and_then(|status| u32::try_from(status).ok());
-        status
-            .filter(|status| (100..=599).contains(status))
-            .unwrap_or(default)
+    /// The status of a final answer (RFC 9110 §15), or none if the field is something else.
+    pub(crate) fn status(self, path: &str, default: u32) -> Option<u32> {
+        let Some(status) = self.number(path) else {
+            return Some(default);
+        };
+        let status = u32::try_from(at_least(status)).ok();
+        status.filter(|status| (200..=599).contains(status))
     }
 
     /// The elements of a list; none if it is absent.

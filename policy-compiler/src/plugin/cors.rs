@@ -21,6 +21,11 @@ pub(super) const LOWERING: Lowering = Lowering {
 
 fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
     let config = instance.config();
+    for field in ["origins", "methods", "headers", "exposed_headers"] {
+        for (text, span) in config.texts(field) {
+            super::transformer::refuse_value(context, text, span);
+        }
+    }
     let joined = |field| {
         let texts: Vec<&str> = config.texts(field).map(|(text, _)| text).collect();
         texts.join(",")

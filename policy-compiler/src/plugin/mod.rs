@@ -28,6 +28,7 @@ use policy::isa::{Entry, Op};
 use policy::table::Table;
 
 use crate::deck::entity::{Plugin, ServiceIndex};
+use crate::diagnostic::Diagnostic;
 use crate::lower::{Block, Context};
 use crate::schema::PluginKind;
 use crate::source::Span;
@@ -110,6 +111,18 @@ pub(crate) fn authenticates(kind: PluginKind) -> bool {
     lowering(kind).is_some_and(|lowering| matches!(lowering.how, How::Authenticate(_)))
 }
 
+/// The status of an answer. One below 200 is an error: the client would wait for another.
+fn status(context: &Context<'_>, config: Config<'_>, field: &str, default: u32) -> u32 {
+    config.status(field, default).unwrap_or_else(|| {
+        context.report.push(
+            Diagnostic::error("status", format!("`{field}` is not the status of an answer"))
+                .at(config.span(field))
+                .help("use 200 to 599"),
+        );
+        default
+    })
+}
+
 /// Identity of an instance's counters over reloads: its name and what it is attached to, by id.
 pub(crate) fn stable(context: &Context<'_>, plugin: &Plugin) -> u64 {
     let (model, scope) = (context.model, plugin.scope);
@@ -143,7 +156,7 @@ impl Failure {
         let consumer = context.consumer(name);
         if consumer.is_none() {
             context.report.push(
-                crate::diagnostic::Diagnostic::error(
+                Diagnostic::error(
                     "anonymous-consumer",
                     format!("there is no consumer `{name}`"),
                 )

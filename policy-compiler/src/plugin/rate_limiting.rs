@@ -26,6 +26,7 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
         );
     }
     let message = config.word("error_message").unwrap_or("API rate limit exceeded");
+    let answer = Answer::error(super::status(context, config, "error_code", 429), message);
     let row = Quota {
         source: context.source(plugin.meta.span),
         stable: super::stable(context, plugin),
@@ -39,7 +40,7 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
         path: context.text(config.word("path").unwrap_or_default()),
         periods: context.builder.list(&periods(config)),
         hide_headers: config.flag("hide_client_headers"),
-        refusal: context.refusal(plugin, &Answer::error(config.status("error_code", 429), message)),
+        refusal: context.refusal(plugin, &answer),
     };
     context.builder.row(&row).number()
 }

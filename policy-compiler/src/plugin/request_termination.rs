@@ -18,7 +18,7 @@ pub(super) const LOWERING: Lowering = Lowering {
 
 fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
     let config = instance.config();
-    let status = config.status("status_code", 503);
+    let status = super::status(context, config, "status_code", 503);
     let body = config.text("body");
     let message = match (config.text("message"), body) {
         (Some(message), _) => message,
@@ -31,6 +31,7 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
             .unwrap_or("application/json; charset=utf-8"),
         None => "application/json; charset=utf-8",
     };
+    super::transformer::refuse_value(context, content_type, config.span("content_type"));
     let row = Response {
         source: context.source(instance.plugin.meta.span),
         status,

@@ -17,11 +17,13 @@ const OPS: [(&str, EditOp); 5] = [
 ];
 
 /// Headers that frame a message (RFC 9112 §6, RFC 9110 §7.6.1): no policy may touch them.
-const FRAMING: [&str; 6] = [
+const FRAMING: [&str; 8] = [
     "connection",
     "content-length",
     "keep-alive",
+    "proxy-connection",
     "te",
+    "trailer",
     "transfer-encoding",
     "upgrade",
 ];
@@ -50,16 +52,16 @@ pub(super) fn refuse_name(context: &Context<'_>, name: &str, span: Span) -> bool
     true
 }
 
-/// Reports a text that cannot be sent as a header value (RFC 9110 §5.5).
-pub(super) fn refuse_value(context: &Context<'_>, value: &str, span: Span) {
-    if value
+/// Reports a text that cannot be sent as a header value (RFC 9110 §5.5); whether it is one.
+pub(super) fn refuse_value(context: &Context<'_>, value: &str, span: Span) -> bool {
+    let broken = value
         .bytes()
-        .any(|byte| byte != b'\t' && (byte < b' ' || byte == 0x7f))
-    {
-        context.report.push(
-            Diagnostic::error("header-value", "a header value cannot hold control characters").at(span),
-        );
+        .any(|byte| byte != b'\t' && (byte < b' ' || byte == 0x7f));
+    if broken {
+        let words = "a header value cannot hold control characters";
+        context.report.push(Diagnostic::error("header-value", words).at(span));
     }
+    broken
 }
 
 /// The edits of one place: `remove`, `rename`, `replace`, `add`, `append`, each in the order of the file.
@@ -82,7 +84,10 @@ pub(super) fn edits(
                 continue;
             }
             if place == EditPlace::Header {
-                refuse_value(context, value, span);
+                let renamed = op == EditOp::Rename && refuse_name(context, value, span);
+                if renamed || refuse_value(context, value, span) {
+                    continue;
+                }
             }
             let value: Vec<Part> = match (op, templates) {
                 (EditOp::Remove, _) => Vec::new(),
