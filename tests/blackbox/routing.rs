@@ -124,6 +124,7 @@ fn canonical_path_is_matched_and_forwarded() -> Result<()> {
     for (path, expected) in [
         ("/x/./y//z", "/x/y/z"),
         ("/%7Ea", "/~a"),
+        ("/a%3fb", "/a%3Fb"),
         ("/a%2fb", "400"),
         ("/ADMIN", "/ADMIN"),
     ] {

@@ -26,6 +26,7 @@ fn dead() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
+/// A failure's status and message. Without `Accept`, failures between gateway and origin are plain text.
 fn message(gateway: &Gateway) -> Result<(u16, String)> {
     let answer = Client::get(gateway.addr(), "/", &[("Accept", "application/json")])?;
     Ok((
