@@ -1,18 +1,4 @@
-//! The artifact: one file, read in place.
-//!
-//! ```text
-//!   0  magic[8]            \x89 T L G \r \n \x1a \n      (text-mode damage shows)
-//!   8  u16 major, minor    major must match, minor may be older
-//!  12  u32 endianness      0x0a0b0c0d
-//!  16  u64 file length
-//!  24  u64 generation      given to the compiler, grows
-//!  32  u32 section count, u32 header length
-//!  40  [32] policy id      digest of the compiled source
-//!  72  [32] features needed
-//! 104  section table: { u32 kind, u32 row words, u64 offset, u64 length, [32] digest } each
-//!  ..  [32] digest of everything above
-//!  ..  sections in table order, each at a multiple of 8, gaps zero, the last one padded to 8
-//! ```
+//! The artifact: one file, read in place. [`MAGIC`] shows its layout.
 //!
 //! Every byte of a file is covered: header and table by the head digest, sections by theirs, gaps by being zero.
 //! Integers are little endian. The same source, compiler and generation give the same bytes.
@@ -32,7 +18,21 @@ use crate::table::{Id, Meta, Regex, Row, Rows, Table, Text};
 
 pub use write::{BuildError, Builder};
 
-/// First eight bytes of a file.
+/// First eight bytes of a file, which goes on like this:
+///
+/// ```text
+///   0  magic[8]            \x89 T L G \r \n \x1a \n      (text-mode damage shows)
+///   8  u16 major, minor    major must match, minor may be older
+///  12  u32 endianness      0x0a0b0c0d
+///  16  u64 file length
+///  24  u64 generation      given to the compiler, grows
+///  32  u32 section count, u32 header length
+///  40  [32] policy id      digest of the compiled source
+///  72  [32] features needed
+/// 104  section table: { u32 kind, u32 row words, u64 offset, u64 length, [32] digest } each
+///  ..  [32] digest of everything above
+///  ..  sections in table order, each at a multiple of 8, gaps zero, the last one padded to 8
+/// ```
 pub const MAGIC: [u8; 8] = *b"\x89TLG\r\n\x1a\n";
 /// Format version that this build writes and reads.
 pub const VERSION: (u16, u16) = (1, 0);
