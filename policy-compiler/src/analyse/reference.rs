@@ -517,7 +517,11 @@ impl Walk<'_> {
             return Outcome::Forwarded;
         }
         let message = config.text("message").unwrap_or("IP address not allowed: ");
-        Outcome::Refused(index, config.status("status", 403).unwrap_or(403), message.to_owned())
+        Outcome::Refused(
+            index,
+            config.status("status", 403).unwrap_or(403),
+            message.to_owned(),
+        )
     }
 }
 

@@ -160,7 +160,10 @@ fn refuse(model: &Model, routes: &[RouteIndex], report: &Report, fault: Fault) {
             .help("merge transformers, or move some of them to other routes"),
         ),
         (section, FaultKind::Sent(column), _) => {
-            let words = format!("`{column}` of {section} #{} cannot be sent as it stands", fault.at);
+            let words = format!(
+                "`{column}` of {section} #{} cannot be sent as it stands",
+                fault.at
+            );
             let finding = Diagnostic::error("unsendable", words)
                 .help("hosts and paths hold no spaces, names and values no control characters");
             report.push(match entity_span(model, section, fault.at) {

@@ -23,7 +23,10 @@ const MAPPED: (u128, u128) = (0xffff_0000_0000, 0xffff_ffff_ffff);
 
 fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
     let (plugin, config) = (instance.plugin, instance.config());
-    let mut answer = Answer::error(super::status(context, config, "status", 403), "IP address not allowed: ");
+    let mut answer = Answer::error(
+        super::status(context, config, "status", 403),
+        "IP address not allowed: ",
+    );
     match config.word("message") {
         Some(message) => answer.message = message,
         None => answer.tail = MessageTail::ClientAddress,

@@ -156,12 +156,9 @@ impl Failure {
         let consumer = context.consumer(name);
         if consumer.is_none() {
             context.report.push(
-                Diagnostic::error(
-                    "anonymous-consumer",
-                    format!("there is no consumer `{name}`"),
-                )
-                .at(config.span("anonymous"))
-                .label("neither an id nor a username of this file"),
+                Diagnostic::error("anonymous-consumer", format!("there is no consumer `{name}`"))
+                    .at(config.span("anonymous"))
+                    .label("neither an id nor a username of this file"),
             );
         }
         Self {

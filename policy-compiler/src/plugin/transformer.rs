@@ -59,7 +59,9 @@ pub(super) fn refuse_value(context: &Context<'_>, value: &str, span: Span) -> bo
         .any(|byte| byte != b'\t' && (byte < b' ' || byte == 0x7f));
     if broken {
         let words = "a header value cannot hold control characters";
-        context.report.push(Diagnostic::error("header-value", words).at(span));
+        context
+            .report
+            .push(Diagnostic::error("header-value", words).at(span));
     }
     broken
 }
