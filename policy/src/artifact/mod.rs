@@ -1,9 +1,5 @@
-<<<<<<< HEAD
 //! The artifact: one file, read in place. `write` makes one, `read` checks its frame, [`Policy`] is one that was
 //! verified. The layout stands at [`MAGIC`].
-=======
-//! The artifact: one file, read in place. [`MAGIC`] shows its layout.
->>>>>>> polrev
 //!
 //! Every byte of a file is covered: header and table by the head digest, sections by theirs, gaps by being zero.
 //! Integers are little endian. The same source, compiler and generation give the same bytes.
@@ -23,11 +19,7 @@ use crate::table::{Id, Meta, Regex, Row, Rows, Table, Text};
 
 pub use write::{BuildError, Builder};
 
-<<<<<<< HEAD
 /// First eight bytes of a file, which is laid out so:
-=======
-/// First eight bytes of a file, which goes on like this:
->>>>>>> polrev
 ///
 /// ```text
 ///   0  magic[8]            \x89 T L G \r \n \x1a \n      (text-mode damage shows)
