@@ -279,7 +279,7 @@ fn events_are_passed_on_as_they_come() -> Result<()> {
 
 #[test]
 fn a_caller_who_leaves_stops_the_provider() -> Result<()> {
-    let llm = Llm::start(Scenario::parse("tokens=100000,delay_ms=2")?)?;
+    let llm = Llm::start(Scenario::parse("tokens=5000,delay_ms=2")?)?;
     let gateway = start(proxy(&llm, "", "", ""))?;
     let body = chat("m", &json!({"stream": true})).to_string();
     let head = [("Content-Type", "application/json")];
