@@ -9,7 +9,9 @@ use crate::deck::entity::{Model, PluginIndex, Route, RoutePath, Scope};
 use crate::diagnostic::Report;
 use crate::emit::{self, Artifact};
 use crate::lower;
+use crate::plugin;
 use crate::router::{PathTest, Subroute};
+use crate::schema::PluginKind;
 use crate::scope::{self, Choice, Named, Site};
 use crate::source::{Sources, Span};
 
@@ -94,7 +96,7 @@ pub fn explain(model: &Model, sources: &Sources, artifact: &Artifact) -> Explana
             .zip(&artifact.order)
             .map(|(row, subroute)| teller.route(row, subroute))
             .collect(),
-        unmatched: teller.plugins(nowhere),
+        unmatched: teller.plugins(nowhere, plugin::runs_later),
     }
 }
 
@@ -126,14 +128,15 @@ impl Teller<'_> {
             service: service.map_or_else(String::new, |service| {
                 service.name.as_deref().unwrap_or(&service.host).to_owned()
             }),
-            plugins: self.plugins(emit::site(self.model, subroute.route)),
+            plugins: self.plugins(emit::site(self.model, subroute.route), |_| true),
             cost: self.policy.get(row_of_route).cost,
         }
     }
 
-    fn plugins(&self, site: Site) -> Vec<PluginLine> {
+    fn plugins(&self, site: Site, runs: fn(PluginKind) -> bool) -> Vec<PluginLine> {
         lower::choices(self.names, site)
             .into_iter()
+            .filter(|(named, _)| runs(named.kind))
             .map(|(named, choice)| PluginLine {
                 name: named.name.to_string(),
                 levels: match choice {

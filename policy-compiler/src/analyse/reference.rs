@@ -51,6 +51,8 @@ pub struct Judgement {
     pub collected: Vec<PluginIndex>,
     /// Quotas that were asked about the request.
     pub counted: Vec<PluginIndex>,
+    /// Budgets that were asked about the call.
+    pub reserved: Vec<PluginIndex>,
 }
 
 /// Judges a request by the rules alone.
@@ -92,6 +94,22 @@ pub fn judge(model: &Model, request: &Request) -> Judgement {
             outcome = walk.access(index);
         }
     }
+    // What a call may cost is known once its body is, so budgets come after everything else.
+    let is = |kind| move |index: &&PluginIndex| model[**index].kind == kind;
+    let mut reserved = Vec::new();
+    if outcome == Outcome::Forwarded && collected.iter().any(|index| is(PluginKind::AiProxy)(&index)) {
+        for index in collected.iter().filter(is(PluginKind::AiRateLimitingAdvanced)) {
+            reserved.push(*index);
+            if request.spent && outcome == Outcome::Forwarded {
+                let config = Config(&model[*index].config);
+                let message = config
+                    .text("error_message")
+                    .unwrap_or("AI token rate limit exceeded for provider(s): ");
+                let status = config.status("error_code", 429).unwrap_or(429);
+                outcome = Outcome::Refused(*index, status, message.to_owned());
+            }
+        }
+    }
     if outcome == Outcome::Forwarded && route.is_some_and(|route| model[route].service.is_none()) {
         outcome = Outcome::NoService;
     }
@@ -102,6 +120,7 @@ pub fn judge(model: &Model, request: &Request) -> Judgement {
         anonymous: walk.anonymous,
         collected,
         counted: walk.counted,
+        reserved,
     }
 }
 

@@ -316,6 +316,29 @@ fn plugin_kinds() -> Vec<(&'static str, i32, bool, Vec<Json>)> {
             vec![json!({"path": "/tmp/a"}), json!({"path": "/tmp/b"})],
         ),
         (
+            "ai-proxy",
+            770,
+            false,
+            vec![json!({
+                "route_type": "llm/v1/chat",
+                "model": {"provider": "openai", "name": "m"},
+                "auth": {"header_name": "Authorization", "header_value": "{vault://env/key}"},
+            })],
+        ),
+        (
+            "ai-rate-limiting-advanced",
+            905,
+            true,
+            vec![
+                json!({"llm_providers": [{"name": "openai", "limit": [9], "window_size": [60]}]}),
+                json!({
+                    "error_code": 430,
+                    "error_message": "spent",
+                    "policies": [{"limits": [{"limit": 1.5, "window_size": 1, "tokens_count_strategy": "cost"}]}],
+                }),
+            ],
+        ),
+        (
             "request-termination",
             2,
             true,
@@ -329,7 +352,7 @@ fn plugin_kinds() -> Vec<(&'static str, i32, bool, Vec<Json>)> {
 
 fn plugins(routes: u32) -> impl Strategy<Value = Vec<Plugin>> {
     let pick = (
-        0..13usize,
+        0..15usize,
         0..8usize,
         0..8u32,
         0..routes.max(1) * 3,
@@ -547,6 +570,9 @@ fn effect_origin(artifact: &Artifact, effect: policy::vm::Effect) -> PluginIndex
         Table::Metrics => effect
             .id()
             .map(|id: Id<policy::table::Metrics>| policy.get(id).source),
+        Table::Model => effect
+            .id()
+            .map(|id: Id<policy::table::Model>| policy.get(id).source),
         Table::Log => effect
             .id()
             .map(|id: Id<policy::table::Log>| policy.get(id).source),
@@ -560,9 +586,13 @@ fn applies(model: &Model, request: &Request, index: PluginIndex, entry: Entry) -
     let plugin = &model[index];
     let config = crate::plugin::Config(&plugin.config);
     match (plugin.kind, entry) {
-        (PluginKind::CorrelationId | PluginKind::Acl | PluginKind::RequestTransformer, Entry::Request) => {
-            true
-        }
+        (
+            PluginKind::CorrelationId
+            | PluginKind::Acl
+            | PluginKind::RequestTransformer
+            | PluginKind::AiProxy,
+            Entry::Request,
+        ) => true,
         (PluginKind::RequestSizeLimiting, Entry::Request) => {
             request.body.is_some() && request.values("transfer-encoding").next().is_some()
         }
@@ -622,6 +652,12 @@ fn assert_agreement(model: &Model, artifact: &Artifact, request: &Request) {
         .map(|quota| origin(artifact, policy.get(*quota).source))
         .collect();
     assert_eq!(counted, ruled.counted, "quotas");
+    let reserved: Vec<PluginIndex> = judged
+        .budgets
+        .iter()
+        .map(|budget| origin(artifact, policy.get(*budget).source))
+        .collect();
+    assert_eq!(reserved, ruled.reserved, "budgets");
     for entry in [Entry::Request, Entry::Response, Entry::End] {
         let applied: Vec<PluginIndex> = judged
             .applied

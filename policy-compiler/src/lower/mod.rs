@@ -82,6 +82,10 @@ impl Lowerer {
 
     /// Warns about instances for consumers and groups that no site could choose.
     pub(crate) fn report_unused(&self, context: &Context<'_>) {
+        if context.model.routes.is_empty() {
+            // A part of a policy: what it is for stands in another file.
+            return;
+        }
         let plugins = (0..).map(PluginIndex).zip(&context.model.plugins);
         for (index, plugin) in plugins {
             let scope = plugin.scope;

@@ -123,6 +123,16 @@ fn status(context: &Context<'_>, config: Config<'_>, field: &str, default: u32) 
     })
 }
 
+/// Whether a kind of plugin does something where no route matched: once there is an answer.
+pub(crate) fn runs_later(kind: PluginKind) -> bool {
+    lowering(kind).is_some_and(|lowering| match lowering.how {
+        How::Authenticate(_) => false,
+        How::Row { steps, .. } => steps
+            .iter()
+            .any(|step| matches!(step.entry, Entry::Response | Entry::End)),
+    })
+}
+
 /// Identity of an instance's counters over reloads: its name and what it is attached to, by id.
 pub(crate) fn stable(context: &Context<'_>, plugin: &Plugin) -> u64 {
     let (model, scope) = (context.model, plugin.scope);

@@ -34,6 +34,14 @@ pub fn canonical(path: &str) -> String {
     out
 }
 
+/// Whether the gateway refuses every request with this canonical path in front: what hides separators or parameters
+/// from one reader and not from the next.
+pub(super) fn is_refused(canonical: &str) -> bool {
+    [";", "%2F", "%5C", "%00"]
+        .iter()
+        .any(|piece| canonical.contains(piece))
+}
+
 /// Text that stands for itself, as it is spelled inside a canonical path.
 pub fn escape_literal(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());

@@ -207,6 +207,14 @@ impl Planner<'_> {
                             .push(Diagnostic::error("path-too-long", words).at(path.span));
                         continue;
                     }
+                    if canonical::is_refused(&prefix) {
+                        let words = "requests with such a path are refused before they are routed";
+                        self.report.push(
+                            Diagnostic::warning("unreachable-path", words)
+                                .at(path.span)
+                                .label("`;`, `%2F`, `%5C` and `%00` hide what a path means"),
+                        );
+                    }
                     let known = groups.iter_mut().find_map(|group| match group {
                         PathTest::Prefixes { len, prefixes } if *len == bytes => Some(prefixes),
                         _ => None,

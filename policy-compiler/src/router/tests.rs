@@ -284,6 +284,16 @@ fn unicode_classes_warn() {
 }
 
 #[test]
+fn paths_that_no_request_may_have_warn() {
+    let (_, codes) = planned(vec![
+        route(1, &["/a;b"]),
+        route(2, &["/a%2fb"]),
+        route(3, &["/a%3Bb"]),
+    ]);
+    assert_eq!(codes, ["unreachable-path", "unreachable-path"]);
+}
+
+#[test]
 fn paths_become_canonical() {
     for (written, wanted) in [
         ("/", "/"),
