@@ -79,6 +79,19 @@ impl Block {
         });
     }
 
+    /// Everything that another block does, its labels included. Where the other one ends, this one goes on.
+    pub(crate) fn append(&mut self, other: &Self) {
+        let (start, labels) = (self.instrs.len(), self.places.len());
+        self.instrs.extend_from_slice(&other.instrs);
+        let jumps = other
+            .jumps
+            .iter()
+            .map(|(at, Label(label))| (at + start, Label(label + labels)));
+        self.jumps.extend(jumps);
+        let places = other.places.iter().map(|place| place.map(|at| at + start));
+        self.places.extend(places);
+    }
+
     /// Whether nothing was written.
     pub(crate) fn is_empty(&self) -> bool {
         self.instrs.is_empty()
@@ -124,6 +137,24 @@ mod tests {
         block.place(here);
         let ops: Vec<Op> = block.finish().expect("short").iter().map(|i| i.op).collect();
         assert_eq!(ops, [Op::Empty, Op::Forward]);
+    }
+
+    #[test]
+    fn an_appended_block_goes_on_where_it_ended() {
+        let mut inner = Block::default();
+        let end = inner.label();
+        inner.test(Op::Header, 0, 7, end);
+        inner.step(Op::Refuse, 0, 1);
+        inner.place(end);
+        let mut block = Block::default();
+        block.step(Op::Acl, 0, 0);
+        block.append(&inner);
+        block.step(Op::Take, 0, 0);
+        let instrs = block.finish().expect("short");
+        assert_eq!(
+            (instrs[1].op, instrs[1].to, instrs[3].op),
+            (Op::Header, 2, Op::Take)
+        );
     }
 
     #[test]

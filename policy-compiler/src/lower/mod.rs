@@ -42,7 +42,8 @@ pub(crate) struct Lowerer {
     rows: HashMap<(PluginIndex, Option<ServiceIndex>), u32>,
     levels: HashMap<(usize, Level, Option<ServiceIndex>), Rows<InstanceRow>>,
     selects: HashMap<(usize, Vec<Level>, Option<ServiceIndex>), Bound>,
-    programs: HashMap<Vec<(usize, Bound)>, Programs>,
+    authentications: HashMap<PluginIndex, Block>,
+    programs: HashMap<(bool, Vec<(usize, Bound)>), Programs>,
     used: HashSet<PluginIndex>,
 }
 
@@ -64,6 +65,7 @@ impl Lowerer {
             rows: HashMap::new(),
             levels: HashMap::new(),
             selects: HashMap::new(),
+            authentications: HashMap::new(),
             programs: HashMap::new(),
             used: HashSet::new(),
         }
@@ -71,12 +73,13 @@ impl Lowerer {
 
     /// The programs of a site.
     pub(crate) fn site(&mut self, context: &mut Context<'_>, site: Site) -> Programs {
-        let bound = self.bind(context, site);
-        if let Some(known) = self.programs.get(&bound) {
+        // Where no route matched, the request was never judged: only later phases run.
+        let key = (site.route.is_some(), self.bind(context, site));
+        if let Some(known) = self.programs.get(&key) {
             return *known;
         }
-        let programs = self.assemble(context, site, &bound);
-        self.programs.insert(bound, programs);
+        let programs = self.assemble(context, key.0, &key.1);
+        self.programs.insert(key, programs);
         programs
     }
 
@@ -158,10 +161,16 @@ impl Lowerer {
                 row: self.row(context, index, service),
                 steps: needed(steps, Config(&model[index].config)),
             },
-            _ => {
+            Some(How::Authenticate(lower)) => {
                 self.used.insert(index);
+                self.authentications.entry(index).or_insert_with(|| {
+                    let mut block = Block::default();
+                    lower(context, &model[index], &mut block);
+                    block
+                });
                 Bound::Authentication(index)
             }
+            None => Bound::Authentication(index),
         }
     }
 
@@ -252,14 +261,12 @@ impl Lowerer {
         rows
     }
 
-    fn assemble(&self, context: &mut Context<'_>, site: Site, bound: &[(usize, Bound)]) -> Programs {
-        // Where no route matched, the request was never judged: only later phases run.
-        let heads = site.route.is_some();
+    fn assemble(&self, context: &mut Context<'_>, heads: bool, bound: &[(usize, Bound)]) -> Programs {
         let mut entry = |entry: Entry, runs: bool| {
             let mut block = Block::default();
             if runs {
                 for (name, bound) in bound {
-                    self.part(context, entry, self.names[*name].kind, *bound, &mut block);
+                    self.part(entry, self.names[*name].kind, *bound, &mut block);
                 }
             }
             self.code(context, block)
@@ -273,21 +280,14 @@ impl Lowerer {
     }
 
     /// What one plugin does in one phase.
-    fn part(
-        &self,
-        context: &mut Context<'_>,
-        entry: Entry,
-        kind: PluginKind,
-        bound: Bound,
-        block: &mut Block,
-    ) {
+    fn part(&self, entry: Entry, kind: PluginKind, bound: Bound, block: &mut Block) {
         let Some(lowering) = plugin::lowering(kind) else {
             return;
         };
         let (table, steps, wanted) = match (&lowering.how, bound) {
-            (How::Authenticate(lower), Bound::Authentication(index)) => {
-                if entry == Entry::Request {
-                    lower(context, &context.model[index], block);
+            (How::Authenticate(_), Bound::Authentication(index)) => {
+                if let (Entry::Request, Some(code)) = (entry, self.authentications.get(&index)) {
+                    block.append(code);
                 }
                 return;
             }

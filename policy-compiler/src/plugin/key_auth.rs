@@ -36,9 +36,8 @@ fn lower(context: &mut Context<'_>, plugin: &Plugin, block: &mut Block) {
     failure.skip_if_known(block, done);
     let mut body_is_read = false;
     for (name, span) in config.texts("key_names") {
-        let (found, next) = (block.label(), block.label());
-        search(context, config, name, found, next, &mut body_is_read, block);
-        block.place(found);
+        let next = block.label();
+        search(context, config, name, next, &mut body_is_read, block);
         let once = block.label();
         block.test(Op::Several, KEY, 0, once);
         failure.emit(block, refusals.duplicate, done);
@@ -89,43 +88,44 @@ impl Refusals {
     }
 }
 
-/// Looks for one name; goes to `next` when it is nowhere.
+/// Looks for one name; goes on where it is found, and to `next` when it is nowhere.
 fn search(
     context: &mut Context<'_>,
     config: Config<'_>,
     name: &str,
-    found: Label,
     next: Label,
     body_is_read: &mut bool,
     block: &mut Block,
 ) {
+    let mut places = Vec::new();
     if config.flag_or("key_in_header", true) {
-        let absent = block.label();
-        let name = context.name(&name.to_ascii_lowercase());
-        block.test(Op::Header, KEY, name, absent);
-        block.jump(found);
-        block.place(absent);
+        places.push((Op::Header, context.name(&name.to_ascii_lowercase())));
     }
     if config.flag_or("key_in_query", true) {
-        let absent = block.label();
-        let name = context.name(name);
-        block.test(Op::Query, KEY, name, absent);
-        block.jump(found);
-        block.place(absent);
+        places.push((Op::Query, context.name(name)));
     }
     if config.flag("key_in_body") {
-        // A later name is only looked for after the first one's body was, so one question is enough.
-        if !*body_is_read {
-            block.step(Op::Wait, 0, policy::vm::Question::Body as u32);
-            *body_is_read = true;
-        }
+        places.push((Op::BodyArgument, context.name(name)));
+    }
+    let found = block.label();
+    let Some((last, others)) = places.split_last() else {
+        block.jump(next);
+        block.place(found);
+        return;
+    };
+    for &(op, name) in others {
         let absent = block.label();
-        let name = context.name(name);
-        block.test(Op::BodyArgument, KEY, name, absent);
+        block.test(op, KEY, name, absent);
         block.jump(found);
         block.place(absent);
     }
-    block.jump(next);
+    // A later name is only looked for after the first one's body was, so one question is enough.
+    if last.0 == Op::BodyArgument && !*body_is_read {
+        block.step(Op::Wait, 0, policy::vm::Question::Body as u32);
+        *body_is_read = true;
+    }
+    block.test(last.0, KEY, last.1, next);
+    block.place(found);
 }
 
 /// Takes the name away from wherever it is.
