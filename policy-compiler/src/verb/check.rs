@@ -19,10 +19,17 @@ impl Check {
     pub(super) fn run(self, output: Output) -> ExitCode {
         let (read, _artifact) = self.reading.compile(0);
         output.findings(&read);
-        let notes = read.model.as_ref().map(|model| sensitivities(model)).unwrap_or_default();
+        let notes = read
+            .model
+            .as_ref()
+            .map(sensitivities)
+            .unwrap_or_default();
         if output.format == Format::Human && read.report.errors() == 0 {
             for note in &notes {
-                eprintln!("note: under --kong-compat {}: {note}", self.reading.kong_compat.other());
+                eprintln!(
+                    "note: under --kong-compat {}: {note}",
+                    self.reading.kong_compat.other()
+                );
             }
             if let Some(model) = &read.model {
                 eprintln!("ok: {}", counts(model));
@@ -59,21 +66,44 @@ fn sensitivities(model: &Model) -> Vec<String> {
         .into_iter()
         .map(|(kind, count)| match kind {
             SensitivityKind::RouteProtocols if to_old => {
-                format!("{count} route{} without `protocols` also accept http", plural(count))
+                format!(
+                    "{count} route{} without `protocols` also accept http",
+                    plural(count)
+                )
             }
             SensitivityKind::RouteProtocols => {
-                format!("{count} route{} without `protocols` become https-only", plural(count))
+                format!(
+                    "{count} route{} without `protocols` become https-only",
+                    plural(count)
+                )
             }
             SensitivityKind::ServiceTlsVerify if to_old => {
-                format!("{count} TLS service{} without `tls_verify` are no longer verified", plural(count))
+                format!(
+                    "{count} TLS service{} without `tls_verify` are no longer verified",
+                    plural(count)
+                )
             }
             SensitivityKind::ServiceTlsVerify => {
-                format!("{count} TLS service{} without `tls_verify` become verified", plural(count))
+                format!(
+                    "{count} TLS service{} without `tls_verify` become verified",
+                    plural(count)
+                )
             }
-            SensitivityKind::PluginDefault { plugin, field, default_3_9, default_3_15 } => {
-                let (from, to) =
-                    if to_old { (default_3_15, default_3_9) } else { (default_3_9, default_3_15) };
-                format!("{count} {plugin} plugin{} change `{field}` from {from} to {to}", plural(count))
+            SensitivityKind::PluginDefault {
+                plugin,
+                field,
+                default_3_9,
+                default_3_15,
+            } => {
+                let (from, to) = if to_old {
+                    (default_3_15, default_3_9)
+                } else {
+                    (default_3_9, default_3_15)
+                };
+                format!(
+                    "{count} {plugin} plugin{} change `{field}` from {from} to {to}",
+                    plural(count)
+                )
             }
         })
         .collect()

@@ -40,10 +40,20 @@ impl Compile {
             eprintln!("error: cannot write {}: {error}", self.output.display());
             return ExitCode::FAILURE;
         }
-        let digest: String = artifact.policy.digest().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = artifact
+            .policy
+            .digest()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         if output.format == Format::Human {
             if let Some(model) = &read.model {
-                eprintln!("{}: {} bytes, {}", self.output.display(), artifact.bytes.len(), check::counts(model));
+                eprintln!(
+                    "{}: {} bytes, {}",
+                    self.output.display(),
+                    artifact.bytes.len(),
+                    check::counts(model)
+                );
             }
             if !artifact.sealed.is_empty() {
                 eprintln!(

@@ -75,13 +75,18 @@ impl Eval {
     }
 
     fn load(&self, output: Output) -> Result<Policy, ExitCode> {
-        if self.policy.extension().is_some_and(|extension| extension == "toll") {
+        if self
+            .policy
+            .extension()
+            .is_some_and(|extension| extension == "toll")
+        {
             return load(&self.policy);
         }
         let reading = Reading {
             files: vec![self.policy.clone()],
             kong_compat: self.kong_compat,
             allow_unsupported: self.allow_unsupported,
+            select_tags: Vec::new(),
             warnings_as_errors: false,
         };
         let (read, artifact) = reading.compile(0);

@@ -51,7 +51,11 @@ impl Fmt {
             parse(&rendered, id, &report)
         });
         let Some(tree) = tree.filter(|_| report.errors() == 0) else {
-            output.findings(&Read { sources, report, model: None });
+            output.findings(&Read {
+                sources,
+                report,
+                model: None,
+            });
             return false;
         };
         let mut canonical = write_document(&tree);
@@ -161,10 +165,18 @@ fn leaf(node: &Node) -> String {
 /// A text, quoted where it would be read as something else.
 fn scalar(text: &str) -> String {
     let plain = !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte) || byte >= 0x80)
-        && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/' || first == '_' || !first.is_ascii());
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte) || byte >= 0x80)
+        && text.starts_with(|first: char| {
+            first.is_ascii_alphabetic() || first == '/' || first == '_' || !first.is_ascii()
+        });
     let word = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
         .iter()
         .any(|word| word.eq_ignore_ascii_case(text));
-    if plain && !word { text.to_owned() } else { serde_json::json!(text).to_string() }
+    if plain && !word {
+        text.to_owned()
+    } else {
+        serde_json::json!(text).to_string()
+    }
 }

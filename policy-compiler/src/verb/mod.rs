@@ -15,8 +15,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::deck::entity::Model;
 use crate::deck;
+use crate::deck::entity::Model;
 use crate::diagnostic::{Report, human, json};
 use crate::emit::{self, Artifact};
 use crate::lower;
@@ -25,7 +25,11 @@ use crate::source::{self, Inputs, Sources};
 
 /// Compiles decK files into verified policy, offline.
 #[derive(Parser)]
-#[command(name = "tollc", version, after_help = "Exit codes: 0 done, 1 the input has errors, 2 wrong usage.")]
+#[command(
+    name = "tollc",
+    version,
+    after_help = "Exit codes: 0 done, 1 the input has errors, 2 wrong usage."
+)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -90,6 +94,9 @@ struct Reading {
     /// Warn instead of failing where Kong would enforce something that Tollgate does not
     #[arg(long)]
     allow_unsupported: bool,
+    /// Give every entity this tag, as decK does; must agree with `_info.select_tags`; may be given several times
+    #[arg(long = "select-tag", value_name = "TAG")]
+    select_tags: Vec<String>,
     /// Fail on warnings too
     #[arg(short = 'E', long)]
     warnings_as_errors: bool,
@@ -105,19 +112,32 @@ struct Read {
 impl Reading {
     fn read(&self) -> Read {
         let (mut sources, report) = (Sources::default(), Report::default());
-        let inputs = Inputs { paths: self.files.clone() };
+        let inputs = Inputs {
+            paths: self.files.clone(),
+        };
         let files = inputs.load(&mut sources, &report);
         let environment = |name: &str| std::env::var(name).ok();
         let root = source::read(&files, &sources, &environment, &report);
-        let options = deck::Options { compat: self.kong_compat, allow_unsupported: self.allow_unsupported };
-        let model = root.map(|root| deck::read(&root, options, &report));
-        Read { sources, report, model }
+        let options = deck::Options {
+            compat: self.kong_compat,
+            allow_unsupported: self.allow_unsupported,
+            select_tags: self.select_tags.iter().map(|tag| tag.as_str().into()).collect(),
+        };
+        let model = root.map(|root| deck::read(root, &options, &report));
+        Read {
+            sources,
+            report,
+            model,
+        }
     }
 
     /// Reads and compiles.
     fn compile(&self, generation: u64) -> (Read, Option<Artifact>) {
         let read = self.read();
-        let options = lower::Options { allow_unsupported: self.allow_unsupported, generation };
+        let options = lower::Options {
+            allow_unsupported: self.allow_unsupported,
+            generation,
+        };
         let model = read.model.as_ref().filter(|_| read.report.errors() == 0);
         let artifact = model.and_then(|model| emit::artifact(model, &read.sources, &read.report, options));
         (read, artifact)
@@ -159,7 +179,11 @@ fn print(text: &str) {
 }
 
 fn code(failed: bool) -> ExitCode {
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Does what the command line says.
