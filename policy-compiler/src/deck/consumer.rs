@@ -53,11 +53,14 @@ impl Reader<'_> {
     }
 
     fn consumer(&mut self, mut fields: Fields<'_>) {
+        let is_named = fields.has("username") || fields.has("custom_id");
         let username = fields.text("username");
         let custom_id = fields.text("custom_id");
         let key = match (&username, &custom_id) {
             (Some(name), _) => name.value.to_string(),
             (None, Some(custom_id)) => format!("custom_id:{}", custom_id.value),
+            // A name of the wrong type was reported.
+            (None, None) if is_named => return,
             (None, None) => {
                 let words = "at least one of custom_id or username must be set";
                 self.report

@@ -89,9 +89,9 @@ fn format_version(file: &mut Fields<'_>, report: &Report) -> bool {
         Some("1.1" | "2.1") => {
             let words = "this file has the format of Kong 2.x; its paths are converted to that of Kong 3";
             report.push(
-                Diagnostic::warning("format-version", words)
-                    .at(span)
-                    .help("`tollc fmt` shows the result"),
+                Diagnostic::warning("format-version", words).at(span).help(
+                    "to silence this, set it to \"3.0\" and write `~` before the paths that are regexes",
+                ),
             );
             true
         }

@@ -195,45 +195,43 @@ fn protocol(fields: &mut Fields<'_>) -> (Protocol, Option<Span>) {
     }
 }
 
-/// `url`: scheme, host, port and path at once. Explicit fields win over its parts.
+/// Fields that `url` stands for; explicit ones win over its parts.
 fn url(fields: &mut Fields<'_>) {
     let Some(url) = fields.text("url") else { return };
-    let Some((scheme, rest)) = url.value.split_once("://") else {
-        fields.refuse(url.span, "a url is `scheme://host[:port][/path]`");
-        return;
-    };
+    match parts(&url.value) {
+        Ok((scheme, host, port, path)) => {
+            fields.imply("protocol", url.span, Value::Str(scheme.into()));
+            fields.imply("host", url.span, Value::Str(host.into()));
+            fields.imply("port", url.span, Value::Int(port));
+            if let Some(path) = path {
+                fields.imply("path", url.span, Value::Str(path.into()));
+            }
+        }
+        Err(words) => {
+            fields.refuse(url.span, words);
+            // The host is not missing, it is not understood.
+            fields.imply("host", url.span, Value::Str("invalid".into()));
+        }
+    }
+}
+
+/// Scheme, host, port and path of a service url; the port is that of the scheme if the url has none.
+fn parts(url: &str) -> Result<(&str, &str, i64, Option<String>), &'static str> {
+    let (scheme, rest) = url.split_once("://").ok_or("a url is `scheme://host[:port][/path]`")?;
     let (authority, path) = match rest.find('/') {
         Some(at) => (&rest[..at], Some(rest[at..].replace(' ', "%20"))),
         None => (rest, None),
     };
     if authority.contains('@') || rest.contains(['?', '#']) {
-        fields.refuse(url.span, "a service url has no user, query or fragment");
-        return;
+        return Err("a service url has no user, query or fragment");
     }
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => match port.parse::<u16>() {
-            Ok(port) => (host, i64::from(port)),
-            Err(_not_a_port) => {
-                fields.refuse(
-                    url.span,
-                    "the port of this url is not a number between 0 and 65535",
-                );
-                return;
-            }
-        },
-        _ => (
-            authority,
-            if scheme == "https" {
-                443
-            } else {
-                defaults::SERVICE_PORT
-            },
-        ),
+        Some((host, port)) if !port.ends_with(']') => {
+            let words = "the port of this url is not a number between 0 and 65535";
+            (host, port.parse::<u16>().map_err(|_not_a_port| words)?.into())
+        }
+        _ if scheme == "https" => (authority, 443),
+        _ => (authority, defaults::SERVICE_PORT),
     };
-    fields.imply("protocol", url.span, Value::Str(scheme.into()));
-    fields.imply("host", url.span, Value::Str(host.trim_matches(['[', ']']).into()));
-    fields.imply("port", url.span, Value::Int(port));
-    if let Some(path) = path {
-        fields.imply("path", url.span, Value::Str(path.into()));
-    }
+    Ok((scheme, host.trim_matches(['[', ']']), port, path))
 }

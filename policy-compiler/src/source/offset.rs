@@ -1,6 +1,6 @@
 //! From the parser's positions to the operator's: characters of the rendered text to bytes of the file.
 
-use saphyr_parser::Span as Marks;
+use saphyr_parser::{ScalarStyle, Span as Marks};
 
 use super::template::Rendered;
 use super::{FileId, Span, number};
@@ -52,8 +52,40 @@ impl<'t> Offsets<'t> {
         self.rendered.original(start, end, self.file)
     }
 
+    /// The span of a scalar. The parser ends a quoted one behind the spaces and the comment that follow it.
+    pub(super) fn scalar(&self, marks: &Marks, style: ScalarStyle) -> Span {
+        let start = self.byte(marks.start.index());
+        let end = self.byte(marks.end.index());
+        let text = self.rendered.text();
+        let whole = text.get(start as usize..end as usize).unwrap_or_default();
+        let len = match style {
+            ScalarStyle::DoubleQuoted => quoted_len(whole, b'"', b'\\'),
+            ScalarStyle::SingleQuoted => quoted_len(whole, b'\'', b'\''),
+            _ => whole.len(),
+        };
+        self.rendered.original(start, start + number(len), self.file)
+    }
+
     pub(super) fn at(&self, index: usize) -> Span {
         let byte = self.byte(index);
         self.rendered.original(byte, byte, self.file)
     }
+}
+
+/// Length of the quoted text at the start of `whole`, quotes included. `escape` before a byte takes its meaning away;
+/// a quote that is its own escape ends the text unless it is doubled (YAML 1.2.2 §7.3).
+fn quoted_len(whole: &str, quote: u8, escape: u8) -> usize {
+    let bytes = whole.as_bytes();
+    let mut at = 1;
+    while let Some(byte) = bytes.get(at) {
+        let is_pair = *byte == escape && (escape != quote || bytes.get(at + 1) == Some(&quote));
+        if is_pair {
+            at += 2;
+        } else if *byte == quote {
+            return at + 1;
+        } else {
+            at += 1;
+        }
+    }
+    bytes.len()
 }

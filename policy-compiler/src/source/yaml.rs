@@ -117,7 +117,7 @@ impl<'b> Builder<'b> {
         match event {
             Event::DocumentStart(_) => self.document(marks),
             Event::Scalar(text, style, anchor, tag) => {
-                let span = self.offsets.span(marks);
+                let span = self.offsets.scalar(marks, style);
                 if self.expects_key() {
                     self.key(&text, span);
                     return Ok(());

@@ -19,11 +19,7 @@ impl Check {
     pub(super) fn run(self, output: Output) -> ExitCode {
         let (read, _artifact) = self.reading.compile(0);
         output.findings(&read);
-        let notes = read
-            .model
-            .as_ref()
-            .map(sensitivities)
-            .unwrap_or_default();
+        let notes = read.model.as_ref().map(sensitivities).unwrap_or_default();
         if output.format == Format::Human && read.report.errors() == 0 {
             for note in &notes {
                 eprintln!(
