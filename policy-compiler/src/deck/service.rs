@@ -217,7 +217,9 @@ fn url(fields: &mut Fields<'_>) {
 
 /// Scheme, host, port and path of a service url; the port is that of the scheme if the url has none.
 fn parts(url: &str) -> Result<(&str, &str, i64, Option<String>), &'static str> {
-    let (scheme, rest) = url.split_once("://").ok_or("a url is `scheme://host[:port][/path]`")?;
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or("a url is `scheme://host[:port][/path]`")?;
     let (authority, path) = match rest.find('/') {
         Some(at) => (&rest[..at], Some(rest[at..].replace(' ', "%20"))),
         None => (rest, None),

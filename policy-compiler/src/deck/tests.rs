@@ -36,7 +36,11 @@ pub(crate) fn reading(yaml: &str, options: &Options, env: &HashMap<String, Strin
     let id = sources.add("kong.yaml", yaml.to_owned());
     let root = source::read(&[id], &sources, &|name| env.get(name).cloned(), &report);
     let model = root.map(|root| read(root, options, &report)).unwrap_or_default();
-    Reading { model, report, sources }
+    Reading {
+        model,
+        report,
+        sources,
+    }
 }
 
 fn model(yaml: &str) -> Model {
@@ -69,10 +73,16 @@ fn run(table: &str) {
             let (plugin, config) = (case.plugin.unwrap_or_default(), case.config.unwrap_or_default());
             format!("_format_version: \"3.0\"\nplugins:\n- name: {plugin}\n  config: {config}\n")
         });
-        let options = Options { allow_unsupported: case.allow_unsupported, ..Options::default() };
+        let options = Options {
+            allow_unsupported: case.allow_unsupported,
+            ..Options::default()
+        };
         let actual = findings(&reading(&yaml, &options, &case.env));
         if actual != case.findings {
-            wrong += &format!("{}\n  wanted {:#?}\n  found {actual:#?}\n", case.name, case.findings);
+            wrong += &format!(
+                "{}\n  wanted {:#?}\n  found {actual:#?}\n",
+                case.name, case.findings
+            );
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -101,8 +111,11 @@ fn a_url_is_taken_apart_and_explicit_fields_win() {
          - {name: b, url: \"http://[::1]:81/v1\", path: /v2, port: 82}\n\
          - {name: c, url: \"http://x.internal\"}\n",
     );
-    let parts: Vec<_> =
-        model.services.iter().map(|s| (s.protocol.name(), &*s.host, s.port, s.path.as_deref())).collect();
+    let parts: Vec<_> = model
+        .services
+        .iter()
+        .map(|s| (s.protocol.name(), &*s.host, s.port, s.path.as_deref()))
+        .collect();
     assert_eq!(
         parts,
         [
@@ -120,23 +133,42 @@ fn defaults_come_from_the_entity_then_the_file_then_the_version() {
                 services:\n- {name: a, url: \"https://x.internal\", read_timeout: 11, routes: [{name: r, paths: [/]}]}\n\
                 upstreams:\n- {name: u.internal, healthchecks: {active: {concurrency: 2}}, targets: [{target: t}]}\n";
     for (compat, protocols, verified) in [
-        (KongCompat::V3_9, &[entity::Protocol::Http, entity::Protocol::Https][..], false),
+        (
+            KongCompat::V3_9,
+            &[entity::Protocol::Http, entity::Protocol::Https][..],
+            false,
+        ),
         (KongCompat::V3_15, &[entity::Protocol::Https][..], true),
     ] {
-        let options = Options { compat, ..Options::default() };
+        let options = Options {
+            compat,
+            ..Options::default()
+        };
         let Reading { model, report, .. } = reading(text, &options, &HashMap::new());
         assert_eq!(report.errors(), 0);
         let service = &model.services[0];
-        assert_eq!((service.retries, service.read_timeout_ms, service.write_timeout_ms), (7, 11, 60_000));
+        assert_eq!(
+            (service.retries, service.read_timeout_ms, service.write_timeout_ms),
+            (7, 11, 60_000)
+        );
         assert_eq!(service.tls_verify, verified);
         assert_eq!(model.routes[0].protocols, protocols);
         assert!(model.routes[0].preserve_host && model.routes[0].strip_path);
         let active = &model.upstreams[0].healthchecks.active;
-        assert_eq!((active.timeout_s.to_bits(), active.concurrency), (3_f64.to_bits(), 2));
-        assert_eq!(active.rules.unhealthy_statuses, [429, 404, 500, 501, 502, 503, 504, 505]);
+        assert_eq!(
+            (active.timeout_s.to_bits(), active.concurrency),
+            (3_f64.to_bits(), 2)
+        );
+        assert_eq!(
+            active.rules.unhealthy_statuses,
+            [429, 404, 500, 501, 502, 503, 504, 505]
+        );
         assert_eq!((model.targets[0].port, model.targets[0].weight), (8000, 5));
         let kinds: Vec<_> = model.sensitivities.iter().map(|s| s.kind.clone()).collect();
-        assert_eq!(kinds, [SensitivityKind::ServiceTlsVerify, SensitivityKind::RouteProtocols]);
+        assert_eq!(
+            kinds,
+            [SensitivityKind::ServiceTlsVerify, SensitivityKind::RouteProtocols]
+        );
     }
 }
 
@@ -147,19 +179,37 @@ fn a_plugins_configuration_is_complete_and_its_secrets_are_hidden() {
                 auth: {header_name: Authorization, header_value: Bearer hunter2}\n- name: key-auth\n";
     let model = model(text);
     let config = &model.plugins[0].config;
-    assert_eq!(config.at("max_request_body_size").and_then(Node::as_int), Some(8192));
+    assert_eq!(
+        config.at("max_request_body_size").and_then(Node::as_int),
+        Some(8192)
+    );
     assert_eq!(config.at("model.options.max_tokens").map(Node::is_null), None);
-    assert_eq!(config.at("auth.header_value").and_then(Node::as_secret).map(|s| s.expose()), Some("Bearer hunter2"));
+    assert_eq!(
+        config
+            .at("auth.header_value")
+            .and_then(Node::as_secret)
+            .map(|s| s.expose()),
+        Some("Bearer hunter2")
+    );
     assert!(!format!("{model:?}").contains("hunter2"));
     let relied = model.sensitivities.iter().filter_map(|s| match &s.kind {
-        SensitivityKind::PluginDefault { plugin, field, default_3_9, default_3_15 } => {
-            Some(format!("{plugin} {field} {default_3_9} {default_3_15}"))
-        }
+        SensitivityKind::PluginDefault {
+            plugin,
+            field,
+            default_3_9,
+            default_3_15,
+        } => Some(format!("{plugin} {field} {default_3_9} {default_3_15}")),
         _ => None,
     });
     let relied: Vec<String> = relied.collect();
-    assert!(relied.contains(&"key-auth hide_credentials false true".to_owned()), "{relied:?}");
-    assert!(relied.contains(&"ai-proxy max_request_body_size 8192 1048576".to_owned()), "{relied:?}");
+    assert!(
+        relied.contains(&"key-auth hide_credentials false true".to_owned()),
+        "{relied:?}"
+    );
+    assert!(
+        relied.contains(&"ai-proxy max_request_body_size 8192 1048576".to_owned()),
+        "{relied:?}"
+    );
 }
 
 #[test]
@@ -180,14 +230,21 @@ fn nested_and_flat_files_say_the_same() {
          upstreams:\n- name: u.internal\ntargets:\n- {target: \"t:1\", upstream: {name: u.internal}}\n",
     );
     let shape = |model: &Model| {
-        let mut plugins: Vec<_> = model.plugins.iter().map(|p| (p.name.clone(), p.scope, p.meta.id)).collect();
+        let mut plugins: Vec<_> = model
+            .plugins
+            .iter()
+            .map(|p| (p.name.clone(), p.scope, p.meta.id))
+            .collect();
         plugins.sort_by(|a, b| a.0.cmp(&b.0));
         (
             plugins,
             model.routes[0].service,
             model.routes[0].meta.id,
             model.consumers[0].groups.clone(),
-            (model.keyauth_credentials[0].meta.id, model.keyauth_credentials[0].consumer),
+            (
+                model.keyauth_credentials[0].meta.id,
+                model.keyauth_credentials[0].consumer,
+            ),
             (model.acls[0].meta.id, model.acls[0].consumer),
             (model.targets[0].meta.id, model.targets[0].upstream),
         )
@@ -204,13 +261,20 @@ fn derived_ids_do_not_depend_on_order_nor_on_keys() {
         ids.sort_unstable();
         ids
     };
-    let one = ids("_format_version: \"3.0\"\nservices:\n- {name: a, host: x}\n- {name: b, host: y}\n\
-                   consumers:\n- {username: c, keyauth_credentials: [{key: k}]}\n");
-    let two = ids("_format_version: \"3.0\"\nservices:\n- {name: b, host: z}\n- {name: a, host: x}\n\
-                   consumers:\n- {username: c, keyauth_credentials: [{key: other}]}\n");
+    let one = ids(
+        "_format_version: \"3.0\"\nservices:\n- {name: a, host: x}\n- {name: b, host: y}\n\
+                   consumers:\n- {username: c, keyauth_credentials: [{key: k}]}\n",
+    );
+    let two = ids(
+        "_format_version: \"3.0\"\nservices:\n- {name: b, host: z}\n- {name: a, host: x}\n\
+                   consumers:\n- {username: c, keyauth_credentials: [{key: other}]}\n",
+    );
     assert_eq!(one, two);
     // Changing the derivation would rename every counter of every deployment.
-    let expected = Uuid::new_v5(&Uuid::from_u128(0x6f1d_7c02_93a8_4b5e_8f60_2d1c_a94e_b7f3), b"service\0a");
+    let expected = Uuid::new_v5(
+        &Uuid::from_u128(0x6f1d_7c02_93a8_4b5e_8f60_2d1c_a94e_b7f3),
+        b"service\0a",
+    );
     assert!(one.contains(&expected));
 }
 
@@ -233,13 +297,32 @@ fn regex_paths_hashes_and_passwords_keep_their_meaning() {
          consumers:\n- {username: c, basicauth_credentials: [{username: u, password: abc}], \
          keyauth_credentials: [{key: k, ttl: 60, created_at: 1000}]}\n",
     );
-    let paths: Vec<_> = model.routes[0].paths.iter().map(|path| path.value.clone()).collect();
-    assert_eq!(paths, [RoutePath::Regex("/users/\\d+$".into()), RoutePath::Prefix("/plain".into())]);
+    let paths: Vec<_> = model.routes[0]
+        .paths
+        .iter()
+        .map(|path| path.value.clone())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            RoutePath::Regex("/users/\\d+$".into()),
+            RoutePath::Prefix("/plain".into())
+        ]
+    );
     assert_eq!(&*model.routes[0].hosts[0].value, "api.example.com");
     let upstream = &model.upstreams[0];
-    assert_eq!(upstream.hash_on, HashOn::Cookie { name: "sid".into(), path: "/".into() });
+    assert_eq!(
+        upstream.hash_on,
+        HashOn::Cookie {
+            name: "sid".into(),
+            path: "/".into()
+        }
+    );
     assert_eq!(upstream.algorithm, entity::Algorithm::ConsistentHashing);
-    assert!(matches!(model.basicauth_credentials[0].password, Password::Hashed(_)));
+    assert!(matches!(
+        model.basicauth_credentials[0].password,
+        Password::Hashed(_)
+    ));
     assert_eq!(model.keyauth_credentials[0].expires_at, Some(1060));
 }
 

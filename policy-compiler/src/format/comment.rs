@@ -25,7 +25,7 @@ pub(super) struct Comments {
 impl Comments {
     pub(super) fn find(text: &str, tree: &Node) -> Self {
         let mut places = Places::default();
-        places.walk(tree);
+        places.walk(text, tree);
         places.starts.sort_unstable();
         places.starts.dedup();
         places.scalars.sort_unstable();
@@ -115,22 +115,32 @@ struct Places {
 }
 
 impl Places {
-    fn walk(&mut self, node: &Node) {
+    fn walk(&mut self, text: &str, node: &Node) {
         match &node.value {
             Value::Map(entries) => {
                 for entry in entries {
                     self.starts.push(entry.key_span.start);
                     self.scalars.push((entry.key_span.start, entry.key_span.end));
-                    self.walk(&entry.node);
+                    self.walk(text, &entry.node);
                 }
             }
             Value::List(items) => {
                 for item in items {
                     self.starts.push(item.span.start);
-                    self.walk(item);
+                    self.walk(text, item);
                 }
             }
-            _ => self.scalars.push((node.span.start, node.span.end)),
+            _ => self.scalar(text, node.span.start, node.span.end),
+        }
+    }
+
+    /// A block's header line is not part of its text: a comment may stand there.
+    fn scalar(&mut self, text: &str, start: u32, end: u32) {
+        let whole = &text[start as usize..end as usize];
+        if !whole.starts_with(['|', '>']) {
+            self.scalars.push((start, end));
+        } else if let Some(header) = whole.find('\n') {
+            self.scalars.push((start + offset(header), end));
         }
     }
 

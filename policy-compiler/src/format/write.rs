@@ -69,7 +69,8 @@ pub(super) fn document(text: &str, tree: &Node, comments: &Comments) -> String {
             writer.entry(entry, 0);
         }
     }
-    if comments.closing_is_spaced() && !comments.closing().is_empty() && !writer.out.is_empty() {
+    let is_spaced = comments.closing_is_spaced() && !comments.closing().is_empty();
+    if is_spaced && !writer.out.is_empty() && !writer.out.ends_with("\n\n") {
         writer.out.push('\n');
     }
     writer.lines(comments.closing(), 0);
@@ -217,22 +218,11 @@ impl Writer<'_> {
         }
     }
 
-    /// How the value at `start` was written. The parser lets a block scalar start at its text, below its header.
     fn style(&self, start: u32) -> Style {
-        let before = self.text[..start as usize].trim_end_matches([' ', '\t']);
-        if let Some(above) = before.strip_suffix('\n') {
-            let header = above.trim_end().rsplit('\n').next().unwrap_or_default();
-            let header = header.split(" #").next().unwrap_or_default().trim_end();
-            let header = header
-                .trim_end_matches(['-', '+'])
-                .trim_end_matches(|c: char| c.is_ascii_digit());
-            if header.ends_with(['|', '>']) {
-                return Style::Block;
-            }
-        }
         match self.text.as_bytes().get(start as usize) {
             Some(b'"') => Style::Double,
             Some(b'\'') => Style::Single,
+            Some(b'|' | b'>') => Style::Block,
             _ => Style::Plain,
         }
     }
@@ -252,12 +242,13 @@ fn is_literal(text: &str) -> bool {
     text.trim_end_matches('\n').contains('\n') && is_printable(text)
 }
 
-/// Whether a literal block can hold a text: it escapes nothing, and needs something to indent.
+/// Whether a literal block can hold a text: it escapes nothing, needs something to indent, and hides trailing spaces.
 fn is_printable(text: &str) -> bool {
     let is_good = |c: char| {
         matches!(c, '\n' | '\t') || !(c.is_control() || matches!(c, '\u{FEFF}' | '\u{2028}' | '\u{2029}'))
     };
-    !text.trim_matches('\n').is_empty() && text.chars().all(is_good)
+    let is_trimmed = !text.split('\n').any(|line| line.ends_with([' ', '\t']));
+    !text.trim_matches('\n').is_empty() && is_trimmed && text.chars().all(is_good)
 }
 
 /// A text, quoted where it would be read as something else. A template keeps the quotes it had: what it is rendered to

@@ -52,16 +52,22 @@ impl<'t> Offsets<'t> {
         self.rendered.original(start, end, self.file)
     }
 
-    /// The span of a scalar. The parser ends a quoted one behind the spaces and the comment that follow it.
+    /// The span of a scalar, from its first quote or block header to its last character. The parser ends a quoted one
+    /// behind the comment that follows it, and begins a block below its header.
     pub(super) fn scalar(&self, marks: &Marks, style: ScalarStyle) -> Span {
         let start = self.byte(marks.start.index());
         let end = self.byte(marks.end.index());
         let text = self.rendered.text();
         let whole = text.get(start as usize..end as usize).unwrap_or_default();
-        let len = match style {
-            ScalarStyle::DoubleQuoted => quoted_len(whole, b'"', b'\\'),
-            ScalarStyle::SingleQuoted => quoted_len(whole, b'\'', b'\''),
-            _ => whole.len(),
+        let (start, len) = match style {
+            ScalarStyle::DoubleQuoted => (start, quoted_len(whole, b'"', b'\\')),
+            ScalarStyle::SingleQuoted => (start, quoted_len(whole, b'\'', b'\'')),
+            ScalarStyle::Literal | ScalarStyle::Folded => {
+                let header = block_header(text, start as usize);
+                let block = text.get(header..end as usize).unwrap_or_default();
+                (number(header), block.trim_end().len())
+            }
+            ScalarStyle::Plain => (start, whole.len()),
         };
         self.rendered.original(start, start + number(len), self.file)
     }
@@ -88,4 +94,23 @@ fn quoted_len(whole: &str, quote: u8, escape: u8) -> usize {
         }
     }
     bytes.len()
+}
+
+/// Where the `|` or `>` stands that heads the block whose text starts at `start`: on the last line above it that is not
+/// blank, before an indentation digit, a chomping sign and a comment (YAML 1.2.2 §8.1.1).
+fn block_header(text: &str, start: usize) -> usize {
+    let above = text[..start].trim_end();
+    // A block without text starts at its header.
+    if !text[above.len()..start].contains('\n') {
+        return start;
+    }
+    let line = above.rfind('\n').map_or(0, |at| at + 1);
+    let header = &above[line..];
+    let header = header.split(" #").next().unwrap_or_default().trim_end();
+    let header = header.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
+    if header.ends_with(['|', '>']) {
+        line + header.len() - 1
+    } else {
+        start
+    }
 }
