@@ -1,4 +1,4 @@
-//! The cases of `testdata/*.toml`, through the built `tollc`: what it says about a file, and what becomes of requests.
+//! The cases of `testdata/requests/*.toml`, through the built `tollc`: what it says about a file, and what becomes of requests.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -68,9 +68,9 @@ fn every_case_holds() {
 }
 
 fn testdata() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/requests");
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
-        .expect("testdata is a folder")
+        .expect("testdata/requests is a folder")
         .map(|entry| entry.expect("it is readable").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();

@@ -1,199 +1,312 @@
-//! Typed access to one mapping of the file, with a diagnostic for everything that is not as it should be.
+//! Takes a mapping apart field by field, and complains about what nobody asked for.
+//!
+//! The names that were asked for are the names that exist: an unknown key is compared with them. Values move out, so
+//! that reading a large file does not copy its texts.
 
-use super::Reader;
-use crate::diagnostic::{Diagnostic, nearest};
-use crate::source::{Node, Span, Spanned};
+use std::ops::RangeInclusive;
 
-/// One entity as written, with the defaults that complete it.
-pub(super) struct Fields<'f, 'r> {
-    reader: &'f Reader<'r>,
-    kind: &'static str,
-    node: &'f Node,
-    defaults: Option<&'f Node>,
+use crate::diagnostic::{Diagnostic, Report, nearest};
+use crate::source::{Entry, Node, Secret, Span, Spanned, Value};
+
+/// Most fields any entity has; only a capacity.
+const FIELDS_HINT: usize = 24;
+
+/// One mapping being read.
+pub(super) struct Fields<'r> {
+    /// What it is, in words for messages: `service`, `route`, …
+    pub(super) kind: &'static str,
+    /// The whole mapping.
+    pub(super) span: Span,
+    pub(super) report: &'r Report,
+    entries: Vec<Entry>,
+    asked: Vec<&'static str>,
 }
 
-impl<'f, 'r> Fields<'f, 'r> {
-    /// The entity `node` of this kind. Null fields count as absent, as in Kong.
-    pub(super) fn new(reader: &'f Reader<'r>, kind: &'static str, node: &'f Node) -> Self {
-        Self {
-            reader,
+/// Text with its place.
+pub(super) type Text = Spanned<Box<str>>;
+
+impl<'r> Fields<'r> {
+    /// Opens `node`, which must be a mapping; None after reporting that it is not.
+    pub(super) fn open(kind: &'static str, node: Node, report: &'r Report) -> Option<Self> {
+        let Node { span, value } = node;
+        let Value::Map(entries) = value else {
+            let node = Node { span, value };
+            let words = format!("{} must be a mapping", article(kind));
+            report.push(
+                Diagnostic::error("wrong-type", words)
+                    .at(span)
+                    .label(format!("this is {}", node.kind())),
+            );
+            return None;
+        };
+        let mut asked = Vec::with_capacity(FIELDS_HINT);
+        // DB-less files may carry these anywhere; they say nothing.
+        asked.extend(["_comment", "_ignore"]);
+        let mut entries = entries.into_vec();
+        entries.retain(|entry| !matches!(&*entry.key, "_comment" | "_ignore"));
+        Some(Self {
             kind,
-            node,
-            defaults: None,
-        }
-    }
-
-    /// Completed by `_info.defaults`.
-    pub(super) fn with_defaults(mut self, defaults: Option<&'f Node>) -> Self {
-        self.defaults = defaults;
-        self
-    }
-
-    /// The value of a field.
-    pub(super) fn get(&self, key: &str) -> Option<&'f Node> {
-        let own = self.node.get(key).filter(|node| !node.is_null());
-        own.or_else(|| {
-            self.defaults
-                .and_then(|defaults| defaults.get(key))
-                .filter(|node| !node.is_null())
+            span,
+            report,
+            entries,
+            asked,
         })
     }
 
-    /// Whether the field is written, here or in the defaults.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.get(key).is_some()
-    }
-
-    /// Where the entity is written: its name, or its first key.
-    pub(super) fn span(&self) -> Span {
-        for key in ["name", "username", "target", "key", "group", "id"] {
-            if let Some(node) = self.node.get(key) {
-                return node.span;
-            }
-        }
-        let first = self.node.as_map().and_then(|entries| entries.first());
-        first.map_or(self.node.span, |entry| entry.key_span)
-    }
-
-    fn wrong(&self, key: &str, node: &Node, wanted: &str) {
-        let words = format!("`{key}` of a {} must be {wanted}, not {}", self.kind, node.kind());
-        self.reader
-            .report
-            .push(Diagnostic::error("wrong-type", words).at(node.span));
-    }
-
-    /// Says that a value is not allowed.
-    pub(super) fn refuse(&self, code: &'static str, span: Span, words: impl Into<String>) {
-        self.reader
-            .report
-            .push(Diagnostic::error(code, words.into()).at(span));
-    }
-
-    /// Says that a required field is missing.
-    pub(super) fn require(&self, key: &str) -> bool {
-        let there = self.has(key);
-        if !there {
-            let words = format!("a {} needs `{key}`", self.kind);
-            self.refuse("missing-field", self.span(), words);
-        }
-        there
-    }
-
-    /// A text.
-    pub(super) fn text(&self, key: &str) -> Option<&'f str> {
-        let node = self.get(key)?;
-        if node.as_str().is_none() {
-            self.wrong(key, node, "a string");
-        }
-        node.as_str()
-    }
-
-    /// A text that may also be written as a number, such as a key.
-    pub(super) fn scalar(&self, key: &str) -> Option<Box<str>> {
-        let node = self.get(key)?;
-        match (node.as_str(), node.as_int()) {
-            (Some(text), _) => Some(text.into()),
-            (None, Some(number)) => Some(number.to_string().into()),
-            _ => {
-                self.wrong(key, node, "a string");
-                None
-            }
-        }
-    }
-
-    /// A truth value.
-    pub(super) fn flag(&self, key: &str) -> Option<bool> {
-        let node = self.get(key)?;
-        if node.as_bool().is_none() {
-            self.wrong(key, node, "true or false");
-        }
-        node.as_bool()
-    }
-
-    /// A whole number in a range.
-    pub(super) fn number<T: TryFrom<i64>>(&self, key: &str, low: i64, high: i64) -> Option<T> {
-        let node = self.get(key)?;
-        let Some(number) = node.as_int() else {
-            self.wrong(key, node, "a whole number");
-            return None;
-        };
-        if !(low..=high).contains(&number) {
-            let words = format!("`{key}` of a {} must be from {low} to {high}", self.kind);
-            self.refuse("out-of-range", node.span, words);
-            return None;
-        }
-        T::try_from(number).ok()
-    }
-
-    /// A number.
-    pub(super) fn float(&self, key: &str) -> Option<f64> {
-        let node = self.get(key)?;
-        if node.as_float().is_none() {
-            self.wrong(key, node, "a number");
-        }
-        node.as_float()
-    }
-
-    /// The elements of a list; a missing list has none.
-    pub(super) fn list(&self, key: &str) -> &'f [Node] {
-        let Some(node) = self.get(key) else { return &[] };
-        if node.as_list().is_none() {
-            self.wrong(key, node, "a list");
-        }
-        node.as_list().unwrap_or_default()
-    }
-
-    /// A list of texts.
-    pub(super) fn texts(&self, key: &str) -> Vec<Spanned<Box<str>>> {
-        let items = self.list(key).iter();
-        items
-            .filter_map(|item| {
-                if item.as_str().is_none() {
-                    self.wrong(key, item, "a list of strings");
-                }
-                item.as_str().map(|text| Spanned {
-                    value: text.into(),
-                    span: item.span,
-                })
-            })
-            .collect()
-    }
-
-    /// One of a set of words.
-    pub(super) fn choice<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<T> {
-        let text = self.text(key)?;
-        let found = words
+    /// The first key's place, for pointing at an entity without a name.
+    pub(super) fn first_key(&self) -> Span {
+        self.entries
             .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, value)| *value);
-        if found.is_none() {
-            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            let message = format!("`{text}` is no `{key}` of a {}", self.kind);
-            let finding = Diagnostic::error("unknown-value", message)
-                .help_if(nearest(text, known.iter().copied()).map(|near| format!("did you mean `{near}`?")))
-                .label(format!("one of: {}", known.join(", ")));
-            self.reader.report.push(match self.get(key) {
-                Some(node) => finding.at(node.span),
-                None => finding,
+            .map(|entry| entry.key_span)
+            .min()
+            .unwrap_or(self.span)
+    }
+
+    /// Removes the field. Null counts as absent, as it does for Kong.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Entry> {
+        self.asked.push(key);
+        let at = self.entries.iter().position(|entry| &*entry.key == key)?;
+        let entry = self.entries.swap_remove(at);
+        (!entry.node.is_null()).then_some(entry)
+    }
+
+    /// Whether the field is there and not null.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| &*entry.key == key && !entry.node.is_null())
+    }
+
+    /// Adds a field that other fields imply.
+    pub(super) fn imply(&mut self, key: &str, span: Span, value: Value) {
+        if !self.has(key) {
+            self.entries.retain(|entry| &*entry.key != key);
+            self.entries.push(Entry {
+                key: key.into(),
+                key_span: span,
+                node: Node { span, value },
             });
         }
-        found
     }
 
-    /// Refuses every field that this kind of entity does not have.
-    pub(super) fn only(&self, known: &[&str]) {
-        const EVERYWHERE: [&str; 6] = ["id", "tags", "created_at", "updated_at", "_comment", "_ignore"];
-        for entry in self.node.as_map().unwrap_or_default() {
-            let key = &*entry.key;
-            if known.contains(&key) || EVERYWHERE.contains(&key) {
-                continue;
+    /// Fills absent fields from `defaults`, at every level of nesting. Lists are not joined.
+    pub(super) fn complete(&mut self, defaults: &Node) {
+        complete(&mut self.entries, defaults);
+    }
+
+    /// Text, not empty.
+    pub(super) fn text(&mut self, key: &'static str) -> Option<Text> {
+        let Node { span, value } = self.take(key)?.node;
+        match value {
+            Value::Str(text) if text.is_empty() => {
+                self.refuse(span, format!("`{key}` of {} is empty", article(self.kind)));
+                None
             }
-            let near = nearest(key, known.iter().copied());
-            self.reader.report.push(
-                Diagnostic::error("unknown-field", format!("a {} has no field `{key}`", self.kind))
-                    .at(entry.key_span)
-                    .help_if(near.map(|near| format!("did you mean `{near}`?"))),
+            Value::Str(value) => Some(Spanned { value, span }),
+            value => self.wrong(key, "a string", &Node { span, value }),
+        }
+    }
+
+    /// Text that must be there.
+    pub(super) fn required(&mut self, key: &'static str) -> Option<Text> {
+        let is_there = self.has(key);
+        let text = self.text(key);
+        if !is_there {
+            self.missing(key);
+        }
+        text
+    }
+
+    /// A secret that must be there and not be empty; its place is masked from now on.
+    pub(super) fn secret(&mut self, key: &'static str) -> Option<Spanned<Secret>> {
+        let Text { value, span } = self.required(key)?;
+        self.report.hide(span);
+        Some(Spanned {
+            value: Secret::new(value),
+            span,
+        })
+    }
+
+    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        let node = self.take(key)?.node;
+        node.as_bool().or_else(|| self.wrong(key, "true or false", &node))
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn int(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<Spanned<i64>> {
+        let node = self.take(key)?.node;
+        let Some(value) = node.as_int() else {
+            return self.wrong(key, "an integer", &node);
+        };
+        if !range.contains(&value) {
+            let (low, high) = (range.start(), range.end());
+            self.refuse(
+                node.span,
+                format!(
+                    "`{key}` of {} must be between {low} and {high}",
+                    article(self.kind)
+                ),
             );
+            return None;
+        }
+        Some(Spanned {
+            value,
+            span: node.span,
+        })
+    }
+
+    /// A number within `range`.
+    pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+        let node = self.take(key)?.node;
+        let Some(value) = node.as_float() else {
+            return self.wrong(key, "a number", &node);
+        };
+        if !range.contains(&value) {
+            let (low, high) = (range.start(), range.end());
+            self.refuse(
+                node.span,
+                format!(
+                    "`{key}` of {} must be between {low} and {high}",
+                    article(self.kind)
+                ),
+            );
+            return None;
+        }
+        Some(value)
+    }
+
+    /// The elements of a list; none if it is absent.
+    pub(super) fn list(&mut self, key: &'static str) -> Vec<Node> {
+        let Some(entry) = self.take(key) else {
+            return Vec::new();
+        };
+        let Node { span, value } = entry.node;
+        match value {
+            Value::List(items) => items.into_vec(),
+            value => self
+                .wrong(key, "a list", &Node { span, value })
+                .unwrap_or_default(),
+        }
+    }
+
+    /// A list of texts; None if it is absent.
+    pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<Text>> {
+        if !self.has(key) {
+            self.take(key);
+            return None;
+        }
+        let mut texts = Vec::new();
+        for Node { span, value } in self.list(key) {
+            match value {
+                Value::Str(value) => texts.push(Spanned { value, span }),
+                value => self
+                    .wrong(key, "a list of strings", &Node { span, value })
+                    .unwrap_or(()),
+            }
+        }
+        Some(texts)
+    }
+
+    /// The name, id, username or custom_id of another entity: a text, or a mapping with one of those.
+    pub(super) fn reference(&mut self, key: &'static str) -> Option<Text> {
+        let node = self.take(key)?.node;
+        reference(key, node, self.report)
+    }
+
+    /// Says that a required field is absent.
+    pub(super) fn missing(&self, key: &str) {
+        let words = format!("{} needs `{key}`", article(self.kind));
+        self.report
+            .push(Diagnostic::error("missing-field", words).at(self.span));
+    }
+
+    /// Says that a value breaks a rule of its entity.
+    pub(super) fn refuse(&self, span: Span, words: impl Into<String>) {
+        self.report
+            .push(Diagnostic::error("invalid-value", words).at(span));
+    }
+
+    fn wrong<T>(&self, key: &str, wanted: &str, node: &Node) -> Option<T> {
+        let words = format!("`{key}` of {} must be {wanted}", article(self.kind));
+        let finding = Diagnostic::error("wrong-type", words).at(node.span);
+        let is_bare = matches!(node.value, Value::Int(_) | Value::Float(_) | Value::Bool(_));
+        let hint = (wanted == "a string" && is_bare).then(|| "put it in quotes".to_owned());
+        self.report
+            .push(finding.label(format!("this is {}", node.kind())).help_if(hint));
+        None
+    }
+
+    /// Complains about every field that nobody took.
+    pub(super) fn close(mut self) {
+        self.entries.sort_by_key(|entry| entry.key_span);
+        for entry in &self.entries {
+            let hint = nearest(&entry.key, self.asked.iter().copied());
+            let words = format!("{} has no field `{}`", article(self.kind), entry.key);
+            let finding = Diagnostic::error("unknown-field", words).at(entry.key_span);
+            self.report
+                .push(finding.help_if(hint.map(|name| format!("did you mean `{name}`?"))));
+        }
+    }
+}
+
+/// `service` → `a service`, `upstream` → `an upstream`.
+pub(super) fn article(kind: &str) -> String {
+    let is_vowel = kind.starts_with(['a', 'e', 'i', 'o', 'u', '_']) && !kind.starts_with("uni");
+    if kind.starts_with("the ") {
+        kind.to_owned()
+    } else if is_vowel && !kind.starts_with('_') {
+        format!("an {kind}")
+    } else {
+        format!("a {kind}")
+    }
+}
+
+/// Reads a reference written as text or as a mapping with `name`, `id`, `username` or `custom_id`.
+pub(super) fn reference(what: &str, node: Node, report: &Report) -> Option<Text> {
+    let wrong = |span, kind: &str| {
+        let words = format!("a reference to a {what} is its name or id, or a mapping with one of them");
+        report.push(
+            Diagnostic::error("invalid-reference", words)
+                .at(span)
+                .label(format!("this is {kind}")),
+        );
+        None
+    };
+    let Node { span, value } = node;
+    match value {
+        Value::Str(value) if !value.is_empty() => Some(Spanned { value, span }),
+        Value::Map(entries) => {
+            let keys = ["id", "name", "username", "custom_id"];
+            let found = entries.into_vec().into_iter().find_map(|entry| {
+                let is_key = keys.contains(&&*entry.key);
+                match entry.node.value {
+                    Value::Str(value) if is_key && !value.is_empty() => Some(Spanned {
+                        value,
+                        span: entry.node.span,
+                    }),
+                    _ => None,
+                }
+            });
+            found.or_else(|| wrong(span, "a mapping without them"))
+        }
+        value => wrong(span, Node { span, value }.kind()),
+    }
+}
+
+/// Adds what `entries` lack from `defaults`, mapping by mapping; what is there wins.
+pub(super) fn complete(entries: &mut Vec<Entry>, defaults: &Node) {
+    for default in defaults.as_map().unwrap_or_default() {
+        let own = entries.iter().position(|entry| entry.key == default.key);
+        match own {
+            None => entries.push(default.clone()),
+            Some(at) if entries[at].node.is_null() => entries[at] = default.clone(),
+            Some(at) => {
+                if let (Value::Map(own), Value::Map(_)) = (&mut entries[at].node.value, &default.node.value) {
+                    let mut joined = std::mem::take(own).into_vec();
+                    complete(&mut joined, &default.node);
+                    *own = joined.into_boxed_slice();
+                }
+            }
         }
     }
 }

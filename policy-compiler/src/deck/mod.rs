@@ -1,167 +1,222 @@
-//! The declarative file as a typed, completed and resolved model.
+//! decK and DB-less files as a typed, completed, resolved [`Model`].
 //!
-//! Enters: the spanned tree of `source`. Leaves: a [`Model`], or diagnostics. `collect` flattens nested entities;
-//! one file for each kind completes and checks them; `identity` gives ids and resolves names. Every entity that Kong
-//! knows and Tollgate does not enforce is reported, never dropped in silence.
+//! The spanned tree enters, the model leaves, and a [`Report`] of everything that is wrong, in one pass per kind of
+//! entity: what is referred to is read before what refers. `entity` is the model, `fields` takes mappings apart,
+//! `reference` finds entities, `identity` makes ids, the rest is one room per kind of entity.
+//! Invariant: nothing in the file is dropped without a word. Absent: what plugins do and how routes rank.
 
-mod collect;
+mod certificate;
 mod consumer;
+mod credential;
+mod defaults;
 pub mod entity;
 mod fields;
+mod foreign;
 mod identity;
+mod info;
+mod matcher;
 mod plugin;
+mod reference;
 mod route;
 mod service;
-mod tls;
+mod shared;
+mod syntax;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
-use std::cell::RefCell;
+use std::collections::HashMap;
 
-use crate::diagnostic::{Diagnostic, Report, nearest};
+use uuid::Uuid;
+
+pub use entity::Model;
+
+use crate::diagnostic::{Diagnostic, Report};
 use crate::schema::{Catalogue, KongCompat};
 use crate::source::{Node, Span};
-use entity::{Model, Sensitivity, SensitivityKind};
-use identity::Names;
+use entity::{
+    CaCertificateIndex, CertificateIndex, ConsumerGroupIndex, ConsumerIndex, Meta, RouteIndex, Scope,
+    ServiceIndex, UpstreamIndex,
+};
+use fields::{Fields, Text};
+use info::Info;
+use plugin::Pending;
+use reference::Directory;
+use shared::{Clone, Partial};
 
-/// What decides how a file is read.
-#[derive(Clone, Copy, Debug, Default)]
+/// What the command line decides about reading.
+#[derive(::core::clone::Clone, Debug, Default)]
 pub struct Options {
-    /// Whose defaults complete it.
+    /// Whose defaults complete the file.
     pub compat: KongCompat,
-    /// What is not enforced is a warning instead of an error.
+    /// Turns what Tollgate knows but does not enforce from errors into warnings.
     pub allow_unsupported: bool,
+    /// Tags given to every entity; must agree with `_info.select_tags` if both are there.
+    pub select_tags: Vec<Box<str>>,
 }
 
-/// A file being read.
+/// Reads `root`, the merged tree of all files. The model is only meaningful if `report` has no errors.
+pub fn read(root: Node, options: &Options, report: &Report) -> Model {
+    let Some(mut file) = Fields::open("the declarative file", root, report) else {
+        return Model::default();
+    };
+    let info = Info::read(&mut file, options, report);
+    let mut reader = Reader::new(options, info, report);
+    reader.shared(&mut file);
+    reader.certificates(&mut file);
+    reader.upstreams(&mut file);
+    reader.services(&mut file);
+    reader.routes(&mut file);
+    reader.consumer_groups(&mut file);
+    reader.consumers(&mut file);
+    reader.credentials(&mut file);
+    reader.plugins(&mut file);
+    reader.foreign(&mut file);
+    file.close();
+    reader.finish()
+}
+
+type Map<K, V> = HashMap<K, V, ahash::RandomState>;
+
+/// Everything that is known while a file is read.
 struct Reader<'r> {
+    options: &'r Options,
     report: &'r Report,
-    options: Options,
+    info: Info,
     catalogue: Catalogue,
-    select_tags: Vec<Box<str>>,
-    /// Format 1.1: a path is a regex when it does not look like a plain one.
-    old_paths: bool,
-    sensitivities: RefCell<Vec<Sensitivity>>,
+    model: Model,
+    services: Directory<ServiceIndex>,
+    routes: Directory<RouteIndex>,
+    consumers: Directory<ConsumerIndex>,
+    custom_ids: Directory<ConsumerIndex>,
+    consumer_groups: Directory<ConsumerGroupIndex>,
+    upstreams: Directory<UpstreamIndex>,
+    certificates: Directory<CertificateIndex>,
+    ca_certificates: Directory<CaCertificateIndex>,
+    partials: Vec<Partial>,
+    clones: Vec<Clone>,
+    custom_plugins: Vec<Text>,
+    plugin_configs: Option<Node>,
+    /// Plugins wait until everything they may refer to has been read.
+    pending: Vec<Pending>,
+    /// DB-less `plugins_partials`: plugin, partial, path.
+    plugin_partials: Vec<(Text, Text, Option<Text>)>,
+    /// `consumers` of a group, until consumers are read.
+    members: Vec<(ConsumerGroupIndex, Text)>,
+    explicit_ids: Map<(&'static str, Uuid), Span>,
+    plugin_scopes: Map<(Box<str>, Scope), Span>,
 }
 
-/// Reads a file's tree. The model is only meaningful if the report has no errors.
-pub fn read(root: &Node, options: Options, report: &Report) -> Model {
-    let mut reader = Reader {
-        report,
-        options,
-        catalogue: Catalogue::default(),
-        select_tags: Vec::new(),
-        old_paths: false,
-        sensitivities: RefCell::default(),
-    };
-    reader.read_format(root);
-    let collected = collect::collect(&reader, root);
-    let mut model = Model {
-        compat: options.compat,
-        ..Model::default()
-    };
-    model.workspace = root.get("_workspace").and_then(Node::as_str).map(Into::into);
-    let mut names = Tables::default();
-    tls::read(&reader, &collected, &mut model, &mut names);
-    upstream::read(&reader, &collected, &mut model, &mut names);
-    service::read(&reader, &collected, &mut model, &mut names);
-    route::read(&reader, &collected, &mut model, &mut names);
-    consumer::read(&reader, &collected, &mut model, &mut names);
-    plugin::read(&reader, root, &collected, &mut model, &names);
-    model.sensitivities = reader.sensitivities.into_inner();
-    model
-}
-
-/// The names of every kind that can be referred to.
-#[derive(Default)]
-struct Tables {
-    services: Names,
-    routes: Names,
-    consumers: Names,
-    groups: Names,
-    upstreams: Names,
-    certificates: Names,
-    authorities: Names,
-}
-
-impl Reader<'_> {
-    fn read_format(&mut self, root: &Node) {
-        match root.get("_format_version") {
-            None => {
-                let finding =
-                    Diagnostic::error("missing-format-version", "the file has no `_format_version`");
-                self.report.push(
-                    finding
-                        .at(root.span)
-                        .help("begin with `_format_version: \"3.0\"`"),
-                );
-            }
-            Some(node) => match (node.as_str(), node.as_float()) {
-                (Some("3.0"), _) | (None, Some(3.0)) => {}
-                (Some("1.1"), _) | (None, Some(1.1)) => self.old_paths = true,
-                _ => {
-                    let finding =
-                        Diagnostic::error("format-version", "only `_format_version` 3.0 and 1.1 are read");
-                    self.report.push(finding.at(node.span));
-                }
-            },
-        }
-        if let Some(tags) = root.at("_info.select_tags").and_then(Node::as_list) {
-            self.select_tags = tags.iter().filter_map(Node::as_str).map(Into::into).collect();
-        }
-        if let Some(node) = root
-            .get("_transform")
-            .filter(|node| node.as_bool() == Some(false))
-        {
-            self.report
-                .push(Diagnostic::error("transform", "_transform: false is not supported").at(node.span));
-        }
-    }
-
-    /// Reports something that Kong would enforce and Tollgate does not. Gives whether to go on without it.
-    fn unsupported(&self, span: Span, what: impl Into<String>, without: &str) {
-        let finding = if self.options.allow_unsupported {
-            Diagnostic::warning("unsupported", what).label(without)
-        } else {
-            Diagnostic::error("unsupported", what)
-                .help(format!("--allow-unsupported compiles without it: {without}"))
+impl<'r> Reader<'r> {
+    fn new(options: &'r Options, info: Info, report: &'r Report) -> Self {
+        let model = Model {
+            compat: options.compat,
+            workspace: info.workspace.clone(),
+            ..Model::default()
         };
-        self.report.push(finding.at(span));
-    }
-
-    /// The row that a reference leads to.
-    fn resolve(&self, names: &Names, kind: &str, name: &str, span: Span) -> Option<u32> {
-        let found = names.find(name);
-        if found.is_none() {
-            let near = nearest(name, names.names());
-            self.report.push(
-                Diagnostic::error("unknown-reference", format!("there is no {kind} `{name}`"))
-                    .at(span)
-                    .help_if(near.map(|near| format!("did you mean `{near}`?"))),
-            );
+        Self {
+            options,
+            report,
+            info,
+            catalogue: Catalogue::default(),
+            model,
+            services: Directory::new("service"),
+            routes: Directory::new("route"),
+            consumers: Directory::new("consumer"),
+            custom_ids: Directory::new("consumer"),
+            consumer_groups: Directory::new("consumer-group"),
+            upstreams: Directory::new("upstream"),
+            certificates: Directory::new("certificate"),
+            ca_certificates: Directory::new("ca-certificate"),
+            partials: Vec::new(),
+            clones: Vec::new(),
+            custom_plugins: Vec::new(),
+            plugin_configs: None,
+            pending: Vec::new(),
+            plugin_partials: Vec::new(),
+            members: Vec::new(),
+            explicit_ids: Map::default(),
+            plugin_scopes: Map::default(),
         }
-        found
     }
 
-    fn sensitive(&self, kind: SensitivityKind, span: Span) {
-        self.sensitivities.borrow_mut().push(Sensitivity { kind, span });
+    /// Id, tags and place of an entity. `key` makes it unique within its kind; `span` is where it is named.
+    fn meta(&mut self, fields: &mut Fields<'_>, key: &str, span: Option<Span>) -> Meta {
+        let span = span.unwrap_or_else(|| fields.first_key());
+        let kind = fields.kind;
+        let id = fields.text("id");
+        // Facts of the database the file was dumped from.
+        for key in ["created_at", "updated_at"] {
+            fields.number(key, 0.0..=f64::MAX);
+        }
+        let id = id
+            .and_then(|text| self.explicit_id(kind, &text))
+            .unwrap_or_else(|| identity::derive(kind, key));
+        let mut tags = Vec::new();
+        for tag in fields.texts("tags").unwrap_or_default() {
+            if let Err(words) = syntax::tag(&tag.value) {
+                fields.refuse(tag.span, words);
+            }
+            tags.push(tag.value);
+        }
+        for tag in &self.info.select_tags {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
+        }
+        Meta { id, span, tags }
     }
 
-    fn defaults<'n>(&self, root: &'n Node, kind: &str) -> Option<&'n Node> {
-        root.at("_info.defaults").and_then(|defaults| defaults.get(kind))
+    fn explicit_id(&mut self, kind: &'static str, text: &Text) -> Option<Uuid> {
+        let Ok(id) = Uuid::try_parse(&text.value) else {
+            let finding = Diagnostic::error("invalid-id", "an id must be a UUID").at(text.span);
+            self.report
+                .push(finding.help("leave it out: the id is then derived from the name"));
+            return None;
+        };
+        if let Some(earlier) = self.explicit_ids.insert((kind, id), text.span) {
+            let words = format!("two {kind}s have the id {id}");
+            let finding = Diagnostic::error("duplicate-id", words).at(text.span);
+            self.report.push(finding.also(earlier, "the first one"));
+        }
+        Some(id)
+    }
+
+    /// Reports something that Tollgate knows and does not enforce: an error, or a warning if the operator agreed.
+    fn unsupported(&self, code: &'static str, span: Span, words: impl Into<String>) {
+        let words = words.into();
+        self.report.push(if self.options.allow_unsupported {
+            Diagnostic::warning(code, words)
+                .at(span)
+                .label("will not be enforced")
+        } else {
+            Diagnostic::error(code, words)
+                .at(span)
+                .help("`--allow-unsupported` compiles the rest of the file without it")
+        });
+    }
+
+    /// Checks a name and takes its text.
+    fn name(&self, fields: &mut Fields<'_>, key: &'static str) -> Option<Text> {
+        let name = fields.text(key)?;
+        if let Err(words) = syntax::name(&name.value) {
+            fields.refuse(name.span, words);
+        }
+        Some(name)
+    }
+
+    fn finish(mut self) -> Model {
+        self.join_members();
+        self.resolve_plugins();
+        for consumer in &mut self.model.consumers {
+            consumer.groups.sort_unstable();
+            consumer.groups.dedup();
+        }
+        self.model
     }
 }
 
-/// The name in a reference: a text, or an object with one of `keys`.
-fn reference<'n>(node: &'n Node, keys: &[&str]) -> Option<(&'n str, Span)> {
-    if let Some(text) = node.as_str() {
-        return Some((text, node.span));
-    }
-    keys.iter().find_map(|key| {
-        let named = node.get(key)?;
-        named.as_str().map(|text| (text, named.span))
-    })
-}
-
-fn row(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
+/// A row number as an index. A file holds far less than 2^32 entities: it is smaller than 1 GiB.
+fn row(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }

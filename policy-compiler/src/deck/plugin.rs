@@ -1,450 +1,393 @@
-//! Plugin instances: scope, shared configuration, partials, clones, and the check against Kong's schema.
+//! Plugin instances: where they are attached, what they are, and their checked configuration.
 
-use std::collections::HashMap;
+use std::rc::Rc;
 
-use super::collect::{Collected, Parent, Raw};
+use super::Reader;
 use super::entity::{
-    ConsumerGroupIndex, ConsumerIndex, Model, Plugin, Protocol, RouteIndex, Scope, SensitivityKind,
+    ConsumerGroupIndex, ConsumerIndex, Plugin, Protocol, RouteIndex, Scope, Sensitivity, SensitivityKind,
     ServiceIndex,
 };
-use super::fields::Fields;
-use super::identity::{Names, meta};
-use super::service::PROTOCOLS;
-use super::{Reader, Tables, reference};
+use super::fields::{Fields, Text};
+use super::route::protocols;
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::schema::{PluginKind, PluginSchema, Reliance, check, priority};
-use crate::source::{Entry, Node, Span, Value};
+use crate::schema::{self, PluginKind, PluginSchema, Reliance};
+use crate::source::{Node, Span, Spanned, Value};
 
-const FIELDS: [&str; 16] = [
-    "name",
-    "config",
-    "enabled",
-    "instance_name",
-    "protocols",
-    "ordering",
-    "condition",
-    "service",
-    "route",
-    "consumer",
-    "consumer_group",
-    "partials",
-    "_config",
-    "run_on",
-    "plugin",
-    "parameters",
-];
-
-/// A plugin name that exists only through `cloned_plugins`.
-struct Clone<'n> {
-    original: &'n str,
-    priority: Option<i32>,
+/// Where a plugin is nested.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parent {
+    None,
+    Service(ServiceIndex),
+    Route(RouteIndex),
+    Consumer(ConsumerIndex),
+    ConsumerGroup(ConsumerGroupIndex),
 }
 
-struct Shared<'s> {
-    root: &'s Node,
-    partials: &'s [Raw<'s>],
-    clones: HashMap<&'s str, Clone<'s>>,
+/// A plugin that waits until everything it may refer to has been read.
+pub(super) struct Pending {
+    node: Node,
+    parent: Parent,
 }
 
-pub(super) fn read(reader: &Reader<'_>, root: &Node, all: &Collected<'_>, model: &mut Model, names: &Tables) {
-    let shared = Shared {
-        root,
-        partials: &all.partials,
-        clones: clones(reader, all),
-    };
-    for raw in &all.partials {
-        let fields = Fields::new(reader, "partial", raw.node);
-        fields.only(&["name", "type", "config"]);
-        fields.require("type");
+/// Longest `condition` Kong accepts.
+const CONDITION_LEN_MAX: usize = 1024;
+
+/// Protocols as an instance names them.
+type Stated = (Vec<Protocol>, Vec<Text>);
+
+/// What a plugin name stands for.
+struct Resolved {
+    schema: Rc<PluginSchema>,
+    /// The name whose code runs: of a clone, the original's.
+    original: Box<str>,
+    priority: i32,
+}
+
+impl Reader<'_> {
+    pub(super) fn nested_plugins(&mut self, nodes: Vec<Node>, parent: Parent) {
+        self.pending
+            .extend(nodes.into_iter().map(|node| Pending { node, parent }));
     }
-    let mut seen: HashMap<(Box<str>, Scope), Span, ahash::RandomState> = HashMap::default();
-    for raw in &all.plugins {
-        let errors_before = reader.report.errors();
-        let Some(plugin) = instance(reader, &shared, *raw, model, names) else {
-            continue;
-        };
-        // A scope that could not be resolved would look like another instance's.
-        if reader.report.errors() > errors_before {
-            continue;
-        }
-        if let Some(first) = seen.insert((plugin.name.clone(), plugin.scope), plugin.meta.span) {
-            let words = format!("`{}` is configured twice for the same scope", plugin.name);
-            let finding = Diagnostic::error("duplicate", words)
-                .at(plugin.meta.span)
-                .also(first, "the first one");
-            reader.report.push(finding);
-        }
-        model.plugins.push(plugin);
-    }
-}
 
-fn clones<'n>(reader: &Reader<'_>, all: &Collected<'n>) -> HashMap<&'n str, Clone<'n>> {
-    let mut clones = HashMap::new();
-    for raw in &all.clones {
-        let fields = Fields::new(reader, "cloned plugin", raw.node);
-        fields.only(&["name", "ref", "priority"]);
-        let (true, true) = (fields.require("name"), fields.require("ref")) else {
-            continue;
+    pub(super) fn plugins(&mut self, file: &mut Fields<'_>) {
+        for key in ["plugins", "consumer_group_plugins"] {
+            let nodes = file.list(key);
+            self.nested_plugins(nodes, Parent::None);
+        }
+    }
+
+    /// Reads all plugins, now that everything else is known.
+    pub(super) fn resolve_plugins(&mut self) {
+        for Pending { node, parent } in std::mem::take(&mut self.pending) {
+            if let Some(fields) = Fields::open("plugin", node, self.report) {
+                self.plugin(fields, parent);
+            }
+        }
+        for (plugin, ..) in std::mem::take(&mut self.plugin_partials) {
+            let words = format!("plugin {} for plugins_partials: entity not found", plugin.value);
+            self.report
+                .push(Diagnostic::error("unknown-reference", words).at(plugin.span));
+        }
+    }
+
+    fn plugin(&mut self, mut fields: Fields<'_>, parent: Parent) {
+        let errors_before = self.report.errors();
+        let Some(name) = fields.required("name") else {
+            return;
         };
-        let (Some(name), Some(original)) = (
-            raw.node.get("name").and_then(Node::as_str),
-            raw.node.get("ref").and_then(Node::as_str),
-        ) else {
-            continue;
-        };
-        clones.insert(
-            name,
-            Clone {
-                original,
-                priority: fields.number("priority", -1_000_000, 1_000_000),
-            },
+        let scope = self.scope(&mut fields, &name, parent);
+        let resolved = self.resolve_name(&name);
+        let key = self.scope_key(&name.value, &scope);
+        let meta = self.meta(&mut fields, &key, Some(name.span));
+        let enabled = fields.flag("enabled").unwrap_or(true);
+        let instance_name = fields.text("instance_name").map(|text| text.value);
+        let stated_protocols = fields.texts("protocols");
+        let config = self.raw_config(&mut fields, &name, &meta.id.to_string(), resolved.as_ref());
+        let mut enforced = self.modifiers(&mut fields, enabled);
+        let stated_protocols = stated_protocols.map(|texts| (protocols(&texts, &fields), texts));
+        fields.close();
+        let Some(resolved) = resolved else { return };
+        self.check_scope(&name, &resolved.schema, &scope, parent);
+        let protocols = self.plugin_protocols(&name, &resolved.schema, stated_protocols);
+        let kind = PluginKind::of(&resolved.original);
+        let checked = schema::check(
+            &resolved.original,
+            &resolved.schema,
+            config,
+            name.span,
+            self.options.compat,
+            self.report,
         );
-    }
-    clones
-}
-
-fn instance(
-    reader: &Reader<'_>,
-    shared: &Shared<'_>,
-    raw: Raw<'_>,
-    model: &Model,
-    names: &Tables,
-) -> Option<Plugin> {
-    let fields = Fields::new(reader, "plugin", raw.node);
-    fields.only(&FIELDS);
-    if !fields.require("name") {
-        return None;
-    }
-    let name = fields.text("name")?;
-    let clone = shared.clones.get(name);
-    let original = clone.map_or(name, |clone| clone.original);
-    let span = fields.get("name").map_or(raw.node.span, |node| node.span);
-    let Some(schema) = reader.catalogue.plugin(original) else {
-        unknown(reader, shared, original, span);
-        return None;
-    };
-    let scope = scope(reader, raw, &fields, name, names);
-    check_scope(reader, original, &schema, scope, span);
-    let config = config(shared, &fields, original, &schema)?;
-    let checked = check(
-        original,
-        &schema,
-        config,
-        span,
-        reader.options.compat,
-        reader.report,
-    );
-    note_reliances(reader, original, checked.reliances, span);
-    let enabled = fields.flag("enabled").unwrap_or(true);
-    let kind = PluginKind::of(original);
-    let enforced = kind != PluginKind::Unsupported;
-    if enabled && !enforced {
-        reader.unsupported(
-            span,
-            format!("the plugin `{original}` is not enforced yet"),
-            "the plugin does not run",
-        );
-    }
-    for (key, without) in [
-        ("condition", "the plugin always runs"),
-        ("ordering", "it runs at its own priority"),
-    ] {
-        if let Some(node) = fields.get(key).filter(|_| enabled && enforced) {
-            reader.unsupported(node.span, format!("`{key}` is not enforced yet"), without);
+        if kind == PluginKind::Unsupported {
+            enforced = false;
+            if enabled {
+                self.unsupported(
+                    "unsupported-plugin",
+                    name.span,
+                    format!("{} is not enforced", name.value),
+                );
+            }
+        } else {
+            self.note_reliances(&resolved.original, &checked.config, checked.reliances, name.span);
+            self.check_anonymous(&name, &checked.config);
         }
+        // A scope that did not resolve would look like another instance's.
+        if self.report.errors() > errors_before {
+            return;
+        }
+        self.refuse_twin(&name, scope);
+        self.model.plugins.push(Plugin {
+            meta,
+            name: name.value,
+            kind,
+            priority: resolved.priority,
+            instance_name,
+            enabled,
+            scope,
+            protocols,
+            config: checked.config,
+            enforced,
+        });
     }
-    let key = natural_key(name, scope, model);
-    let mut meta = meta(reader, &fields, "plugin", &key);
-    meta.span = span;
-    Some(Plugin {
-        meta,
-        name: name.into(),
-        kind,
-        priority: clone
-            .and_then(|clone| clone.priority)
-            .unwrap_or_else(|| priority(original, reader.options.compat)),
-        instance_name: fields.text("instance_name").map(Into::into),
-        enabled,
-        scope,
-        protocols: protocols(reader, &fields, &schema),
-        config: checked.config,
-        enforced,
-    })
-}
 
-fn note_reliances(reader: &Reader<'_>, plugin: &str, reliances: Vec<Reliance>, span: Span) {
-    for reliance in reliances {
-        let kind = SensitivityKind::PluginDefault {
-            plugin: plugin.into(),
-            field: reliance.field,
-            default_3_9: reliance.default_3_9,
-            default_3_15: reliance.default_3_15,
-        };
-        reader.sensitive(kind, span);
-    }
-}
-
-/// What an instance is known by: its name and what it is attached to.
-fn natural_key(name: &str, scope: Scope, model: &Model) -> String {
-    format!(
-        "{name}:{}:{}:{}:{}",
-        scope
-            .service
-            .map_or(String::new(), |index| model[index].meta.id.to_string()),
-        scope
-            .route
-            .map_or(String::new(), |index| model[index].meta.id.to_string()),
-        scope
-            .consumer
-            .map_or(String::new(), |index| model[index].meta.id.to_string()),
-        scope
-            .consumer_group
-            .map_or(String::new(), |index| model[index].meta.id.to_string()),
-    )
-}
-
-fn unknown(reader: &Reader<'_>, shared: &Shared<'_>, name: &str, span: Span) {
-    let mut known: Vec<&str> = reader.catalogue.names().collect();
-    known.extend(shared.clones.keys());
-    let near = nearest(name, known);
-    let help = match near {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "a plugin of your own needs `cloned_plugins`, or cannot be enforced".to_owned(),
-    };
-    let finding = Diagnostic::error("unknown-plugin", format!("Kong documents no plugin `{name}`"));
-    reader.report.push(finding.at(span).help(help));
-}
-
-fn scope(reader: &Reader<'_>, raw: Raw<'_>, fields: &Fields<'_, '_>, name: &str, names: &Tables) -> Scope {
-    let mut scope = Scope {
-        service: named(reader, fields, "service", &["name", "id"], &names.services).map(ServiceIndex),
-        route: named(reader, fields, "route", &["name", "id"], &names.routes).map(RouteIndex),
-        consumer: named(reader, fields, "consumer", &["username", "id"], &names.consumers).map(ConsumerIndex),
-        consumer_group: named(reader, fields, "consumer_group", &["name", "id"], &names.groups)
-            .map(ConsumerGroupIndex),
-    };
-    let refuse = |kind: &str| {
-        if let Some(node) = fields.get(kind) {
-            let named = reference(node, &["name", "username", "id"]).map_or("", |(name, _)| name);
-            let words =
-                format!("nesting {kind} ({named}) under {kind}-scoped plugin ({name}) is not allowed");
-            fields.refuse("nested-relation", node.span, words);
+    fn resolve_name(&self, name: &Text) -> Option<Resolved> {
+        let compat = self.options.compat;
+        if let Some(schema) = self.catalogue.plugin(&name.value) {
+            let priority = schema::priority(&name.value, compat);
+            return Some(Resolved {
+                schema,
+                original: name.value.clone(),
+                priority,
+            });
         }
-    };
-    match raw.parent {
-        Some(Parent::Service(node)) => {
-            refuse("service");
-            scope.service = names.services.of_node(node).map(ServiceIndex);
+        if let Some(clone) = self.clones.iter().find(|clone| clone.name.value == name.value) {
+            let schema = self.catalogue.plugin(&clone.original)?;
+            let priority = clone
+                .priority
+                .unwrap_or_else(|| schema::priority(&clone.original, compat));
+            return Some(Resolved {
+                schema,
+                original: clone.original.clone(),
+                priority,
+            });
         }
-        Some(Parent::Route(node)) => {
-            refuse("route");
-            scope.route = names.routes.of_node(node).map(RouteIndex);
-        }
-        Some(Parent::Consumer(node)) => {
-            refuse("consumer");
-            scope.consumer = names.consumers.of_node(node).map(ConsumerIndex);
-        }
-        Some(Parent::Group(node)) => {
-            refuse("consumer_group");
-            scope.consumer_group = names.groups.of_node(node).map(ConsumerGroupIndex);
-        }
-        Some(Parent::Upstream(_) | Parent::Certificate(_)) | None => {}
-    }
-    scope
-}
-
-fn named(reader: &Reader<'_>, fields: &Fields<'_, '_>, key: &str, by: &[&str], names: &Names) -> Option<u32> {
-    let node = fields.get(key)?;
-    let Some((name, span)) = reference(node, by) else {
-        fields.refuse(
-            "wrong-type",
-            node.span,
-            format!("`{key}` of a plugin must be a name or id"),
-        );
-        return None;
-    };
-    reader.resolve(names, &key.replace('_', " "), name, span)
-}
-
-fn check_scope(reader: &Reader<'_>, name: &str, schema: &PluginSchema, scope: Scope, span: Span) {
-    let named = [
-        ('s', "service", scope.service.is_some()),
-        ('r', "route", scope.route.is_some()),
-        ('c', "consumer", scope.consumer.is_some()),
-        ('g', "consumer group", scope.consumer_group.is_some()),
-    ];
-    for (letter, kind, given) in named {
-        if given && !schema.takes_scope(letter) {
-            let words = format!("`{name}` cannot be attached to a {kind}");
-            reader
-                .report
-                .push(Diagnostic::error("invalid-scope", words).at(span));
-        }
-    }
-}
-
-fn protocols(reader: &Reader<'_>, fields: &Fields<'_, '_>, schema: &PluginSchema) -> Vec<Protocol> {
-    let known = |text: &str| {
-        PROTOCOLS
+        if self
+            .custom_plugins
             .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, protocol)| *protocol)
-    };
-    let given = fields.texts("protocols");
-    if given.is_empty() {
-        let defaults = schema.default_protocols(reader.options.compat).iter();
-        return defaults.filter_map(|text| known(text)).collect();
-    }
-    let given = given.into_iter().filter_map(|text| {
-        let protocol = known(&text.value);
-        if protocol.is_none() {
-            fields.refuse(
-                "unknown-value",
-                text.span,
-                format!("`{}` is no protocol", text.value),
-            );
-        }
-        protocol
-    });
-    given.collect()
-}
-
-/// The configuration as written, over what it shares: `_config` and partials. None after reporting what is wrong.
-fn config(
-    shared: &Shared<'_>,
-    fields: &Fields<'_, '_>,
-    name: &str,
-    schema: &PluginSchema,
-) -> Option<Option<Node>> {
-    let mut config = fields.get("config").cloned();
-    if let Some(node) = fields.get("_config") {
-        let text = fields.text("_config")?;
-        let Some(base) = shared
-            .root
-            .get("_plugin_configs")
-            .and_then(|configs| configs.get(text))
-        else {
-            fields.refuse(
-                "unknown-reference",
-                node.span,
-                format!("_plugin_config \"{text}\" not found"),
+            .any(|custom| custom.value == name.value)
+        {
+            self.unsupported(
+                "unsupported-plugin",
+                name.span,
+                "custom plugins (Lua) are not run",
             );
             return None;
-        };
-        config = Some(match config {
-            Some(own) => over(base, own),
-            None => base.clone(),
-        });
-    }
-    for node in fields.list("partials") {
-        let (partial, path) = partial(shared, fields, name, schema, node)?;
-        let base = config.unwrap_or(Node {
-            span: node.span,
-            value: Value::Map(Box::default()),
-        });
-        config = Some(attach(
-            base,
-            path.strip_prefix("config.").unwrap_or(&path),
-            &partial,
-        ));
-    }
-    Some(config)
-}
-
-fn partial(
-    shared: &Shared<'_>,
-    fields: &Fields<'_, '_>,
-    name: &str,
-    schema: &PluginSchema,
-    node: &Node,
-) -> Option<(Node, String)> {
-    let refuse = |span: Span, words: String| {
-        fields.refuse("partial", span, words);
+        }
+        let known = self
+            .catalogue
+            .names()
+            .map(|name| -> &str { name })
+            .chain(self.clones.iter().map(|clone| &*clone.name.value));
+        let hint = nearest(&name.value, known).map(|name| format!("did you mean `{name}`?"));
+        let words = format!("there is no plugin `{}`", name.value);
+        let finding = Diagnostic::error("unknown-plugin", words).at(name.span);
+        self.report
+            .push(finding.label("not a plugin Kong documents").help_if(hint));
         None
-    };
-    if node.as_map().is_none() || (node.get("name").is_none() && node.get("id").is_none()) {
-        return refuse(
-            node.span,
-            format!("partial for plugin {name}: missing required fields - name or id"),
-        );
     }
-    let Some((wanted, span)) = reference(node, &["name", "id"]) else {
-        return refuse(
-            node.span,
-            format!("partial for plugin {name}: either partial ID or name is required"),
-        );
-    };
-    let known = |key: &str, raw: &Raw<'_>| raw.node.get(key).and_then(Node::as_str) == Some(wanted);
-    let Some(raw) = shared
-        .partials
-        .iter()
-        .find(|raw| known("name", raw) || known("id", raw))
-    else {
-        return refuse(
+
+    /// The scope: the parent and what the plugin names itself, which must not be the same relation.
+    fn scope(&mut self, fields: &mut Fields<'_>, name: &Text, parent: Parent) -> Scope {
+        let from = format!("plugin {}", name.value);
+        let refuse = |relation: &str, reference: &Text| {
+            let what = &reference.value;
+            let words = format!(
+                "nesting {relation} ({what}) under {relation}-scoped plugin ({}) is not allowed",
+                name.value
+            );
+            self.report
+                .push(Diagnostic::error("nested-scope", words).at(reference.span));
+        };
+        let mut scope = Scope::default();
+        if let Some(reference) = fields.reference("service") {
+            match parent {
+                Parent::Service(_) => refuse("service", &reference),
+                _ => scope.service = self.services.resolve(&reference, &from, self.report),
+            }
+        }
+        if let Some(reference) = fields.reference("route") {
+            match parent {
+                Parent::Route(_) => refuse("route", &reference),
+                _ => scope.route = self.routes.resolve(&reference, &from, self.report),
+            }
+        }
+        if let Some(reference) = fields.reference("consumer") {
+            match parent {
+                Parent::Consumer(_) => refuse("consumer", &reference),
+                _ => scope.consumer = self.find_consumer(&reference, &from),
+            }
+        }
+        if let Some(reference) = fields.reference("consumer_group") {
+            match parent {
+                Parent::ConsumerGroup(_) => refuse("consumer-group", &reference),
+                _ => scope.consumer_group = self.consumer_groups.resolve(&reference, &from, self.report),
+            }
+        }
+        match parent {
+            Parent::None => {}
+            Parent::Service(index) => scope.service = Some(index),
+            Parent::Route(index) => scope.route = Some(index),
+            Parent::Consumer(index) => scope.consumer = Some(index),
+            Parent::ConsumerGroup(index) => scope.consumer_group = Some(index),
+        }
+        scope
+    }
+
+    fn scope_key(&self, name: &str, scope: &Scope) -> String {
+        let ids = [
+            scope.service.map(|index| self.model[index].meta.id),
+            scope.route.map(|index| self.model[index].meta.id),
+            scope.consumer.map(|index| self.model[index].meta.id),
+            scope.consumer_group.map(|index| self.model[index].meta.id),
+        ];
+        let mut key = name.to_owned();
+        for id in ids {
+            key.push(' ');
+            key.push_str(&id.map_or_else(|| "-".to_owned(), |id| id.to_string()));
+        }
+        key
+    }
+
+    /// The plugin's own configuration with shared pieces under it.
+    fn raw_config(
+        &mut self,
+        fields: &mut Fields<'_>,
+        name: &Text,
+        id: &str,
+        resolved: Option<&Resolved>,
+    ) -> Option<Node> {
+        let own = fields.take("config").map(|entry| entry.node);
+        let shared = fields.text("_config");
+        let links = fields.list("partials");
+        // DB-less files link partials from a list of their own, by the plugin's id.
+        let (flat, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.plugin_partials)
+            .into_iter()
+            .partition(|link| *link.0.value == *id);
+        self.plugin_partials = rest;
+        if shared.is_none() && links.is_empty() && flat.is_empty() {
+            return own;
+        }
+        let span = own.as_ref().map_or(name.span, |node| node.span);
+        let mut entries = match own.map(|node| node.value) {
+            Some(Value::Map(entries)) => entries.into_vec(),
+            None => Vec::new(),
+            Some(value) => return Some(Node { span, value }),
+        };
+        if let Some(shared) = shared {
+            self.merge_shared(&shared, &mut entries);
+        }
+        let slots = resolved.map_or(&[][..], |resolved| &resolved.schema.partials);
+        self.merge_partials(&name.value, links, slots, &mut entries);
+        for (_, partial, path) in flat {
+            let path = path.as_ref().map(|path| &*path.value);
+            self.attach(&name.value, &partial, path, slots, &mut entries);
+        }
+        Some(Node {
             span,
-            format!("partial {wanted} for plugin {name}: entity not found"),
-        );
-    };
-    let kind = raw.node.get("type").and_then(Node::as_str).unwrap_or_default();
-    let path = match node.get("path").and_then(Node::as_str) {
-        Some(path) => path.to_owned(),
-        None => match schema.partials.iter().find(|(accepted, _)| **accepted == *kind) {
-            Some((_, path)) => path.to_string(),
-            None => return refuse(span, format!("`{name}` takes no partial of type `{kind}`")),
-        },
-    };
-    let empty = Node {
-        span,
-        value: Value::Map(Box::default()),
-    };
-    Some((raw.node.get("config").cloned().unwrap_or(empty), path))
-}
+            value: Value::Map(entries.into_boxed_slice()),
+        })
+    }
 
-/// `own` over `base`: at every level the own value wins; lists are not merged.
-fn over(base: &Node, own: Node) -> Node {
-    let (Some(under), Value::Map(entries)) = (base.as_map(), &own.value) else {
-        return own;
-    };
-    let mut merged: Vec<Entry> = entries.to_vec();
-    for entry in under {
-        match merged.iter_mut().find(|own| own.key == entry.key) {
-            Some(own) => own.node = over(&entry.node, own.node.clone()),
-            None => merged.push(entry.clone()),
+    /// Fields that change when or whether a plugin runs. False: this instance cannot be enforced.
+    fn modifiers(&self, fields: &mut Fields<'_>, enabled: bool) -> bool {
+        // Kong ignores it since 2.0.
+        fields.text("run_on");
+        let mut enforced = true;
+        if let Some(condition) = fields.text("condition") {
+            if condition.value.chars().count() > CONDITION_LEN_MAX {
+                fields.refuse(
+                    condition.span,
+                    format!("a condition has at most {CONDITION_LEN_MAX} characters"),
+                );
+            }
+            enforced = false;
+            if enabled {
+                let words = "plugin conditions are not supported: this plugin would run always";
+                self.unsupported("unsupported-field", condition.span, words);
+            }
+        }
+        if let Some(ordering) = fields.take("ordering") {
+            enforced = false;
+            if enabled {
+                let words = "dynamic plugin ordering is not supported";
+                self.unsupported("unsupported-field", ordering.key_span, words);
+            }
+        }
+        enforced
+    }
+
+    fn check_scope(&self, name: &Text, schema: &PluginSchema, scope: &Scope, parent: Parent) {
+        let relations = [
+            ('s', "service", scope.service.is_some()),
+            ('r', "route", scope.route.is_some()),
+            ('c', "consumer", scope.consumer.is_some()),
+            ('g', "consumer group", scope.consumer_group.is_some()),
+        ];
+        for (letter, relation, is_given) in relations {
+            if is_given && !schema.takes_scope(letter) {
+                let words = format!("{} cannot be attached to a {relation}", name.value);
+                let finding = Diagnostic::error("plugin-scope", words).at(name.span);
+                let is_nested = parent != Parent::None;
+                self.report
+                    .push(finding.label(if is_nested { "nested here" } else { "attached here" }));
+            }
         }
     }
-    Node {
-        span: own.span,
-        value: Value::Map(merged.into_boxed_slice()),
-    }
-}
 
-/// Puts `value` under `path` of a configuration, beneath what is written there.
-fn attach(config: Node, path: &str, value: &Node) -> Node {
-    let (key, rest) = path
-        .split_once('.')
-        .map_or((path, None), |(key, rest)| (key, Some(rest)));
-    let mut entries = config.as_map().unwrap_or_default().to_vec();
-    let empty = || Node {
-        span: value.span,
-        value: Value::Map(Box::default()),
-    };
-    let inner = |own: Option<Node>| match rest {
-        Some(rest) => attach(own.unwrap_or_else(empty), rest, value),
-        None => own.map_or_else(|| value.clone(), |own| over(value, own)),
-    };
-    match entries.iter_mut().find(|entry| &*entry.key == key) {
-        Some(entry) => {
-            let own = (!entry.node.is_null()).then(|| entry.node.clone());
-            entry.node = inner(own);
+    fn plugin_protocols(&self, name: &Text, schema: &PluginSchema, stated: Option<Stated>) -> Vec<Protocol> {
+        let Some((stated, texts)) = stated else {
+            let defaults = schema.default_protocols(self.options.compat).iter();
+            return defaults.filter_map(|name| Protocol::parse(name)).collect();
+        };
+        for (protocol, text) in stated.iter().zip(&texts) {
+            if !schema.allowed.is_empty()
+                && !schema.allowed.iter().any(|allowed| **allowed == *protocol.name())
+            {
+                let words = format!("{} does not run for {}", name.value, protocol.name());
+                self.report
+                    .push(Diagnostic::error("invalid-value", words).at(text.span));
+            }
         }
-        None => entries.push(Entry {
-            key: key.into(),
-            key_span: value.span,
-            node: inner(None),
-        }),
+        stated
     }
-    Node {
-        span: config.span,
-        value: Value::Map(entries.into_boxed_slice()),
+
+    /// `anonymous` names a consumer; Kong notices a wrong one only when a request needs it.
+    fn check_anonymous(&self, name: &Text, config: &Node) {
+        let Some(node) = config.get("anonymous") else {
+            return;
+        };
+        if let Some(text) = node
+            .as_str()
+            .filter(|text| !text.is_empty() && !text.starts_with("{vault://"))
+        {
+            let reference = Spanned {
+                value: text.into(),
+                span: node.span,
+            };
+            self.consumers.resolve(
+                &reference,
+                &format!("anonymous of plugin {}", name.value),
+                self.report,
+            );
+        }
+    }
+
+    fn note_reliances(&mut self, plugin: &str, config: &Node, reliances: Vec<Reliance>, span: Span) {
+        let is_redis = |path| config.at(path).and_then(Node::as_str) == Some("redis");
+        let uses_redis = ["policy", "strategy", "brute_force_protection.strategy"]
+            .into_iter()
+            .any(is_redis);
+        for reliance in reliances {
+            // How to reach a store that is not used changes nothing.
+            if reliance.field.split('.').any(|key| key == "redis") && !uses_redis {
+                continue;
+            }
+            let kind = SensitivityKind::PluginDefault {
+                plugin: plugin.into(),
+                field: reliance.field,
+                default_3_9: reliance.default_3_9,
+                default_3_15: reliance.default_3_15,
+            };
+            self.model.sensitivities.push(Sensitivity { kind, span });
+        }
+    }
+
+    fn refuse_twin(&mut self, name: &Text, scope: Scope) {
+        if let Some(earlier) = self.plugin_scopes.insert((name.value.clone(), scope), name.span) {
+            let words = format!("{} is attached twice to the same scope", name.value);
+            let finding = Diagnostic::error("duplicate-plugin", words).at(name.span);
+            self.report
+                .push(finding.label("the second one").also(earlier, "the first one"));
+        }
     }
 }

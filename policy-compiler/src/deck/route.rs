@@ -1,342 +1,296 @@
-//! Routes.
+//! Routes, at top level or nested in a service.
 
-use super::collect::{Collected, Parent, Raw};
 use super::entity::{
-    HeaderMatch, Meta, Model, PathHandling, Protocol, Route, RoutePath, SensitivityKind, ServiceIndex,
+    PathHandling, Protocol, Route, RouteIndex, RoutePath, Sensitivity, SensitivityKind, ServiceIndex,
 };
-use super::fields::Fields;
-use super::identity::meta;
-use super::service::PROTOCOLS;
-use super::{Reader, Tables, reference, row};
-use crate::diagnostic::{Diagnostic, nearest};
-use crate::schema::KongCompat;
-use crate::source::{Node, Spanned};
+use super::fields::{Fields, Text};
+use super::matcher::{headers, hosts, methods, snis};
+use super::plugin::Parent;
+use super::service::narrow;
+use super::{Reader, defaults, row, syntax};
+use crate::diagnostic::Diagnostic;
+use crate::source::{Entry, Span, Spanned};
 
-const FIELDS: [&str; 21] = [
-    "name",
-    "protocols",
-    "methods",
-    "hosts",
-    "paths",
-    "headers",
-    "snis",
-    "sources",
-    "destinations",
-    "https_redirect_status_code",
-    "regex_priority",
-    "strip_path",
-    "path_handling",
-    "preserve_host",
-    "request_buffering",
-    "response_buffering",
-    "service",
-    "expression",
-    "priority",
-    "plugins",
-    "filter_chains",
-];
-
-pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, names: &mut Tables) {
-    let defaults = all.root.and_then(|root| reader.defaults(root, "route"));
-    for raw in &all.routes {
-        let fields = Fields::new(reader, "route", raw.node).with_defaults(defaults);
-        fields.only(&FIELDS);
-        let index = row(model.routes.len());
-        let span = fields.span();
-        // A nested route may be nameless in the DB-less dialect: its place is then its key.
-        let key = match fields.text("name").or(fields.text("id")) {
-            Some(key) => key.to_owned(),
-            None => format!("#{index}"),
-        };
-        let meta = meta(reader, &fields, "route", &key);
-        if let Some(name) = fields.text("name") {
-            names.routes.add(reader, "route", "name", name, index, span);
-        }
-        names
-            .routes
-            .add(reader, "route", "id", &meta.id.to_string(), index, span);
-        names.routes.place(raw.node, index);
-        let service = owner(reader, *raw, &fields, names);
-        let route = route(reader, &fields, meta, service, model);
-        model.routes.push(route);
-    }
-}
-
-fn owner(reader: &Reader<'_>, raw: Raw<'_>, fields: &Fields<'_, '_>, names: &Tables) -> Option<ServiceIndex> {
-    if let Some(Parent::Service(node)) = raw.parent {
-        return names.services.of_node(node).map(ServiceIndex);
-    }
-    let node = fields.get("service")?;
-    let Some((name, span)) = reference(node, &["name", "id"]) else {
-        fields.refuse(
-            "wrong-type",
-            node.span,
-            "`service` of a route must name a service",
-        );
-        return None;
-    };
-    reader
-        .resolve(&names.services, "service", name, span)
-        .map(ServiceIndex)
-}
-
-fn route(
-    reader: &Reader<'_>,
-    fields: &Fields<'_, '_>,
-    meta: Meta,
-    service: Option<ServiceIndex>,
-    model: &Model,
-) -> Route {
-    let protocols = protocols(reader, fields, &meta);
-    let grpc = protocols
-        .iter()
-        .any(|protocol| matches!(protocol, Protocol::Grpc | Protocol::Grpcs));
-    if grpc && fields.flag("strip_path") == Some(true) {
-        let words =
-            "schema violation (strip_path: cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs')";
-        fields.refuse("grpc-strip-path", meta.span, words);
-    }
-    let paths = paths(reader, fields);
-    let methods: Vec<Box<str>> = fields
-        .texts("methods")
-        .into_iter()
-        .inspect(|method| {
-            if method.value.bytes().any(|byte| byte.is_ascii_lowercase()) {
-                fields.refuse("invalid-method", method.span, "methods are written in upper case");
-            }
-        })
-        .map(|method| method.value)
-        .collect();
-    let service_enforced = service.is_none_or(|index| model[index].enforced || !model[index].enabled);
-    let enforced = enforced(reader, fields, &meta, &protocols) && service_enforced;
-    let matched = [
-        "methods",
-        "hosts",
-        "headers",
-        "paths",
-        "snis",
-        "expression",
-        "sources",
-        "destinations",
-    ];
-    if !matched.iter().any(|key| fields.has(key)) {
-        fields.refuse(
-            "no-matcher",
-            meta.span,
-            "a route needs at least one of methods, hosts, headers, paths or snis",
-        );
-    }
-    Route {
-        name: fields.text("name").map(Into::into),
-        service,
-        methods,
-        hosts: hosts(fields),
-        paths,
-        headers: headers(fields),
-        snis: lower(fields.texts("snis")),
-        regex_priority: fields.number("regex_priority", i64::MIN, i64::MAX).unwrap_or(0),
-        strip_path: fields.flag("strip_path").unwrap_or(!grpc),
-        path_handling: fields
-            .choice(
-                "path_handling",
-                &[("v0", PathHandling::V0), ("v1", PathHandling::V1)],
-            )
-            .unwrap_or(PathHandling::V0),
-        preserve_host: fields.flag("preserve_host").unwrap_or(false),
-        https_redirect_status_code: redirect(fields),
-        request_buffering: fields.flag("request_buffering").unwrap_or(true),
-        response_buffering: fields.flag("response_buffering").unwrap_or(true),
-        enforced,
-        protocols,
-        meta,
-    }
-}
-
-fn protocols(reader: &Reader<'_>, fields: &Fields<'_, '_>, meta: &Meta) -> Vec<Protocol> {
-    let mut protocols = Vec::new();
-    for text in fields.texts("protocols") {
-        match PROTOCOLS.iter().find(|(word, _)| *word == &*text.value) {
-            Some((_, protocol)) => protocols.push(*protocol),
-            None => {
-                let near = nearest(&text.value, PROTOCOLS.iter().map(|(word, _)| *word));
-                let finding = Diagnostic::error("unknown-value", format!("`{}` is no protocol", text.value));
-                let help = near.map(|near| format!("did you mean `{near}`?"));
-                reader.report.push(finding.at(text.span).help_if(help));
+impl Reader<'_> {
+    pub(super) fn routes(&mut self, file: &mut Fields<'_>) {
+        for node in file.list("routes") {
+            if let Some(fields) = Fields::open("route", node, self.report) {
+                self.route(fields, None);
             }
         }
     }
-    if protocols.is_empty() {
-        reader.sensitive(SensitivityKind::RouteProtocols, meta.span);
-        protocols = match reader.options.compat {
-            KongCompat::V3_9 => vec![Protocol::Http, Protocol::Https],
-            KongCompat::V3_15 => vec![Protocol::Https],
-        };
-    }
-    let family = |protocol: &Protocol| match protocol {
-        Protocol::Http | Protocol::Https => 0,
-        Protocol::Grpc | Protocol::Grpcs => 1,
-        Protocol::Tcp | Protocol::Tls | Protocol::Udp => 2,
-        Protocol::TlsPassthrough => 3,
-        Protocol::Ws | Protocol::Wss => 4,
-    };
-    if protocols
-        .windows(2)
-        .any(|pair| family(&pair[0]) != family(&pair[1]))
-    {
-        fields.refuse(
-            "mixed-protocols",
-            meta.span,
-            "these protocols cannot stand together on one route",
-        );
-    }
-    protocols
-}
 
-/// Whether the route can be enforced; says so if not.
-fn enforced(reader: &Reader<'_>, fields: &Fields<'_, '_>, meta: &Meta, protocols: &[Protocol]) -> bool {
-    let http = protocols
-        .iter()
-        .all(|protocol| matches!(protocol, Protocol::Http | Protocol::Https));
-    if fields.has("expression") {
-        reader.unsupported(
-            meta.span,
-            "routes with `expression` are not enforced yet",
-            "the route is left out of the router",
-        );
-        return false;
-    }
-    if !http {
-        let words: Vec<&str> = PROTOCOLS
+    pub(super) fn route(&mut self, mut fields: Fields<'_>, parent: Option<ServiceIndex>) {
+        if let Some(defaults) = &self.info.defaults.route {
+            fields.complete(defaults);
+        }
+        let name = self.name(&mut fields, "name");
+        // DB-less files may leave a route nameless: its place is then its key.
+        let key = match &name {
+            Some(name) => name.value.to_string(),
+            None => format!("#{}", self.model.routes.len()),
+        };
+        let meta = self.meta(&mut fields, &key, name.as_ref().map(|name| name.span));
+        let service = self.route_service(&mut fields, parent, &key);
+        let nested_plugins = fields.list("plugins");
+        self.filter_chains(&mut fields);
+        let (protocols, stated) = self.route_protocols(&mut fields, meta.span);
+        let is_grpc = protocols
             .iter()
-            .filter(|(_, protocol)| protocols.contains(protocol))
-            .map(|(word, _)| *word)
-            .collect();
-        reader.unsupported(
-            meta.span,
-            format!("routes for {} are not enforced yet", words.join(", ")),
-            "the route is left out of the router",
+            .any(|p| matches!(p, Protocol::Grpc | Protocol::Grpcs));
+        let mut route = Route {
+            name: name.map(|name| name.value),
+            service,
+            methods: methods(&mut fields),
+            hosts: hosts(&mut fields),
+            paths: self.paths(&mut fields),
+            headers: headers(&mut fields),
+            snis: snis(&mut fields, &protocols),
+            regex_priority: fields
+                .int("regex_priority", i64::MIN..=i64::MAX)
+                .map_or(0, |n| n.value),
+            strip_path: strip_path(&mut fields, is_grpc),
+            path_handling: path_handling(&mut fields),
+            preserve_host: fields.flag("preserve_host").unwrap_or(false),
+            https_redirect_status_code: redirect_status(&mut fields),
+            request_buffering: fields.flag("request_buffering").unwrap_or(true),
+            response_buffering: fields.flag("response_buffering").unwrap_or(true),
+            enforced: true,
+            protocols,
+            meta,
+        };
+        self.matchers(&mut fields, &mut route, stated);
+        // A disabled service takes its routes out by itself; one that is not enforced was reported.
+        route.enforced &= route
+            .service
+            .is_none_or(|index| self.model[index].enforced || !self.model[index].enabled);
+        fields.close();
+        let index = RouteIndex(row(self.model.routes.len()));
+        self.routes.enter(
+            route.name.as_deref(),
+            route.meta.id,
+            index,
+            route.meta.span,
+            self.report,
         );
+        self.model.routes.push(route);
+        self.nested_plugins(nested_plugins, Parent::Route(index));
     }
-    http
-}
 
-fn paths(reader: &Reader<'_>, fields: &Fields<'_, '_>) -> Vec<Spanned<RoutePath>> {
-    fields
-        .texts("paths")
-        .into_iter()
-        .map(|Spanned { value, span }| {
-            let path = match value.strip_prefix('~') {
-                Some(regex) => RoutePath::Regex(regex.into()),
-                None if reader.old_paths && !is_plain(&value) => RoutePath::Regex(value.clone()),
-                None => RoutePath::Prefix(value.clone()),
-            };
-            match &path {
-                RoutePath::Prefix(prefix) if !prefix.starts_with('/') => {
-                    let words = format!("`{prefix}` must start with `/`, or with `~/` for a regex");
-                    fields.refuse("invalid-path", span, words);
-                }
-                RoutePath::Prefix(prefix) if prefix.contains("//") => {
-                    fields.refuse("invalid-path", span, format!("`{prefix}` holds an empty segment"));
-                }
-                RoutePath::Prefix(prefix) if !is_plain(prefix) => {
-                    let words = format!("`{prefix}` looks like a regex, and is taken as it stands");
-                    let finding = Diagnostic::warning("route-regex-path-format", words).at(span);
-                    reader
-                        .report
-                        .push(finding.help(format!("for a regex write `~{prefix}`")));
-                }
-                RoutePath::Regex(regex) if !regex.starts_with('/') => {
-                    fields.refuse(
-                        "invalid-path",
-                        span,
-                        format!("the regex `{regex}` must start with `/`"),
-                    );
-                }
-                _ => {}
-            }
-            Spanned { value: path, span }
-        })
-        .collect()
-}
+    fn route_service(
+        &self,
+        fields: &mut Fields<'_>,
+        parent: Option<ServiceIndex>,
+        name: &str,
+    ) -> Option<ServiceIndex> {
+        let Some(reference) = fields.reference("service") else {
+            return parent;
+        };
+        let found = self
+            .services
+            .resolve(&reference, &format!("route {name}"), self.report);
+        if parent.is_some() && found.is_some() && found != parent {
+            fields.refuse(reference.span, "this route is nested in another service");
+        }
+        found
+    }
 
-/// What format 1.1 took for a plain path.
-fn is_plain(path: &str) -> bool {
-    path.bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"._~/%-".contains(&byte))
-}
-
-fn lower(texts: Vec<Spanned<Box<str>>>) -> Vec<Spanned<Box<str>>> {
-    let lower = |text: Spanned<Box<str>>| Spanned {
-        value: text.value.to_lowercase().into(),
-        span: text.span,
-    };
-    texts.into_iter().map(lower).collect()
-}
-
-fn hosts(fields: &Fields<'_, '_>) -> Vec<Spanned<Box<str>>> {
-    let hosts = lower(fields.texts("hosts"));
-    for host in &hosts {
-        let stars = host.value.matches('*').count();
-        let name = host.value.rsplit_once(':').map_or(&*host.value, |(name, _)| name);
-        let at_end = name.starts_with("*.") || name.ends_with(".*");
-        if stars > 1 || (stars == 1 && !at_end) {
-            let words = format!(
-                "`{}` may hold one `*`, as its leftmost or rightmost label",
-                host.value
+    /// The protocols, and where they are stated.
+    fn route_protocols(&mut self, fields: &mut Fields<'_>, name: Span) -> (Vec<Protocol>, Option<Span>) {
+        let Some(texts) = fields.texts("protocols").filter(|texts| !texts.is_empty()) else {
+            let kind = SensitivityKind::RouteProtocols;
+            self.model.sensitivities.push(Sensitivity { kind, span: name });
+            return (defaults::route_protocols(self.options.compat), None);
+        };
+        let span = texts[0].span.to(texts[texts.len() - 1].span);
+        let protocols = protocols(&texts, fields);
+        let family = |protocol: &Protocol| match protocol {
+            Protocol::Http | Protocol::Https => 0,
+            Protocol::Grpc | Protocol::Grpcs => 1,
+            Protocol::Tcp | Protocol::Tls | Protocol::Udp => 2,
+            Protocol::TlsPassthrough => 3,
+            Protocol::Ws | Protocol::Wss => 4,
+        };
+        if let Some(first) = protocols.first().map(family)
+            && protocols.iter().any(|protocol| family(protocol) != first)
+        {
+            fields.refuse(
+                span,
+                "these protocols cannot be combined: http with https, grpc with grpcs, tcp with tls and udp",
             );
-            fields.refuse("invalid-host", host.span, words);
+        }
+        (protocols, Some(span))
+    }
+
+    fn paths(&mut self, fields: &mut Fields<'_>) -> Vec<Spanned<RoutePath>> {
+        let texts = fields.texts("paths").unwrap_or_default();
+        texts
+            .into_iter()
+            .filter_map(|text| self.path(&text, fields))
+            .collect()
+    }
+
+    fn path(&self, text: &Text, fields: &Fields<'_>) -> Option<Spanned<RoutePath>> {
+        let span = text.span;
+        let is_old_regex = self.info.is_format_1 && syntax::looks_like_regex(&text.value);
+        let regex = if is_old_regex {
+            Some(&*text.value)
+        } else {
+            text.value.strip_prefix('~')
+        };
+        if let Some(regex) = regex {
+            if !is_old_regex && !regex.starts_with('/') {
+                fields.refuse(span, "a regex path starts with `~/`");
+                return None;
+            }
+            return Some(Spanned {
+                value: RoutePath::Regex(regex.into()),
+                span,
+            });
+        }
+        if let Err(words) = syntax::prefix_path(&text.value) {
+            fields.refuse(span, words);
+            return None;
+        }
+        if syntax::looks_like_regex(&text.value) {
+            let words = "this path looks like a regex but lacks the leading `~`";
+            let finding = Diagnostic::warning("route-regex-path-format", words).at(span);
+            self.report.push(
+                finding
+                    .label("matched as a plain prefix")
+                    .help(format!("write `~{}`", text.value)),
+            );
+        }
+        Some(Spanned {
+            value: RoutePath::Prefix(text.value.clone()),
+            span,
+        })
+    }
+
+    /// Which matchers a route may and must have, and whether Tollgate can enforce it.
+    fn matchers(&self, fields: &mut Fields<'_>, route: &mut Route, stated: Option<Span>) {
+        let has_classic = !route.methods.is_empty()
+            || !route.hosts.is_empty()
+            || !route.paths.is_empty()
+            || !route.headers.is_empty()
+            || !route.snis.is_empty();
+        let expression = fields.take("expression");
+        let priority = fields.int("priority", 0..=(1 << 46) - 1);
+        let stream = [fields.take("sources"), fields.take("destinations")];
+        if let Some(expression) = expression {
+            if has_classic {
+                let words = "`expression` excludes methods, hosts, paths, headers and snis";
+                fields.refuse(expression.key_span, words);
+            }
+            route.enforced = false;
+            let words = "routes with an `expression` are not enforced";
+            self.unsupported("unsupported-route", expression.key_span, words);
+            return;
+        }
+        if let Some(priority) = priority {
+            fields.refuse(priority.span, "`priority` belongs to routes with an `expression`");
+        }
+        if !route
+            .protocols
+            .iter()
+            .all(|p| matches!(p, Protocol::Http | Protocol::Https))
+        {
+            route.enforced = false;
+            let names: Vec<&str> = route.protocols.iter().map(|protocol| protocol.name()).collect();
+            let words = format!("routes for {} are not enforced", names.join(", "));
+            self.unsupported("unsupported-route", stated.unwrap_or(route.meta.span), words);
+        }
+        let is_stream = |p: &Protocol| {
+            matches!(
+                p,
+                Protocol::Tcp | Protocol::Tls | Protocol::Udp | Protocol::TlsPassthrough
+            )
+        };
+        if !route.protocols.iter().any(is_stream) {
+            let stream = stream.into_iter().flatten().next();
+            http_matchers(fields, route, stream.as_ref(), has_classic);
         }
     }
-    hosts
 }
 
-fn headers(fields: &Fields<'_, '_>) -> Vec<HeaderMatch> {
-    let entries = fields
-        .get("headers")
-        .and_then(Node::as_map)
-        .unwrap_or_default()
-        .iter();
-    entries
-        .filter_map(|entry| {
-            let name = entry.key.to_lowercase();
-            if name == "host" {
-                fields.refuse(
-                    "invalid-header",
-                    entry.key_span,
-                    "match the host with `hosts`, not with `headers`",
-                );
-            }
-            let Some(items) = entry.node.as_list() else {
-                fields.refuse(
-                    "wrong-type",
-                    entry.node.span,
-                    "the values of a header must be a list",
-                );
-                return None;
-            };
-            let text = |item: &Node| {
-                item.as_str().map(|text| Spanned {
-                    value: text.into(),
-                    span: item.span,
-                })
-            };
-            Some(HeaderMatch {
-                name: name.into(),
-                values: items.iter().filter_map(text).collect(),
-            })
-        })
-        .collect()
-}
-
-fn redirect(fields: &Fields<'_, '_>) -> u16 {
-    let Some(status) = fields.number("https_redirect_status_code", 100, 599) else {
-        return 426;
-    };
-    if !matches!(status, 426 | 301 | 302 | 307 | 308) {
-        let span = fields
-            .get("https_redirect_status_code")
-            .map_or(fields.span(), |node| node.span);
-        fields.refuse("out-of-range", span, "it must be one of 426, 301, 302, 307, 308");
+/// The rules for http and grpc routes.
+fn http_matchers(fields: &Fields<'_>, route: &Route, stream: Option<&Entry>, has_matcher: bool) {
+    if let Some(entry) = stream {
+        let words = format!("`{}` is only for tcp, tls and udp routes", entry.key);
+        fields.refuse(entry.key_span, words);
     }
-    status
+    let is_grpc = route
+        .protocols
+        .iter()
+        .any(|p| matches!(p, Protocol::Grpc | Protocol::Grpcs));
+    if is_grpc && !route.methods.is_empty() {
+        fields.refuse(route.meta.span, "a grpc route has no `methods`");
+    }
+    if !has_matcher {
+        let is_tls = route
+            .protocols
+            .iter()
+            .any(|p| matches!(p, Protocol::Https | Protocol::Grpcs));
+        let matchers = if is_grpc {
+            "hosts, headers, paths"
+        } else {
+            "methods, hosts, headers, paths"
+        };
+        let snis = if is_tls { ", snis" } else { "" };
+        let words = format!("a route needs something to match: one of {matchers}{snis}");
+        fields
+            .report
+            .push(Diagnostic::error("missing-field", words).at(route.meta.span));
+    }
+}
+
+/// Protocol names; unknown ones are reported.
+pub(super) fn protocols(texts: &[Text], fields: &Fields<'_>) -> Vec<Protocol> {
+    let known = texts.iter().filter_map(|text| {
+        let protocol = Protocol::parse(&text.value);
+        if protocol.is_none() {
+            let finding = Diagnostic::error("invalid-value", "unknown protocol").at(text.span);
+            fields
+                .report
+                .push(finding.label(format!("expected one of: {}", Protocol::NAMES.join(", "))));
+        }
+        protocol
+    });
+    known.collect()
+}
+
+fn strip_path(fields: &mut Fields<'_>, is_grpc: bool) -> bool {
+    let stated = fields.flag("strip_path");
+    if is_grpc && stated == Some(true) {
+        let words = "strip_path: cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs'";
+        fields.refuse(fields.span, words);
+    }
+    stated.unwrap_or(!is_grpc)
+}
+
+fn path_handling(fields: &mut Fields<'_>) -> PathHandling {
+    match fields.text("path_handling") {
+        None => PathHandling::V0,
+        Some(text) => match &*text.value {
+            "v0" => PathHandling::V0,
+            "v1" => PathHandling::V1,
+            _ => {
+                fields.refuse(text.span, "`path_handling` is v0 or v1");
+                PathHandling::V0
+            }
+        },
+    }
+}
+
+fn redirect_status(fields: &mut Fields<'_>) -> u16 {
+    let Some(status) = fields.int("https_redirect_status_code", 0..=999) else {
+        return defaults::HTTPS_REDIRECT_STATUS_CODE;
+    };
+    if !matches!(status.value, 426 | 301 | 302 | 307 | 308) {
+        fields.refuse(
+            status.span,
+            "`https_redirect_status_code` is 426, 301, 302, 307 or 308",
+        );
+    }
+    narrow(status.value)
 }

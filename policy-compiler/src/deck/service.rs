@@ -1,206 +1,239 @@
-//! Services.
+//! Services, with the routes and plugins nested in them.
 
-use super::collect::Collected;
-use super::entity::{CaCertificateIndex, Model, Protocol, SensitivityKind, Service, UpstreamIndex};
+use super::entity::{Protocol, SensitivityKind, Service, ServiceIndex};
 use super::fields::Fields;
-use super::identity::meta;
-use super::{Reader, Tables, row, tls};
-use crate::schema::KongCompat;
+use super::plugin::Parent;
+use super::{Reader, defaults, row, syntax};
+use crate::deck::entity::Sensitivity;
+use crate::diagnostic::Diagnostic;
+use crate::source::{Node, Span, Value};
 
-pub(super) const PROTOCOLS: [(&str, Protocol); 10] = [
-    ("http", Protocol::Http),
-    ("https", Protocol::Https),
-    ("grpc", Protocol::Grpc),
-    ("grpcs", Protocol::Grpcs),
-    ("tcp", Protocol::Tcp),
-    ("tls", Protocol::Tls),
-    ("tls_passthrough", Protocol::TlsPassthrough),
-    ("udp", Protocol::Udp),
-    ("ws", Protocol::Ws),
-    ("wss", Protocol::Wss),
-];
-
-const FIELDS: [&str; 18] = [
-    "name",
-    "url",
-    "protocol",
-    "host",
-    "port",
-    "path",
-    "retries",
-    "connect_timeout",
-    "write_timeout",
-    "read_timeout",
-    "enabled",
-    "client_certificate",
-    "tls_verify",
-    "tls_verify_depth",
-    "ca_certificates",
-    "tls_sans",
-    "routes",
-    "plugins",
-];
-
-const TIMEOUT_MAX: i64 = 2_147_483_646;
-
-/// `url` taken apart.
-#[derive(Default)]
-struct Url {
-    protocol: Option<Protocol>,
-    host: Option<Box<str>>,
-    port: Option<u16>,
-    path: Option<Box<str>>,
-}
-
-pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, names: &mut Tables) {
-    let defaults = all.root.and_then(|root| reader.defaults(root, "service"));
-    for raw in &all.services {
-        let fields = Fields::new(reader, "service", raw.node).with_defaults(defaults);
-        fields.only(&FIELDS);
-        if !fields.has("name") && !fields.has("id") {
-            fields.require("name");
-            continue;
+impl Reader<'_> {
+    pub(super) fn services(&mut self, file: &mut Fields<'_>) {
+        for node in file.list("services") {
+            if let Some(fields) = Fields::open("service", node, self.report) {
+                self.service(fields);
+            }
         }
-        let index = row(model.services.len());
-        let key = fields.text("name").or(fields.text("id")).unwrap_or_default();
-        let meta = meta(reader, &fields, "service", key);
-        if let Some(name) = fields.text("name") {
-            names
-                .services
-                .add(reader, "service", "name", name, index, meta.span);
+    }
+
+    fn service(&mut self, mut fields: Fields<'_>) {
+        url(&mut fields);
+        if let Some(defaults) = &self.info.defaults.service {
+            fields.complete(defaults);
         }
-        names
-            .services
-            .add(reader, "service", "id", &meta.id.to_string(), index, meta.span);
-        names.services.place(raw.node, index);
-        let service = service(reader, &fields, names, meta);
-        model.services.push(service);
+        let name = self.name(&mut fields, "name");
+        if name.is_none() && !fields.has("id") {
+            fields.missing("name` or `id");
+        }
+        let key = name.as_ref().map_or("", |name| &*name.value).to_owned();
+        let meta = self.meta(&mut fields, &key, name.as_ref().map(|name| name.span));
+        let nested_routes = fields.list("routes");
+        let nested_plugins = fields.list("plugins");
+        self.filter_chains(&mut fields);
+
+        let protocol = protocol(&mut fields);
+        let host = fields.required("host");
+        if let Some(host) = &host
+            && let Err(words) = syntax::host_name(&host.value)
+            && !host.value.starts_with("{vault://")
+        {
+            fields.refuse(host.span, words);
+        }
+        let mut service = Service {
+            name: name.map(|name| name.value),
+            protocol: protocol.0,
+            upstream: host.as_ref().and_then(|host| self.upstreams.find(&host.value)),
+            host: host.map(|host| host.value).unwrap_or_default(),
+            port: narrow(
+                fields
+                    .int("port", 0..=65_535)
+                    .map_or(defaults::SERVICE_PORT, |port| port.value),
+            ),
+            path: None,
+            retries: narrow(
+                fields
+                    .int("retries", 0..=32_767)
+                    .map_or(defaults::RETRIES, |n| n.value),
+            ),
+            connect_timeout_ms: timeout(&mut fields, "connect_timeout"),
+            write_timeout_ms: timeout(&mut fields, "write_timeout"),
+            read_timeout_ms: timeout(&mut fields, "read_timeout"),
+            enabled: fields.flag("enabled").unwrap_or(true),
+            client_certificate: None,
+            tls_verify: false,
+            tls_verify_depth: None,
+            ca_certificates: None,
+            enforced: true,
+            meta,
+        };
+        self.service_path(&mut fields, &mut service);
+        self.service_tls(&mut fields, &mut service);
+        if !matches!(service.protocol, Protocol::Http | Protocol::Https) {
+            service.enforced = false;
+            if service.enabled {
+                let words = format!("services that speak {} are not enforced", service.protocol.name());
+                self.unsupported(
+                    "unsupported-service",
+                    protocol.1.unwrap_or(service.meta.span),
+                    words,
+                );
+            }
+        }
+        fields.close();
+        self.enter_service(service, nested_routes, nested_plugins);
+    }
+
+    fn service_path(&mut self, fields: &mut Fields<'_>, service: &mut Service) {
+        let Some(path) = fields.text("path") else { return };
+        if let Err(words) = syntax::service_path(&path.value) {
+            fields.refuse(path.span, words);
+        }
+        if !matches!(
+            service.protocol,
+            Protocol::Http | Protocol::Https | Protocol::Ws | Protocol::Wss
+        ) {
+            fields.refuse(path.span, "only http and https services have a path");
+        }
+        service.path = Some(path.value);
+    }
+
+    fn service_tls(&mut self, fields: &mut Fields<'_>, service: &mut Service) {
+        let is_tls = matches!(
+            service.protocol,
+            Protocol::Https | Protocol::Grpcs | Protocol::Tls | Protocol::Wss
+        );
+        let tls_fields = [
+            "client_certificate",
+            "tls_verify",
+            "tls_verify_depth",
+            "ca_certificates",
+        ];
+        if !is_tls && let Some(field) = tls_fields.into_iter().find(|field| fields.has(field)) {
+            let words = format!("`{field}` is only for https, grpcs, tls and wss services");
+            fields.refuse(service.meta.span, words);
+        }
+        let from = format!("service {}", service.name.as_deref().unwrap_or("without name"));
+        if let Some(reference) = fields.reference("client_certificate") {
+            service.client_certificate = self.certificates.resolve(&reference, &from, self.report);
+        }
+        service.tls_verify_depth = fields
+            .int("tls_verify_depth", 0..=64)
+            .map(|depth| narrow(depth.value));
+        let authorities = fields.texts("ca_certificates");
+        service.ca_certificates = authorities.map(|ids| {
+            ids.iter()
+                .filter_map(|id| self.ca_certificates.resolve(id, &from, self.report))
+                .collect()
+        });
+        if let Some(sans) = fields.take("tls_sans") {
+            self.unsupported("unsupported-field", sans.key_span, "`tls_sans` is not enforced");
+        }
+        let tls_verify = fields.flag("tls_verify");
+        if is_tls && tls_verify.is_none() {
+            let kind = SensitivityKind::ServiceTlsVerify;
+            self.model.sensitivities.push(Sensitivity {
+                kind,
+                span: service.meta.span,
+            });
+        }
+        service.tls_verify =
+            is_tls && tls_verify.unwrap_or_else(|| defaults::tls_verify(self.options.compat));
+    }
+
+    fn enter_service(&mut self, service: Service, routes: Vec<Node>, plugins: Vec<Node>) {
+        let index = ServiceIndex(row(self.model.services.len()));
+        let (id, span) = (service.meta.id, service.meta.span);
+        self.services
+            .enter(service.name.as_deref(), id, index, span, self.report);
+        self.model.services.push(service);
+        for node in routes {
+            if let Some(fields) = Fields::open("route", node, self.report) {
+                self.route(fields, Some(index));
+            }
+        }
+        self.nested_plugins(plugins, Parent::Service(index));
+    }
+
+    /// Wasm filters, on services and routes.
+    pub(super) fn filter_chains(&self, fields: &mut Fields<'_>) {
+        if let Some(entry) = fields.take("filter_chains")
+            && entry.node.as_list().is_none_or(|chains| !chains.is_empty())
+        {
+            self.unsupported(
+                "unsupported-entity",
+                entry.key_span,
+                "Wasm filter chains are not enforced",
+            );
+        }
     }
 }
 
-fn service(
-    reader: &Reader<'_>,
-    fields: &Fields<'_, '_>,
-    names: &Tables,
-    meta: super::entity::Meta,
-) -> Service {
-    let url = url(fields);
-    let protocol = fields
-        .choice("protocol", &PROTOCOLS)
-        .or(url.protocol)
-        .unwrap_or(Protocol::Http);
-    let host = fields.text("host").map(Into::into).or(url.host);
-    if host.is_none() {
-        fields.refuse("missing-field", meta.span, "a service needs `host` or `url`");
-    }
-    let host: Box<str> = host.unwrap_or_default();
-    let path: Option<Box<str>> = fields.text("path").map(Into::into).or(url.path);
-    if let Some(path) = &path
-        && (!path.starts_with('/') || path.contains("//"))
-    {
-        fields.refuse(
-            "invalid-path",
-            meta.span,
-            "the path of a service must start with `/` and hold no `//`",
-        );
-    }
-    let secure = matches!(
-        protocol,
-        Protocol::Https | Protocol::Grpcs | Protocol::Tls | Protocol::Wss
-    );
-    if secure && !fields.has("tls_verify") {
-        reader.sensitive(SensitivityKind::ServiceTlsVerify, meta.span);
-    }
-    let enforced = matches!(protocol, Protocol::Http | Protocol::Https);
-    let enabled = fields.flag("enabled").unwrap_or(true);
-    if !enforced && enabled {
-        let word = PROTOCOLS
-            .iter()
-            .find(|(_, known)| *known == protocol)
-            .map_or("", |(word, _)| word);
-        reader.unsupported(
-            meta.span,
-            format!("services that speak {word} are not enforced yet"),
-            "the service and its routes are left out",
-        );
-    }
-    let timeout = |key| fields.number(key, 1, TIMEOUT_MAX).unwrap_or(60_000);
-    let authorities = fields.has("ca_certificates").then(|| {
-        let listed = fields.texts("ca_certificates").into_iter();
-        listed
-            .filter_map(|id| reader.resolve(&names.authorities, "CA certificate", &id.value, id.span))
-            .map(CaCertificateIndex)
-            .collect()
-    });
-    Service {
-        upstream: names.upstreams.find(&host).map(UpstreamIndex),
-        name: fields.text("name").map(Into::into),
-        protocol,
-        port: fields.number("port", 0, 65_535).or(url.port).unwrap_or(80),
-        path,
-        retries: fields.number("retries", 0, 32_767).unwrap_or(5),
-        connect_timeout_ms: timeout("connect_timeout"),
-        write_timeout_ms: timeout("write_timeout"),
-        read_timeout_ms: timeout("read_timeout"),
-        enabled,
-        client_certificate: tls::client(reader, fields, names),
-        tls_verify: fields
-            .flag("tls_verify")
-            .unwrap_or(reader.options.compat == KongCompat::V3_15),
-        tls_verify_depth: fields.number("tls_verify_depth", 0, 64),
-        ca_certificates: authorities,
-        enforced,
-        host,
-        meta,
+fn timeout(fields: &mut Fields<'_>, key: &'static str) -> u32 {
+    let millis = fields.int(key, 1..=defaults::TIMEOUT_MS_MAX);
+    narrow(millis.map_or(defaults::TIMEOUT_MS, |millis| millis.value))
+}
+
+/// A number whose bounds were checked.
+pub(super) fn narrow<T: TryFrom<i64> + Default>(number: i64) -> T {
+    T::try_from(number).unwrap_or_default()
+}
+
+fn protocol(fields: &mut Fields<'_>) -> (Protocol, Option<Span>) {
+    let Some(text) = fields.text("protocol") else {
+        return (Protocol::Http, None);
+    };
+    match Protocol::parse(&text.value) {
+        Some(protocol) => (protocol, Some(text.span)),
+        None => {
+            let finding = Diagnostic::error("invalid-value", "unknown protocol").at(text.span);
+            fields
+                .report
+                .push(finding.label(format!("expected one of: {}", Protocol::NAMES.join(", "))));
+            (Protocol::Http, Some(text.span))
+        }
     }
 }
 
-/// `url` is shorthand for protocol, host, port and path; explicit fields win.
-fn url(fields: &Fields<'_, '_>) -> Url {
-    let Some(text) = fields.text("url") else {
-        return Url::default();
+/// Fields that `url` stands for; explicit ones win over its parts.
+fn url(fields: &mut Fields<'_>) {
+    let Some(url) = fields.text("url") else { return };
+    match parts(&url.value) {
+        Ok((scheme, host, port, path)) => {
+            fields.imply("protocol", url.span, Value::Str(scheme.into()));
+            fields.imply("host", url.span, Value::Str(host.into()));
+            fields.imply("port", url.span, Value::Int(port));
+            if let Some(path) = path {
+                fields.imply("path", url.span, Value::Str(path.into()));
+            }
+        }
+        Err(words) => {
+            fields.refuse(url.span, words);
+            // The host is not missing, it is not understood.
+            fields.imply("host", url.span, Value::Str("invalid".into()));
+        }
+    }
+}
+
+/// Scheme, host, port and path of a service url; the port is that of the scheme if the url has none.
+fn parts(url: &str) -> Result<(&str, &str, i64, Option<String>), &'static str> {
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or("a url is `scheme://host[:port][/path]`")?;
+    let (authority, path) = match rest.find('/') {
+        Some(at) => (&rest[..at], Some(rest[at..].replace(' ', "%20"))),
+        None => (rest, None),
     };
-    let refuse = |words: String| {
-        fields.refuse(
-            "invalid-url",
-            fields.get("url").map_or(fields.span(), |node| node.span),
-            words,
-        );
-        Url::default()
-    };
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return refuse(format!("`{text}` is no URL: it has no `://`"));
-    };
-    let Some((_, protocol)) = PROTOCOLS.iter().find(|(word, _)| *word == scheme) else {
-        return refuse(format!("`{scheme}` is no protocol of a service"));
-    };
-    let (authority, path) = match rest.find(['/', '?', '#']) {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if authority.contains('@') || rest.contains(['?', '#']) {
+        return Err("a service url has no user, query or fragment");
+    }
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
+        Some((host, port)) if !port.ends_with(']') => {
+            let words = "the port of this url is not a number between 0 and 65535";
+            (host, port.parse::<u16>().map_err(|_not_a_port| words)?.into())
+        }
+        _ if scheme == "https" => (authority, 443),
+        _ => (authority, defaults::SERVICE_PORT),
     };
-    let port = match port.map(str::parse) {
-        Some(Err(_)) => return refuse(format!("`{text}` has no valid port")),
-        Some(Ok(port)) => port,
-        None if matches!(protocol, Protocol::Https | Protocol::Grpcs | Protocol::Wss) => 443,
-        None => 80,
-    };
-    if host.is_empty() {
-        return refuse(format!("`{text}` names no host"));
-    }
-    let path = path
-        .split(['?', '#'])
-        .next()
-        .unwrap_or_default()
-        .replace(' ', "%20");
-    Url {
-        protocol: Some(*protocol),
-        host: Some(host.into()),
-        port: Some(port),
-        path: (!path.is_empty()).then(|| path.into()),
-    }
+    Ok((scheme, host.trim_matches(['[', ']']), port, path))
 }

@@ -1,296 +1,398 @@
-//! Upstreams, targets and health rules.
+//! Upstreams, their targets and health rules.
 
-use super::collect::{Collected, owner};
+use std::net::Ipv6Addr;
+
 use super::entity::{
-    ActiveHealthcheck, Algorithm, HashOn, HealthRules, Healthchecks, Model, PassiveHealthcheck, Protocol,
-    Target, Upstream, UpstreamIndex,
+    ActiveHealthcheck, Algorithm, HashOn, HealthRules, Healthchecks, PassiveHealthcheck, Protocol, Target,
+    Upstream, UpstreamIndex,
 };
-use super::fields::Fields;
-use super::identity::meta;
-use super::{Reader, Tables, row, tls};
-use crate::source::Node;
+use super::fields::{Fields, Text};
+use super::service::narrow;
+use super::{Reader, defaults, row, syntax};
+use crate::diagnostic::Diagnostic;
 
-const FIELDS: [&str; 25] = [
-    "name",
-    "algorithm",
-    "hash_on",
-    "hash_fallback",
-    "hash_on_header",
-    "hash_fallback_header",
-    "hash_on_cookie",
-    "hash_on_cookie_path",
-    "hash_on_query_arg",
-    "hash_fallback_query_arg",
-    "hash_on_uri_capture",
-    "hash_fallback_uri_capture",
-    "slots",
-    "host_header",
-    "client_certificate",
-    "use_srv_name",
-    "healthchecks",
-    "targets",
-    "sticky_sessions_cookie",
-    "sticky_sessions_cookie_path",
-    "service",
-    "disabled",
-    "weight",
-    "plugins",
-    "latency",
-];
-
-pub(super) fn read(reader: &Reader<'_>, all: &Collected<'_>, model: &mut Model, names: &mut Tables) {
-    let defaults = all.root.and_then(|root| reader.defaults(root, "upstream"));
-    for raw in &all.upstreams {
-        let fields = Fields::new(reader, "upstream", raw.node).with_defaults(defaults);
-        fields.only(&FIELDS);
-        if !fields.require("name") {
-            continue;
+impl Reader<'_> {
+    pub(super) fn upstreams(&mut self, file: &mut Fields<'_>) {
+        for node in file.list("upstreams") {
+            if let Some(fields) = Fields::open("upstream", node, self.report) {
+                self.upstream(fields);
+            }
         }
-        let Some(name) = fields.text("name") else { continue };
-        let index = row(model.upstreams.len());
-        let meta = meta(reader, &fields, "upstream", name);
-        names
-            .upstreams
-            .add(reader, "upstream", "name", name, index, meta.span);
-        names
-            .upstreams
-            .add(reader, "upstream", "id", &meta.id.to_string(), index, meta.span);
-        names.upstreams.place(raw.node, index);
-        if fields.flag("use_srv_name") == Some(true) {
-            reader.unsupported(
-                meta.span,
-                "`use_srv_name` is not enforced",
-                "the target's own name is sent as Host",
-            );
+        for node in file.list("targets") {
+            let Some(mut fields) = Fields::open("target", node, self.report) else {
+                continue;
+            };
+            match fields.reference("upstream") {
+                Some(reference) => {
+                    if let Some(index) = self.upstreams.resolve(&reference, "target", self.report) {
+                        self.target(fields, index);
+                    }
+                }
+                None => fields.missing("upstream"),
+            }
         }
-        let upstream = upstream(reader, &fields, names, meta, name);
-        model.upstreams.push(upstream);
     }
-    let defaults = all.root.and_then(|root| reader.defaults(root, "target"));
-    for raw in &all.targets {
-        let fields = Fields::new(reader, "target", raw.node).with_defaults(defaults);
-        fields.only(&["target", "weight", "upstream", "failover"]);
-        if !fields.require("target") {
-            continue;
+
+    fn upstream(&mut self, mut fields: Fields<'_>) {
+        if let Some(defaults) = &self.info.defaults.upstream {
+            fields.complete(defaults);
         }
-        let Some(text) = fields.text("target") else {
-            continue;
+        let Some(name) = fields.required("name") else {
+            return;
         };
-        let owner = owner(reader, *raw, "upstream", &["name", "id"], &names.upstreams);
-        let Some(upstream) = owner.map(UpstreamIndex) else {
-            continue;
-        };
-        let Some((host, port)) = address(text) else {
+        if syntax::host_name(&name.value).is_err() || name.value.parse::<std::net::IpAddr>().is_ok() {
             fields.refuse(
-                "invalid-target",
-                fields.span(),
-                format!("`{text}` is not `host:port`"),
+                name.span,
+                "an upstream is named like a host, not by an address, and without port",
             );
-            continue;
+        }
+        let meta = self.meta(&mut fields, &name.value, Some(name.span));
+        let stated = fields.text("algorithm");
+        let hash_on = hash(&mut fields, &PRIMARY);
+        let hash_fallback = hash(&mut fields, &FALLBACK);
+        let from = format!("upstream {}", name.value);
+        let client_certificate = fields.reference("client_certificate");
+        let mut upstream = Upstream {
+            algorithm: algorithm(stated.as_ref(), &hash_on, &fields),
+            slots: narrow(
+                fields
+                    .int("slots", 10..=65_536)
+                    .map_or(defaults::SLOTS, |slots| slots.value),
+            ),
+            host_header: fields.text("host_header").map(|text| text.value),
+            client_certificate: client_certificate
+                .and_then(|reference| self.certificates.resolve(&reference, &from, self.report)),
+            sticky_sessions: sticky_sessions(&mut fields),
+            healthchecks: self.healthchecks(&mut fields),
+            name: name.value,
+            hash_on,
+            hash_fallback,
+            meta,
         };
-        let key = format!("{}:{text}", model[upstream].name);
-        model.targets.push(Target {
-            meta: meta(reader, &fields, "target", &key),
+        check_hashes(&upstream, &fields);
+        if matches!(
+            upstream.algorithm,
+            Algorithm::LeastConnections | Algorithm::Latency
+        ) {
+            (upstream.hash_on, upstream.hash_fallback) = (HashOn::None, HashOn::None);
+        }
+        if fields.flag("use_srv_name") == Some(true) {
+            self.unsupported(
+                "unsupported-field",
+                upstream.meta.span,
+                "`use_srv_name` is not enforced",
+            );
+        }
+        let targets = fields.list("targets");
+        fields.close();
+        let index = UpstreamIndex(row(self.model.upstreams.len()));
+        let (id, span) = (upstream.meta.id, upstream.meta.span);
+        self.upstreams
+            .enter(Some(&upstream.name), id, index, span, self.report);
+        self.model.upstreams.push(upstream);
+        for node in targets {
+            if let Some(mut fields) = Fields::open("target", node, self.report) {
+                fields.take("upstream");
+                self.target(fields, index);
+            }
+        }
+    }
+
+    fn target(&mut self, mut fields: Fields<'_>, upstream: UpstreamIndex) {
+        if let Some(defaults) = &self.info.defaults.target {
+            fields.complete(defaults);
+        }
+        let Some(text) = fields.required("target") else {
+            return;
+        };
+        let address = address(&text.value);
+        if let Err(words) = &address {
+            fields.refuse(text.span, *words);
+        }
+        let (host, port) = address.unwrap_or_default();
+        let owner = self.model[upstream].meta.id;
+        let meta = self.meta(&mut fields, &format!("{owner} {host}:{port}"), Some(text.span));
+        let weight = fields
+            .int("weight", 0..=65_535)
+            .map_or(defaults::TARGET_WEIGHT, |weight| weight.value);
+        let failover = fields.flag("failover").unwrap_or(false);
+        fields.close();
+        let same =
+            |target: &&Target| target.upstream == upstream && target.host == host && target.port == port;
+        // Targets of one upstream stand next to each other, so looking back is short.
+        let mine = self
+            .model
+            .targets
+            .iter()
+            .rev()
+            .take_while(|target| target.upstream == upstream);
+        if let Some(earlier) = mine.into_iter().find(same) {
+            let finding = Diagnostic::error("duplicate-name", "this target is listed twice").at(meta.span);
+            self.report.push(finding.also(earlier.meta.span, "the first one"));
+        }
+        self.model.targets.push(Target {
+            meta,
             upstream,
-            host: host.into(),
+            host,
             port,
-            weight: fields.number("weight", 0, 65_535).unwrap_or(100),
-            failover: fields.flag("failover").unwrap_or(false),
+            weight: narrow(weight),
+            failover,
         });
     }
-}
 
-/// `host`, `host:port`, an IPv6 address, or one in brackets with a port. Without a port it is 8000.
-fn address(text: &str) -> Option<(&str, u16)> {
-    if let Some(rest) = text.strip_prefix('[') {
-        let (host, port) = rest.split_once(']')?;
-        let port = if port.is_empty() {
-            8000
-        } else {
-            port.strip_prefix(':')?.parse().ok()?
+    fn healthchecks(&self, fields: &mut Fields<'_>) -> Healthchecks {
+        let mut healthchecks = Healthchecks {
+            threshold: 0.0,
+            active: ActiveHealthcheck {
+                protocol: Protocol::Http,
+                timeout_s: defaults::HEALTH_TIMEOUT_S,
+                concurrency: narrow(defaults::HEALTH_CONCURRENCY),
+                http_path: "/".into(),
+                https_verify_certificate: true,
+                https_sni: None,
+                headers: Vec::new(),
+                healthy_interval_s: 0.0,
+                unhealthy_interval_s: 0.0,
+                rules: defaults::active_rules(),
+            },
+            passive: PassiveHealthcheck {
+                protocol: Protocol::Http,
+                rules: defaults::passive_rules(),
+            },
         };
-        return Some((host, port));
+        let Some(entry) = fields.take("healthchecks") else {
+            return healthchecks;
+        };
+        let Some(mut checks) = Fields::open("healthchecks", entry.node, self.report) else {
+            return healthchecks;
+        };
+        healthchecks.threshold = checks.number("threshold", 0.0..=100.0).unwrap_or(0.0);
+        let active = checks.take("active").map(|entry| entry.node);
+        if let Some(active) = active.and_then(|node| Fields::open("active healthcheck", node, self.report)) {
+            self.active(active, &mut healthchecks.active);
+        }
+        let passive = checks.take("passive").map(|entry| entry.node);
+        if let Some(mut passive) =
+            passive.and_then(|node| Fields::open("passive healthcheck", node, self.report))
+        {
+            healthchecks.passive.protocol = health_protocol(&mut passive);
+            self.health_rules(&mut passive, &mut healthchecks.passive.rules);
+            passive.close();
+        }
+        checks.close();
+        healthchecks
     }
-    match text.rsplit_once(':') {
-        Some((host, _)) if host.contains(':') => Some((text, 8000)),
-        Some((host, port)) if !host.is_empty() => Some((host, port.parse().ok()?)),
-        Some(_) => None,
-        None => (!text.is_empty()).then_some((text, 8000)),
+
+    fn active(&self, mut fields: Fields<'_>, active: &mut ActiveHealthcheck) {
+        active.protocol = health_protocol(&mut fields);
+        active.timeout_s = fields
+            .number("timeout", 0.0..=65_535.0)
+            .unwrap_or(active.timeout_s);
+        let concurrency = fields.int("concurrency", 1..=2_147_483_648);
+        active.concurrency = narrow(concurrency.map_or(defaults::HEALTH_CONCURRENCY, |n| n.value));
+        if let Some(path) = fields.text("http_path") {
+            if let Err(words) = syntax::service_path(path.value.split('?').next().unwrap_or_default()) {
+                fields.refuse(path.span, words);
+            }
+            active.http_path = path.value;
+        }
+        active.https_verify_certificate = fields.flag("https_verify_certificate").unwrap_or(true);
+        active.https_sni = fields.text("https_sni").map(|text| text.value);
+        if let Some(entry) = fields.take("headers") {
+            for header in entry.node.as_map().unwrap_or_default() {
+                let values = header.node.as_list().unwrap_or_default().iter();
+                let values = values
+                    .filter_map(|value| value.as_str().map(Into::into))
+                    .collect();
+                active.headers.push((header.key.as_ref().into(), values));
+            }
+        }
+        let intervals = self.health_rules(&mut fields, &mut active.rules);
+        (active.healthy_interval_s, active.unhealthy_interval_s) = intervals;
+        fields.close();
+    }
+
+    /// Reads `healthy` and `unhealthy`; gives their intervals.
+    fn health_rules(&self, fields: &mut Fields<'_>, rules: &mut HealthRules) -> (f64, f64) {
+        let (mut healthy_interval, mut unhealthy_interval) = (0.0, 0.0);
+        let healthy = fields.take("healthy").map(|entry| entry.node);
+        if let Some(mut fields) = healthy.and_then(|node| Fields::open("healthy rule", node, self.report)) {
+            healthy_interval = fields.number("interval", 0.0..=65_535.0).unwrap_or(0.0);
+            rules.successes = counter(&mut fields, "successes");
+            statuses(&mut fields, &mut rules.healthy_statuses);
+            fields.close();
+        }
+        let unhealthy = fields.take("unhealthy").map(|entry| entry.node);
+        if let Some(mut fields) = unhealthy.and_then(|node| Fields::open("unhealthy rule", node, self.report))
+        {
+            unhealthy_interval = fields.number("interval", 0.0..=65_535.0).unwrap_or(0.0);
+            rules.http_failures = counter(&mut fields, "http_failures");
+            rules.tcp_failures = counter(&mut fields, "tcp_failures");
+            rules.timeouts = counter(&mut fields, "timeouts");
+            statuses(&mut fields, &mut rules.unhealthy_statuses);
+            fields.close();
+        }
+        (healthy_interval, unhealthy_interval)
     }
 }
 
-fn upstream(
-    reader: &Reader<'_>,
-    fields: &Fields<'_, '_>,
-    names: &Tables,
-    meta: super::entity::Meta,
-    name: &str,
-) -> Upstream {
-    let hash_on = hash(fields, "hash_on");
-    let algorithm = fields.choice(
-        "algorithm",
-        &[
-            ("round-robin", Algorithm::RoundRobin),
-            ("consistent-hashing", Algorithm::ConsistentHashing),
-            ("least-connections", Algorithm::LeastConnections),
-            ("latency", Algorithm::Latency),
-            ("sticky-sessions", Algorithm::StickySessions),
-        ],
-    );
-    let hashed = !matches!(hash_on, HashOn::None);
-    let cookie = fields.text("sticky_sessions_cookie");
-    let path = fields.text("sticky_sessions_cookie_path").unwrap_or("/");
-    Upstream {
-        meta,
-        name: name.into(),
-        algorithm: algorithm.unwrap_or(if hashed {
-            Algorithm::ConsistentHashing
-        } else {
+fn counter(fields: &mut Fields<'_>, key: &'static str) -> u8 {
+    narrow(fields.int(key, 0..=255).map_or(0, |count| count.value))
+}
+
+fn statuses(fields: &mut Fields<'_>, into: &mut Vec<u16>) {
+    if !fields.has("http_statuses") {
+        fields.take("http_statuses");
+        return;
+    }
+    into.clear();
+    for node in fields.list("http_statuses") {
+        match node.as_int() {
+            Some(status @ 100..=999) => into.push(narrow(status)),
+            _ => fields.refuse(node.span, "an HTTP status is a number between 100 and 999"),
+        }
+    }
+}
+
+fn health_protocol(fields: &mut Fields<'_>) -> Protocol {
+    let Some(text) = fields.text("type") else {
+        return Protocol::Http;
+    };
+    match &*text.value {
+        "http" => Protocol::Http,
+        "https" => Protocol::Https,
+        "tcp" => Protocol::Tcp,
+        "grpc" => Protocol::Grpc,
+        "grpcs" => Protocol::Grpcs,
+        _ => {
+            fields.refuse(
+                text.span,
+                "the `type` of a healthcheck is tcp, http, https, grpc or grpcs",
+            );
+            Protocol::Http
+        }
+    }
+}
+
+/// `host:port`, `host`, `address`, `[address]:port` or a bare IPv6 address.
+fn address(text: &str) -> Result<(Box<str>, u16), &'static str> {
+    if let Ok(address) = text.parse::<Ipv6Addr>() {
+        return Ok((address.to_string().into(), defaults::TARGET_PORT));
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (
+            host,
+            port.parse()
+                .map_err(|_bad| "the port of a target is a number between 0 and 65535")?,
+        ),
+        _ => (text, defaults::TARGET_PORT),
+    };
+    if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        let address: Ipv6Addr = inner.parse().map_err(|_bad| "brackets hold an IPv6 address")?;
+        return Ok((address.to_string().into(), port));
+    }
+    syntax::host_name(host)?;
+    Ok((host.into(), port))
+}
+
+/// The fields of the first and of the second choice of what to hash.
+struct HashFields {
+    on: &'static str,
+    header: &'static str,
+    cookie: Option<(&'static str, &'static str)>,
+    query_arg: &'static str,
+    uri_capture: &'static str,
+}
+
+const PRIMARY: HashFields = HashFields {
+    on: "hash_on",
+    header: "hash_on_header",
+    cookie: Some(("hash_on_cookie", "hash_on_cookie_path")),
+    query_arg: "hash_on_query_arg",
+    uri_capture: "hash_on_uri_capture",
+};
+
+const FALLBACK: HashFields = HashFields {
+    on: "hash_fallback",
+    header: "hash_fallback_header",
+    cookie: None,
+    query_arg: "hash_fallback_query_arg",
+    uri_capture: "hash_fallback_uri_capture",
+};
+
+/// Kong keeps one cookie for both choices; a fallback by cookie reads the primary's name.
+fn hash(fields: &mut Fields<'_>, names: &HashFields) -> HashOn {
+    let on = fields.text(names.on);
+    let header = fields.text(names.header);
+    let cookie = names
+        .cookie
+        .map(|(name, path)| (fields.text(name), fields.text(path)));
+    let query_arg = fields.text(names.query_arg);
+    let uri_capture = fields.text(names.uri_capture);
+    let Some(on) = on else { return HashOn::None };
+    let need = |value: Option<Text>, field: &str, fields: &Fields<'_>| {
+        if value.is_none() {
+            fields.refuse(on.span, format!("this choice needs `{field}`"));
+        }
+        value.map(|text| text.value).unwrap_or_default()
+    };
+    match &*on.value {
+        "none" => HashOn::None,
+        "consumer" => HashOn::Consumer,
+        "ip" => HashOn::Ip,
+        "path" => HashOn::Path,
+        "header" => HashOn::Header(need(header, names.header, fields)),
+        "query_arg" => HashOn::QueryArg(need(query_arg, names.query_arg, fields)),
+        "uri_capture" => HashOn::UriCapture(need(uri_capture, names.uri_capture, fields)),
+        "cookie" => {
+            let (name, path) = cookie.unwrap_or_default();
+            let name = need(name, "hash_on_cookie", fields);
+            HashOn::Cookie {
+                name,
+                path: path.map_or_else(|| "/".into(), |path| path.value),
+            }
+        }
+        _ => {
+            let known = "none, consumer, ip, header, cookie, path, query_arg or uri_capture";
+            fields.refuse(on.span, format!("`{}` is {known}", names.on));
+            HashOn::None
+        }
+    }
+}
+
+fn check_hashes(upstream: &Upstream, fields: &Fields<'_>) {
+    let span = upstream.meta.span;
+    let (on, fallback) = (&upstream.hash_on, &upstream.hash_fallback);
+    if *fallback == HashOn::None {
+        return;
+    }
+    match on {
+        HashOn::None => fields.refuse(span, "`hash_fallback` must be none when `hash_on` is none"),
+        HashOn::Cookie { .. } => fields.refuse(span, "`hash_fallback` must be none when `hash_on` is cookie"),
+        on if on == fallback => fields.refuse(span, "`hash_on` and `hash_fallback` must differ"),
+        _ => {}
+    }
+}
+
+fn algorithm(stated: Option<&Text>, hash_on: &HashOn, fields: &Fields<'_>) -> Algorithm {
+    match stated.map(|text| (&*text.value, text.span)) {
+        // In Kong, choosing what to hash chooses consistent hashing.
+        None | Some(("round-robin", _)) if *hash_on != HashOn::None => Algorithm::ConsistentHashing,
+        None | Some(("round-robin", _)) => Algorithm::RoundRobin,
+        Some(("consistent-hashing", _)) => Algorithm::ConsistentHashing,
+        Some(("least-connections", _)) => Algorithm::LeastConnections,
+        Some(("latency", _)) => Algorithm::Latency,
+        Some(("sticky-sessions", _)) => Algorithm::StickySessions,
+        Some((_, span)) => {
+            let known = "round-robin, consistent-hashing, least-connections, latency or sticky-sessions";
+            fields.refuse(span, format!("`algorithm` is {known}"));
             Algorithm::RoundRobin
-        }),
-        hash_fallback: hash(fields, "hash_fallback"),
-        hash_on,
-        slots: fields.number("slots", 10, 65_536).unwrap_or(10_000),
-        host_header: fields.text("host_header").map(Into::into),
-        client_certificate: tls::client(reader, fields, names),
-        sticky_sessions: cookie.map(|cookie| (cookie.into(), path.into())),
-        healthchecks: healthchecks(reader, fields.get("healthchecks")),
+        }
     }
 }
 
-fn hash(fields: &Fields<'_, '_>, key: &str) -> HashOn {
-    let detail =
-        |suffix: &str| -> Box<str> { fields.text(&format!("{key}_{suffix}")).unwrap_or_default().into() };
-    const WORDS: [(&str, u8); 8] = [
-        ("none", 0),
-        ("consumer", 1),
-        ("ip", 2),
-        ("header", 3),
-        ("cookie", 4),
-        ("path", 5),
-        ("query_arg", 6),
-        ("uri_capture", 7),
-    ];
-    match fields.choice(key, &WORDS).unwrap_or(0) {
-        1 => HashOn::Consumer,
-        2 => HashOn::Ip,
-        3 => HashOn::Header(detail("header")),
-        4 => HashOn::Cookie {
-            name: fields.text("hash_on_cookie").unwrap_or_default().into(),
-            path: fields.text("hash_on_cookie_path").unwrap_or("/").into(),
-        },
-        5 => HashOn::Path,
-        6 => HashOn::QueryArg(detail("query_arg")),
-        7 => HashOn::UriCapture(detail("uri_capture")),
-        _ => HashOn::None,
-    }
-}
-
-fn healthchecks(reader: &Reader<'_>, node: Option<&Node>) -> Healthchecks {
-    let empty = Node {
-        span: crate::source::Span::default(),
-        value: crate::source::Value::Map(Box::default()),
-    };
-    let node = node.unwrap_or(&empty);
-    let whole = Fields::new(reader, "healthchecks", node);
-    whole.only(&["active", "passive", "threshold"]);
-    let active = node
-        .get("active")
-        .filter(|node| !node.is_null())
-        .unwrap_or(&empty);
-    let passive = node
-        .get("passive")
-        .filter(|node| !node.is_null())
-        .unwrap_or(&empty);
-    let fields = Fields::new(reader, "active healthcheck", active);
-    fields.only(&[
-        "type",
-        "timeout",
-        "concurrency",
-        "http_path",
-        "https_verify_certificate",
-        "https_sni",
-        "headers",
-        "healthy",
-        "unhealthy",
-    ]);
-    let interval = |key: &str| {
-        active
-            .get(key)
-            .and_then(|node| node.get("interval"))
-            .and_then(Node::as_float)
-    };
-    Healthchecks {
-        threshold: whole.float("threshold").unwrap_or(0.0),
-        active: ActiveHealthcheck {
-            protocol: probe(&fields),
-            timeout_s: fields.float("timeout").unwrap_or(1.0),
-            concurrency: fields.number("concurrency", 1, i64::from(u32::MAX)).unwrap_or(10),
-            http_path: fields.text("http_path").unwrap_or("/").into(),
-            https_verify_certificate: fields.flag("https_verify_certificate").unwrap_or(true),
-            https_sni: fields.text("https_sni").map(Into::into),
-            headers: headers(active.get("headers")),
-            healthy_interval_s: interval("healthy").unwrap_or(0.0),
-            unhealthy_interval_s: interval("unhealthy").unwrap_or(0.0),
-            rules: rules(reader, active, &empty),
-        },
-        passive: PassiveHealthcheck {
-            protocol: probe(&Fields::new(reader, "passive healthcheck", passive)),
-            rules: rules(reader, passive, &empty),
-        },
-    }
-}
-
-fn probe(fields: &Fields<'_, '_>) -> Protocol {
-    let words = [
-        ("http", Protocol::Http),
-        ("https", Protocol::Https),
-        ("tcp", Protocol::Tcp),
-        ("grpc", Protocol::Grpc),
-        ("grpcs", Protocol::Grpcs),
-    ];
-    fields.choice("type", &words).unwrap_or(Protocol::Http)
-}
-
-fn headers(node: Option<&Node>) -> Vec<(Box<str>, Vec<Box<str>>)> {
-    let entries = node.and_then(Node::as_map).unwrap_or_default().iter();
-    entries
-        .map(|entry| {
-            let values = entry
-                .node
-                .as_list()
-                .unwrap_or_default()
-                .iter()
-                .filter_map(Node::as_str);
-            (Box::from(&*entry.key), values.map(Into::into).collect())
-        })
-        .collect()
-}
-
-fn rules(reader: &Reader<'_>, node: &Node, empty: &Node) -> HealthRules {
-    let part = |key: &str| node.get(key).filter(|node| !node.is_null()).unwrap_or(empty);
-    let healthy = Fields::new(reader, "healthy rule", part("healthy"));
-    let unhealthy = Fields::new(reader, "unhealthy rule", part("unhealthy"));
-    healthy.only(&["interval", "successes", "http_statuses"]);
-    unhealthy.only(&[
-        "interval",
-        "http_statuses",
-        "http_failures",
-        "tcp_failures",
-        "timeouts",
-    ]);
-    let statuses = |fields: &Fields<'_, '_>| -> Vec<u16> {
-        let list = fields.list("http_statuses").iter();
-        list.filter_map(|node| node.as_int().and_then(|status| u16::try_from(status).ok()))
-            .collect()
-    };
-    let count = |fields: &Fields<'_, '_>, key: &str| fields.number::<u8>(key, 0, 255).unwrap_or(0);
-    HealthRules {
-        healthy_statuses: statuses(&healthy),
-        successes: count(&healthy, "successes"),
-        unhealthy_statuses: statuses(&unhealthy),
-        http_failures: count(&unhealthy, "http_failures"),
-        tcp_failures: count(&unhealthy, "tcp_failures"),
-        timeouts: count(&unhealthy, "timeouts"),
-    }
+fn sticky_sessions(fields: &mut Fields<'_>) -> Option<(Box<str>, Box<str>)> {
+    let cookie = fields.text("sticky_sessions_cookie");
+    let path = fields.text("sticky_sessions_cookie_path");
+    cookie.map(|cookie| (cookie.value, path.map_or_else(|| "/".into(), |path| path.value)))
 }

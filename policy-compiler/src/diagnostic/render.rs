@@ -69,7 +69,7 @@ fn one(finding: &Diagnostic, sources: &Sources, secrets: &[Span], renderer: &Ren
     let mut group: Group<'_> =
         Group::with_title(level.primary_title(finding.message.as_str()).id(finding.code));
     for excerpt in excerpts(finding, sources) {
-        group = group.element(snippet(&excerpt, sources, secrets));
+        group = group.element(snippet(&excerpt, secrets));
     }
     if let Some(help) = &finding.help {
         group = group.element(Element::from(Level::HELP.message(help.as_str())));
@@ -118,12 +118,7 @@ fn excerpts<'f>(finding: &'f Diagnostic, sources: &'f Sources) -> Vec<Excerpt<'f
     excerpts
 }
 
-fn snippet<'f>(
-    excerpt: &Excerpt<'f>,
-    sources: &Sources,
-    secrets: &[Span],
-) -> Snippet<'f, annotate_snippets::Annotation<'f>> {
-    let _ = sources;
+fn snippet<'f>(excerpt: &Excerpt<'f>, secrets: &[Span]) -> Snippet<'f, annotate_snippets::Annotation<'f>> {
     let (start, _) = excerpt.file.line_bounds(excerpt.first_line);
     let (_, end) = excerpt.file.line_bounds(excerpt.last_line);
     let text = &excerpt.file.text()[start as usize..end as usize];

@@ -157,20 +157,10 @@ struct Failure {
 }
 
 impl Failure {
-    /// Reads `anonymous`. A name that nobody has is an error: Kong would answer every such request with 500.
+    /// Reads `anonymous`, which names a consumer of the file.
     fn of(context: &Context<'_>, plugin: &Plugin) -> Self {
-        let config = Config(&plugin.config);
-        let Some(name) = config.word("anonymous") else {
-            return Self { anonymous: None };
-        };
-        let consumer = context.consumer(name);
-        if consumer.is_none() {
-            context.report.push(
-                Diagnostic::error("anonymous-consumer", format!("there is no consumer `{name}`"))
-                    .at(config.span("anonymous"))
-                    .label("neither an id nor a username of this file"),
-            );
-        }
+        let anonymous = Config(&plugin.config).word("anonymous");
+        let consumer = anonymous.and_then(|name| context.consumer(name));
         Self {
             anonymous: consumer.map(policy::table::Id::number),
         }

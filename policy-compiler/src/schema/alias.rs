@@ -3,6 +3,8 @@
 //! Known translations are applied, so that later rooms see one spelling. Spellings of plugins that Tollgate does not
 //! enforce are accepted and dropped: nothing reads them.
 
+use std::sync::Arc;
+
 use super::Field;
 use crate::diagnostic::{Diagnostic, Report};
 use crate::source::{Entry, Node, Value};
@@ -47,7 +49,7 @@ pub(super) fn resolve(field: &Field, entries: Vec<Entry>, path: &str, report: &R
                 &mut current,
                 target,
                 Entry {
-                    key: std::sync::Arc::clone(&entry.key),
+                    key: Arc::clone(&entry.key),
                     key_span,
                     node,
                 },

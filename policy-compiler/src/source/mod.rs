@@ -6,6 +6,7 @@
 
 mod merge;
 mod node;
+mod offset;
 mod scalar;
 mod template;
 #[cfg(test)]
@@ -81,19 +82,12 @@ impl SourceFile {
         let starts = self.line_starts();
         let line = starts.partition_point(|start| *start <= offset).max(1);
         let (start, end) = self.line_bounds(number(line));
-        let column = self.text[start as usize..]
-            .chars()
-            .take((offset.min(end) - start) as usize);
-        let mut bytes = 0;
-        let before = column
-            .take_while(|c| {
-                bytes += c.len_utf8();
-                bytes <= (offset.min(end) - start) as usize
-            })
-            .count();
+        let before = &self.text[start as usize..end as usize];
+        let within = (offset.min(end) - start) as usize;
+        let column = before.char_indices().take_while(|(at, _)| *at < within).count();
         Position {
             line: number(line),
-            column: number(before + 1),
+            column: number(column + 1),
         }
     }
 

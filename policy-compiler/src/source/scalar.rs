@@ -2,10 +2,52 @@
 //! booleans (`yes`, `no`, `on`, `off`). Those become booleans here too, so that a field that wants a string refuses
 //! them instead of meaning something else than under decK.
 
+use saphyr_parser::{ScalarStyle, Tag};
+
 use super::Value;
+use crate::diagnostic::Diagnostic;
+
+/// A scalar's value by style and tag.
+pub(super) fn value_of(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, Box<Diagnostic>> {
+    let Some(tag) = tag else {
+        let is_plain = style == ScalarStyle::Plain;
+        return Ok(if is_plain {
+            plain(text)
+        } else {
+            Value::Str(text.into())
+        });
+    };
+    let wrong = || {
+        Box::new(Diagnostic::error(
+            "yaml-tag",
+            format!("this value does not fit the tag `{tag}`"),
+        ))
+    };
+    let suffix = if tag.is_yaml_core_schema() {
+        tag.suffix.as_str()
+    } else {
+        ""
+    };
+    match suffix {
+        "str" => Ok(Value::Str(text.into())),
+        "null" => Ok(Value::Null),
+        "bool" => Some(plain(text))
+            .filter(|v| matches!(v, Value::Bool(_)))
+            .ok_or_else(wrong),
+        "int" => number(text)
+            .filter(|v| matches!(v, Value::Int(_)))
+            .ok_or_else(wrong),
+        "float" => number(text).ok_or_else(wrong),
+        _ if tag.handle == "!" && tag.suffix.is_empty() => Ok(Value::Str(text.into())),
+        _ => Err(Box::new(
+            Diagnostic::error("yaml-tag", format!("the tag `{tag}` is not supported"))
+                .help("use plain values, or one of !!str, !!int, !!float, !!bool, !!null"),
+        )),
+    }
+}
 
 /// The value of an unquoted, untagged scalar.
-pub(super) fn plain(text: &str) -> Value {
+fn plain(text: &str) -> Value {
     if text.is_empty() {
         return Value::Null;
     }
@@ -26,7 +68,7 @@ pub(super) fn plain(text: &str) -> Value {
 
 /// The number `text` spells. Leading zeros, `.inf` and `.nan` are no numbers: readers of YAML 1.1 and 1.2 disagree on
 /// the first, and nothing in Kong can use the others.
-pub(super) fn number(text: &str) -> Option<Value> {
+fn number(text: &str) -> Option<Value> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),

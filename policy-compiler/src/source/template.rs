@@ -215,7 +215,7 @@ enum Token {
 
 type Lookup<'e> = &'e dyn Fn(&str) -> Option<String>;
 
-fn evaluate(action: &str, lookup: Lookup<'_>) -> Result<String, Diagnostic> {
+fn evaluate(action: &str, lookup: Lookup<'_>) -> Result<String, Box<Diagnostic>> {
     let action = action.strip_prefix("- ").unwrap_or(action);
     let action = action.strip_suffix(" -").unwrap_or(action);
     let tokens = tokens(action)?;
@@ -228,15 +228,16 @@ fn evaluate(action: &str, lookup: Lookup<'_>) -> Result<String, Diagnostic> {
     }
 }
 
-fn syntax(words: &str) -> Diagnostic {
-    Diagnostic::error(
+fn syntax(words: &str) -> Box<Diagnostic> {
+    let finding = Diagnostic::error(
         "template-syntax",
         format!("this template cannot be read: {words}"),
-    )
-    .help("write `${{ env \"DECK_NAME\" }}`, optionally with toBool, toInt, toFloat or indent")
+    );
+    let help = "write `${{ env \"DECK_NAME\" }}`, optionally with toBool, toInt, toFloat or indent";
+    Box::new(finding.help(help))
 }
 
-fn tokens(action: &str) -> Result<Vec<Token>, Diagnostic> {
+fn tokens(action: &str) -> Result<Vec<Token>, Box<Diagnostic>> {
     let mut tokens = Vec::new();
     let mut rest = action.trim_start();
     while let Some(first) = rest.chars().next() {
@@ -272,7 +273,7 @@ fn tokens(action: &str) -> Result<Vec<Token>, Diagnostic> {
 const PARENTHESES_MAX: usize = 16;
 
 /// `command | command | …`: each result is the last argument of the next.
-fn pipeline(rest: &mut &[Token], lookup: Lookup<'_>, depth: usize) -> Result<Value, Diagnostic> {
+fn pipeline(rest: &mut &[Token], lookup: Lookup<'_>, depth: usize) -> Result<Value, Box<Diagnostic>> {
     if depth > PARENTHESES_MAX {
         return Err(syntax("too many parentheses"));
     }
@@ -289,7 +290,7 @@ fn command(
     piped: Option<Value>,
     lookup: Lookup<'_>,
     depth: usize,
-) -> Result<Value, Diagnostic> {
+) -> Result<Value, Box<Diagnostic>> {
     let mut function = None;
     let mut arguments = Vec::new();
     while let [token, tail @ ..] = rest {
@@ -322,7 +323,7 @@ fn command(
     call(function, arguments, lookup)
 }
 
-fn call(function: &str, arguments: Vec<Value>, lookup: Lookup<'_>) -> Result<Value, Diagnostic> {
+fn call(function: &str, arguments: Vec<Value>, lookup: Lookup<'_>) -> Result<Value, Box<Diagnostic>> {
     let mut arguments = arguments.into_iter();
     let (first, second, third) = (arguments.next(), arguments.next(), arguments.next());
     match (function, first, second, third) {
@@ -359,24 +360,29 @@ fn call(function: &str, arguments: Vec<Value>, lookup: Lookup<'_>) -> Result<Val
         _ => {
             let known = ["env", "toBool", "toInt", "toFloat", "indent"];
             let hint = nearest(function, known).map(|name| format!("did you mean `{name}`?"));
-            Err(syntax(&format!("`{function}` is not a function")).help_if(hint))
+            Err(Box::new(
+                syntax(&format!("`{function}` is not a function")).help_if(hint),
+            ))
         }
     }
 }
 
 /// The message must not show the value: it comes from the environment, where secrets are.
-fn unfit(wanted: &str) -> Diagnostic {
-    Diagnostic::error("template-value", format!("the variable's value is not {wanted}"))
+fn unfit(wanted: &str) -> Box<Diagnostic> {
+    Box::new(Diagnostic::error(
+        "template-value",
+        format!("the variable's value is not {wanted}"),
+    ))
 }
 
-fn variable(name: &str, lookup: Lookup<'_>) -> Result<String, Diagnostic> {
+fn variable(name: &str, lookup: Lookup<'_>) -> Result<String, Box<Diagnostic>> {
     if !name.starts_with(NAME_PREFIX) {
         let words =
             format!("environment variables in the state file must be prefixed with `DECK_`, found `{name}`");
-        return Err(Diagnostic::error("template-name", words));
+        return Err(Box::new(Diagnostic::error("template-name", words)));
     }
     lookup(name).ok_or_else(|| {
         let words = format!("environment variable `{name}` present in state file but not set");
-        Diagnostic::error("template-unset", words).help(format!("set it: {name}=… tollc …"))
+        Box::new(Diagnostic::error("template-unset", words).help(format!("set it: {name}=… tollc …")))
     })
 }

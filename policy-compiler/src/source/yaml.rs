@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span as Marks, Tag};
+use saphyr_parser::{Event, Parser, Span as Marks};
 
+use super::offset::Offsets;
 use super::template::Rendered;
-use super::{Entry, FileId, Node, Span, Value, number, scalar};
+use super::{Entry, FileId, Node, Span, Value, scalar};
 use crate::diagnostic::{Diagnostic, Report};
 
 /// Deepest nesting of lists and mappings. decK files need about ten.
@@ -29,11 +30,13 @@ pub(crate) fn parse(rendered: &Rendered<'_>, file: FileId, report: &Report) -> O
             Ok((event, marks)) => builder.event(event, &marks),
             Err(error) => {
                 let at = offsets.at(error.marker().index());
-                Err(Diagnostic::error("yaml-syntax", plain_words(error.info())).at(at))
+                Err(Box::new(
+                    Diagnostic::error("yaml-syntax", plain_words(error.info())).at(at),
+                ))
             }
         };
         if let Err(finding) = outcome {
-            report.push(finding);
+            report.push(*finding);
             return None;
         }
     }
@@ -54,59 +57,6 @@ fn plain_words(info: &str) -> String {
     chars
         .next()
         .map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
-}
-
-/// Character index in the rendered text → byte offset in the original.
-struct Offsets<'t> {
-    rendered: &'t Rendered<'t>,
-    file: FileId,
-    /// Byte offset of each 64th character; empty when the text is ASCII and both counts agree.
-    checkpoints: Vec<u32>,
-}
-
-/// Characters between two checkpoints.
-const STRIDE: usize = 64;
-
-impl<'t> Offsets<'t> {
-    fn new(rendered: &'t Rendered<'t>, file: FileId) -> Self {
-        let text = rendered.text();
-        let checkpoints = if text.is_ascii() {
-            Vec::new()
-        } else {
-            text.char_indices()
-                .step_by(STRIDE)
-                .map(|(at, _)| number(at))
-                .collect()
-        };
-        Self {
-            rendered,
-            file,
-            checkpoints,
-        }
-    }
-
-    fn byte(&self, index: usize) -> u32 {
-        let text = self.rendered.text();
-        if self.checkpoints.is_empty() {
-            return number(index.min(text.len()));
-        }
-        let Some(start) = self.checkpoints.get(index / STRIDE) else {
-            return number(text.len());
-        };
-        let walked = text[*start as usize..].char_indices().nth(index % STRIDE);
-        walked.map_or(number(text.len()), |(at, _)| start + number(at))
-    }
-
-    fn span(&self, marks: &Marks) -> Span {
-        let start = self.byte(marks.start.index());
-        let end = self.byte(marks.end.index());
-        self.rendered.original(start, end, self.file)
-    }
-
-    fn at(&self, index: usize) -> Span {
-        let byte = self.byte(index);
-        self.rendered.original(byte, byte, self.file)
-    }
 }
 
 /// A list or mapping that is still open. Its children wait at the end of the builder's stacks.
@@ -163,15 +113,17 @@ impl<'b> Builder<'b> {
     }
 
     /// Takes one event; an error ends the file.
-    fn event(&mut self, event: Event<'_>, marks: &Marks) -> Result<(), Diagnostic> {
+    fn event(&mut self, event: Event<'_>, marks: &Marks) -> Result<(), Box<Diagnostic>> {
         match event {
             Event::DocumentStart(_) => self.document(marks),
             Event::Scalar(text, style, anchor, tag) => {
-                let span = self.offsets.span(marks);
-                if let Some(expecting) = self.expects_key() {
-                    return self.key(&text, style, span, expecting);
+                let span = self.offsets.scalar(marks, style);
+                if self.expects_key() {
+                    self.key(&text, span);
+                    return Ok(());
                 }
-                let value = value_of(&text, style, tag.as_deref()).map_err(|finding| finding.at(span))?;
+                let value = scalar::value_of(&text, style, tag.as_deref())
+                    .map_err(|finding| Box::new(finding.at(span)))?;
                 self.values += 1;
                 let node = Node { span, value };
                 self.anchor(anchor, &node, 1, 1);
@@ -199,26 +151,31 @@ impl<'b> Builder<'b> {
         }
     }
 
-    fn document(&mut self, marks: &Marks) -> Result<(), Diagnostic> {
+    fn document(&mut self, marks: &Marks) -> Result<(), Box<Diagnostic>> {
         self.documents += 1;
         if self.documents == 1 {
             return Ok(());
         }
         let words = "a file holds one YAML document";
-        Err(Diagnostic::error("second-document", words)
-            .at(self.offsets.span(marks))
-            .label("a second one starts here"))
+        Err(Box::new(
+            Diagnostic::error("second-document", words)
+                .at(self.offsets.span(marks))
+                .label("a second one starts here"),
+        ))
     }
 
-    /// Whether the innermost open collection is a mapping that waits for a key; the value says whether merges are on.
-    fn expects_key(&self) -> Option<()> {
-        match self.frames.last()?.shape {
-            Shape::Map { key: None, .. } => Some(()),
-            _ => None,
-        }
+    /// Whether the innermost open collection is a mapping that waits for a key.
+    fn expects_key(&self) -> bool {
+        matches!(
+            self.frames.last(),
+            Some(Frame {
+                shape: Shape::Map { key: None, .. },
+                ..
+            })
+        )
     }
 
-    fn key(&mut self, text: &str, _style: ScalarStyle, span: Span, (): ()) -> Result<(), Diagnostic> {
+    fn key(&mut self, text: &str, span: Span) {
         let shared = match self.keys.get(text) {
             Some(known) => Arc::clone(known),
             None => {
@@ -234,19 +191,18 @@ impl<'b> Builder<'b> {
         {
             *key = Some((shared, span));
         }
-        Ok(())
     }
 
-    fn open(&mut self, marks: &Marks, anchor: usize, shape: Shape) -> Result<(), Diagnostic> {
+    fn open(&mut self, marks: &Marks, anchor: usize, shape: Shape) -> Result<(), Box<Diagnostic>> {
         let span = self.offsets.span(marks);
         if self.frames.len() >= DEPTH_MAX {
             let words = format!("lists and mappings are nested deeper than {DEPTH_MAX} levels");
-            return Err(Diagnostic::error("yaml-depth", words).at(span));
+            return Err(Box::new(Diagnostic::error("yaml-depth", words).at(span)));
         }
-        if self.expects_key().is_some() {
-            return Err(
+        if self.expects_key() {
+            return Err(Box::new(
                 Diagnostic::error("yaml-key", "a key must be a plain value, not a list or mapping").at(span),
-            );
+            ));
         }
         self.frames.push(Frame {
             span,
@@ -257,7 +213,7 @@ impl<'b> Builder<'b> {
         Ok(())
     }
 
-    fn close(&mut self, marks: &Marks) -> Result<(), Diagnostic> {
+    fn close(&mut self, marks: &Marks) -> Result<(), Box<Diagnostic>> {
         let Some(frame) = self.frames.pop() else {
             return Ok(());
         };
@@ -296,13 +252,15 @@ impl<'b> Builder<'b> {
     }
 
     /// Puts a finished value into the collection around it.
-    fn add(&mut self, node: Node) -> Result<(), Diagnostic> {
+    fn add(&mut self, node: Node) -> Result<(), Box<Diagnostic>> {
         match self.frames.last_mut().map(|frame| &mut frame.shape) {
             None => self.root = Some(node),
             Some(Shape::List { .. }) => self.items.push(node),
             Some(Shape::Map { key, merges, .. }) => {
                 let Some((key, key_span)) = key.take() else {
-                    return Err(Diagnostic::error("yaml-key", "a key must be a plain value").at(node.span));
+                    return Err(Box::new(
+                        Diagnostic::error("yaml-key", "a key must be a plain value").at(node.span),
+                    ));
                 };
                 if &*key == "<<" {
                     merges.push(node);
@@ -324,28 +282,33 @@ impl<'b> Builder<'b> {
         self.anchors[anchor] = Some((node.clone(), values, depth));
     }
 
-    fn alias(&mut self, anchor: usize, marks: &Marks) -> Result<(), Diagnostic> {
+    fn alias(&mut self, anchor: usize, marks: &Marks) -> Result<(), Box<Diagnostic>> {
         let span = self.offsets.span(marks);
         let Some(Some((node, values, depth))) = self.anchors.get(anchor) else {
-            return Err(
+            return Err(Box::new(
                 Diagnostic::error("yaml-alias", "an alias cannot stand inside the value it names").at(span),
-            );
+            ));
         };
         self.aliased += values;
         if self.aliased > ALIASED_VALUES_MAX || self.frames.len() + depth > DEPTH_MAX {
             let words =
                 format!("aliases expand to more than {ALIASED_VALUES_MAX} values or {DEPTH_MAX} levels");
-            return Err(Diagnostic::error("yaml-alias", words)
-                .at(span)
-                .label("this one is too many"));
+            return Err(Box::new(
+                Diagnostic::error("yaml-alias", words)
+                    .at(span)
+                    .label("this one is too many"),
+            ));
         }
         self.values += values;
         let node = node.clone();
-        if self.expects_key().is_some() {
+        if self.expects_key() {
             let Value::Str(text) = &node.value else {
-                return Err(Diagnostic::error("yaml-key", "a key must be a plain value").at(span));
+                return Err(Box::new(
+                    Diagnostic::error("yaml-key", "a key must be a plain value").at(span),
+                ));
             };
-            return self.key(text, ScalarStyle::Plain, span, ());
+            self.key(text, span);
+            return Ok(());
         }
         self.add(node)
     }
@@ -412,39 +375,5 @@ fn depth(node: &Node) -> usize {
         Value::List(items) => items.iter().map(depth).max().unwrap_or(0),
         Value::Map(entries) => entries.iter().map(|entry| depth(&entry.node)).max().unwrap_or(0),
         _ => 0,
-    }
-}
-
-/// A scalar's value by style and tag.
-fn value_of(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, Diagnostic> {
-    let Some(tag) = tag else {
-        let is_plain = style == ScalarStyle::Plain;
-        return Ok(if is_plain {
-            scalar::plain(text)
-        } else {
-            Value::Str(text.into())
-        });
-    };
-    let wrong = || Diagnostic::error("yaml-tag", format!("this value does not fit the tag `{tag}`"));
-    let suffix = if tag.is_yaml_core_schema() {
-        tag.suffix.as_str()
-    } else {
-        ""
-    };
-    match suffix {
-        "str" => Ok(Value::Str(text.into())),
-        "null" => Ok(Value::Null),
-        "bool" => Some(scalar::plain(text))
-            .filter(|v| matches!(v, Value::Bool(_)))
-            .ok_or_else(wrong),
-        "int" => scalar::number(text)
-            .filter(|v| matches!(v, Value::Int(_)))
-            .ok_or_else(wrong),
-        "float" => scalar::number(text).ok_or_else(wrong),
-        _ if tag.handle == "!" && tag.suffix.is_empty() => Ok(Value::Str(text.into())),
-        _ => Err(
-            Diagnostic::error("yaml-tag", format!("the tag `{tag}` is not supported"))
-                .help("use plain values, or one of !!str, !!int, !!float, !!bool, !!null"),
-        ),
     }
 }

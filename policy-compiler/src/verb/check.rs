@@ -57,50 +57,51 @@ fn sensitivities(model: &Model) -> Vec<String> {
         *kinds.entry(&sensitivity.kind).or_default() += 1;
     }
     let to_old = model.compat == KongCompat::V3_15;
-    let plural = |count: usize| if count == 1 { "" } else { "s" };
-    kinds
-        .into_iter()
-        .map(|(kind, count)| match kind {
-            SensitivityKind::RouteProtocols if to_old => {
-                format!(
-                    "{count} route{} without `protocols` also accept http",
-                    plural(count)
-                )
-            }
-            SensitivityKind::RouteProtocols => {
-                format!(
-                    "{count} route{} without `protocols` become https-only",
-                    plural(count)
-                )
-            }
-            SensitivityKind::ServiceTlsVerify if to_old => {
-                format!(
-                    "{count} TLS service{} without `tls_verify` are no longer verified",
-                    plural(count)
-                )
-            }
-            SensitivityKind::ServiceTlsVerify => {
-                format!(
-                    "{count} TLS service{} without `tls_verify` become verified",
-                    plural(count)
-                )
-            }
-            SensitivityKind::PluginDefault {
-                plugin,
-                field,
-                default_3_9,
-                default_3_15,
-            } => {
-                let (from, to) = if to_old {
-                    (default_3_15, default_3_9)
-                } else {
-                    (default_3_9, default_3_15)
-                };
-                format!(
-                    "{count} {plugin} plugin{} change `{field}` from {from} to {to}",
-                    plural(count)
-                )
-            }
-        })
-        .collect()
+    // What is counted takes the plural; `rest` comes behind it.
+    let of = |count: usize, (noun, rest): (&str, &str), verb: &str| match (count, verb) {
+        (1, "are") => format!("1 {noun}{rest} is"),
+        (1, verb) => format!("1 {noun}{rest} {verb}s"),
+        (_, verb) => format!("{count} {noun}s{rest} {verb}"),
+    };
+    let words = |(kind, count): (&SensitivityKind, usize)| match kind {
+        SensitivityKind::RouteProtocols if to_old => {
+            format!(
+                "{} http",
+                of(count, ("route", " without `protocols`"), "also accept")
+            )
+        }
+        SensitivityKind::RouteProtocols => {
+            format!(
+                "{} https-only",
+                of(count, ("route", " without `protocols`"), "become")
+            )
+        }
+        SensitivityKind::ServiceTlsVerify if to_old => {
+            format!(
+                "{} no longer verified",
+                of(count, ("TLS service", " without `tls_verify`"), "are")
+            )
+        }
+        SensitivityKind::ServiceTlsVerify => {
+            format!(
+                "{} verified",
+                of(count, ("TLS service", " without `tls_verify`"), "become")
+            )
+        }
+        SensitivityKind::PluginDefault {
+            plugin,
+            field,
+            default_3_9,
+            default_3_15,
+        } => {
+            let (from, to) = if to_old {
+                (default_3_15, default_3_9)
+            } else {
+                (default_3_9, default_3_15)
+            };
+            let who = of(count, (&format!("{plugin} plugin"), ""), "change");
+            format!("{who} `{field}` from {from} to {to}")
+        }
+    };
+    kinds.into_iter().map(words).collect()
 }

@@ -90,7 +90,7 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Writes beside the target and moves it there, so that nobody ever reads half of it.
-fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(name);

@@ -86,6 +86,7 @@ impl Eval {
             files: vec![self.policy.clone()],
             kong_compat: self.kong_compat,
             allow_unsupported: self.allow_unsupported,
+            select_tags: Vec::new(),
             warnings_as_errors: false,
         };
         let (read, artifact) = reading.compile(0);

@@ -1,182 +1,108 @@
 //! `tollc fmt`: decK files in one canonical form.
-//!
-//! Block style, two spaces, keys as they were ordered, texts quoted only where YAML needs it. Templates stay as they
-//! are written: nothing of the environment gets into the output. Comments are not kept; `--check` only compares.
 
-use std::fmt::Write as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Output, Read, print};
-use crate::diagnostic::Report;
-use crate::source::{Node, Sources, Templates, Value, parse, placeholder, render};
+use super::{Output, Read, compile, print};
+use crate::diagnostic::{Diagnostic, Report};
+use crate::format::canonical;
+use crate::source::Sources;
 
+/// Write decK files in one canonical form
+///
+/// Block style, two spaces, texts quoted only where YAML needs it, top-level keys in decK's order, all else in the
+/// order of the file. Comments and single blank lines are kept. Templates stay as they are written: the environment is
+/// not read. Files with YAML errors, aliases or `indent` templates are refused.
 #[derive(Args)]
 pub(super) struct Fmt {
-    /// decK files
+    /// YAML files; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Say which files are not in canonical form, and fail if any is not
+    /// Name the files that are not in canonical form, and fail if there is one
     #[arg(long, conflicts_with = "write")]
     check: bool,
-    /// Replace the files; comments are lost
+    /// Replace the files instead of printing them
     #[arg(long)]
     write: bool,
 }
 
 impl Fmt {
     pub(super) fn run(self, output: Output) -> ExitCode {
-        let mut failed = false;
+        let (mut sources, report) = (Sources::default(), Report::default());
+        let mut unformatted = Vec::new();
         for path in &self.files {
-            failed |= !self.file(path, output);
+            match load(path) {
+                Ok(text) => {
+                    let id = sources.add(path.display().to_string(), text);
+                    let formatted = sources
+                        .get(id)
+                        .and_then(|file| Some((file.text(), canonical(file, &report)?)));
+                    if let Some((before, after)) = formatted {
+                        self.deliver(path, before, &after, &mut unformatted, &report);
+                    }
+                }
+                Err(words) => report.push(Diagnostic::error("unreadable-file", words)),
+            }
         }
+        let failed = report.errors() > 0 || (self.check && !unformatted.is_empty());
+        let read = Read {
+            sources,
+            report,
+            model: None,
+        };
+        output.findings(&read);
+        output.document(
+            &read,
+            serde_json::json!({"ok": !failed, "unformatted": unformatted}),
+        );
         super::code(failed)
     }
 
-    fn file(&self, path: &Path, output: Output) -> bool {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => {
-                eprintln!("error: cannot read {}: {error}", path.display());
-                return false;
-            }
-        };
-        let (mut sources, report) = (Sources::default(), Report::default());
-        let id = sources.add(path.display().to_string(), text.clone());
-        let mut originals: Vec<String> = Vec::new();
-        let tree = render(&text, id, &Templates::Stand, &report).and_then(|rendered| {
-            originals = rendered.actions(&text).map(str::to_owned).collect();
-            parse(&rendered, id, &report)
-        });
-        let Some(tree) = tree.filter(|_| report.errors() == 0) else {
-            output.findings(&Read {
-                sources,
-                report,
-                model: None,
-            });
-            return false;
-        };
-        let mut canonical = write_document(&tree);
-        for (number, action) in originals.iter().enumerate() {
-            canonical = canonical.replace(&placeholder(number), action);
+    fn deliver(
+        &self,
+        path: &Path,
+        before: &str,
+        after: &str,
+        unformatted: &mut Vec<String>,
+        report: &Report,
+    ) {
+        let is_same = before == after;
+        if !is_same {
+            unformatted.push(path.display().to_string());
         }
         if self.check {
-            let same = canonical == text;
-            if !same {
+            if !is_same {
                 eprintln!("{}: not in canonical form", path.display());
             }
-            return same;
-        }
-        if !self.write {
-            print(&canonical);
-            return true;
-        }
-        match std::fs::write(path, canonical) {
-            Ok(()) => true,
-            Err(error) => {
-                eprintln!("error: cannot write {}: {error}", path.display());
-                false
-            }
+        } else if !self.write || path.as_os_str() == "-" {
+            print(after);
+        } else if !is_same && let Err(error) = replace(path, after) {
+            let words = format!("cannot write `{}`: {error}", path.display());
+            report.push(Diagnostic::error("unwritable-file", words));
         }
     }
 }
 
-fn write_document(tree: &Node) -> String {
-    let mut out = String::new();
-    write_node(tree, 0, false, &mut out);
-    if !out.ends_with('\n') {
-        out.push('\n');
-    }
-    out
+/// Puts `text` in the place of the file that `path` leads to, with its permissions, whole or not at all.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let target = std::fs::canonicalize(path)?;
+    let mode = std::fs::metadata(&target)?.permissions().mode() & 0o7777;
+    compile::write(&target, text.as_bytes(), mode)
 }
 
-/// Writes a value behind a key or dash (`inline`), or at the start of a line.
-fn write_node(node: &Node, indent: usize, inline: bool, out: &mut String) {
-    match &node.value {
-        Value::Map(entries) if !entries.is_empty() => {
-            for (number, entry) in entries.iter().enumerate() {
-                if number > 0 || !inline {
-                    pad(indent, out);
-                }
-                out.push_str(&scalar(&entry.key));
-                out.push(':');
-                write_member(&entry.node, indent, out);
-            }
-        }
-        Value::List(items) if !items.is_empty() => {
-            for item in items {
-                pad(indent, out);
-                out.push_str("- ");
-                match &item.value {
-                    Value::List(inner) if !inner.is_empty() => {
-                        out.push('\n');
-                        write_node(item, indent + 2, false, out);
-                    }
-                    Value::Map(inner) if !inner.is_empty() => write_node(item, indent + 2, true, out),
-                    _ => {
-                        out.push_str(&leaf(item));
-                        out.push('\n');
-                    }
-                }
-            }
-        }
-        _ => {
-            out.push_str(&leaf(node));
-            out.push('\n');
-        }
+fn load(path: &Path) -> Result<String, String> {
+    let refuse = |error: io::Error| format!("cannot read `{}`: {error}", path.display());
+    if path.as_os_str() == "-" {
+        let mut text = String::new();
+        io::stdin().lock().read_to_string(&mut text).map_err(refuse)?;
+        return Ok(text);
     }
-}
-
-fn write_member(node: &Node, indent: usize, out: &mut String) {
-    match &node.value {
-        Value::Map(entries) if !entries.is_empty() => {
-            out.push('\n');
-            write_node(node, indent + 2, false, out);
-        }
-        Value::List(items) if !items.is_empty() => {
-            out.push('\n');
-            write_node(node, indent, false, out);
-        }
-        _ => {
-            let _ = writeln!(out, " {}", leaf(node));
-        }
+    if path.extension().is_some_and(|extension| extension == "json") {
+        return Err(format!("`{}` is JSON: fmt writes YAML", path.display()));
     }
-}
-
-fn pad(indent: usize, out: &mut String) {
-    out.extend(std::iter::repeat_n(' ', indent));
-}
-
-fn leaf(node: &Node) -> String {
-    match &node.value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(truth) => truth.to_string(),
-        Value::Int(number) => number.to_string(),
-        Value::Float(number) => format!("{number:?}"),
-        Value::Str(text) => scalar(text),
-        Value::Secret(secret) => scalar(secret.expose()),
-        Value::List(_) => "[]".to_owned(),
-        Value::Map(_) => "{}".to_owned(),
-    }
-}
-
-/// A text, quoted where it would be read as something else.
-fn scalar(text: &str) -> String {
-    let plain = !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte) || byte >= 0x80)
-        && text.starts_with(|first: char| {
-            first.is_ascii_alphabetic() || first == '/' || first == '_' || !first.is_ascii()
-        });
-    let word = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
-        .iter()
-        .any(|word| word.eq_ignore_ascii_case(text));
-    if plain && !word {
-        text.to_owned()
-    } else {
-        serde_json::json!(text).to_string()
-    }
+    std::fs::read_to_string(path).map_err(refuse)
 }

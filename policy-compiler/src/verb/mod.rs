@@ -94,6 +94,9 @@ struct Reading {
     /// Warn instead of failing where Kong would enforce something that Tollgate does not
     #[arg(long)]
     allow_unsupported: bool,
+    /// Give every entity this tag, as decK does; must agree with `_info.select_tags`; may be given several times
+    #[arg(long = "select-tag", value_name = "TAG")]
+    select_tags: Vec<String>,
     /// Fail on warnings too
     #[arg(short = 'E', long)]
     warnings_as_errors: bool,
@@ -118,8 +121,9 @@ impl Reading {
         let options = deck::Options {
             compat: self.kong_compat,
             allow_unsupported: self.allow_unsupported,
+            select_tags: self.select_tags.iter().map(|tag| tag.as_str().into()).collect(),
         };
-        let model = root.map(|root| deck::read(&root, options, &report));
+        let model = root.map(|root| deck::read(root, &options, &report));
         Read {
             sources,
             report,
@@ -134,7 +138,7 @@ impl Reading {
             allow_unsupported: self.allow_unsupported,
             generation,
         };
-        let model = read.model.as_ref().filter(|_| read.report.errors() == 0);
+        let model = read.model.as_ref();
         let artifact = model.and_then(|model| emit::artifact(model, &read.sources, &read.report, options));
         (read, artifact)
     }

@@ -60,11 +60,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 40,000 units (about 40 µs) for programs, 50,000,000 for the search: a file with thousands of regex routes
+    /// 250,000 units (about 250 µs, a few dozen look-ups in the longest body) for programs, 50,000,000 for the search: a file with thousands of regex routes
     /// is slow in its worst case but is what the operator wrote.
     fn default() -> Self {
         Self {
-            program_cost: 40_000,
+            program_cost: 250_000,
             route_cost: 50_000_000,
         }
     }
