@@ -57,7 +57,10 @@ fn unknown_calls_are_refused() -> Result<()> {
     let origin = Origin::echo()?;
     let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
     assert_eq!(gateway.admin().call("GET", "/nonsense")?.status, 404);
-    assert!(matches!(gateway.admin().call("GET", "/reload")?.status, 404 | 405));
+    assert!(matches!(
+        gateway.admin().call("GET", "/reload")?.status,
+        404 | 405
+    ));
     assert_eq!(gateway.admin().epoch()?, 1);
     Ok(())
 }

@@ -104,7 +104,7 @@ fn secrets_are_in_neither_log() -> Result<()> {
     Client::get(gateway.addr(), "/", &bearer)?;
     Client::get(gateway.addr(), "/?apikey=ada-secret-key", &[])?;
     let entries = lines(&scratch, 2);
-    let redacted = |entry: &serde_json::Value| entry["request"]["headers"]["authorization"] == "REDACTED";
+    let redacted = |entry: &Value| entry["request"]["headers"]["authorization"] == "REDACTED";
     assert!(entries.iter().any(redacted), "{entries:?}");
     let text = serde_json::to_string(&entries)? + &gateway.log();
     assert!(

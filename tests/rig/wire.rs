@@ -188,12 +188,14 @@ impl Response {
     }
 }
 
+type Tape = Box<dyn FnMut(&[u8]) + Send>;
+
 /// A blocking stream with what was read past the last message.
 pub(crate) struct Reader<S> {
     pub(crate) stream: S,
     pending: Vec<u8>,
-    /// Every byte ever read, when recording.
-    pub(crate) tape: Option<Box<dyn FnMut(&[u8]) + Send>>,
+    /// Gets every byte read, when recording.
+    pub(crate) tape: Option<Tape>,
 }
 
 impl<S: Read> Reader<S> {
