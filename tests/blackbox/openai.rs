@@ -9,7 +9,7 @@ use crate::llm::{chat, proxy, start};
 fn set_up() -> Result<(Llm, Gateway, OpenAi)> {
     let llm = Llm::start(Scenario::default())?;
     let gateway = start(proxy(&llm, "", "", ""))?;
-    Ok((llm, gateway, OpenAi::find()?))
+    Ok((llm, gateway, OpenAi::start()?))
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn the_key_of_a_consumer_is_the_api_key() -> Result<()> {
     let auth = ", {name: key-auth, config: {key_names: [x-api-key], hide_credentials: true}}";
     let consumers = "consumers: [{username: ada, keyauth_credentials: [{key: ada-key}]}]\n";
     let gateway = start(proxy(&llm, "", "", auth) + consumers)?;
-    let sdk = OpenAi::find()?;
+    let sdk = OpenAi::start()?;
     let with = |key: &str| json!({"default_headers": {"x-api-key": key}});
     let good = sdk.call_with(gateway.addr(), "chat", &chat("m", &json!({})), &with("ada-key"))?;
     assert_eq!(good["usage"]["total_tokens"], 22);

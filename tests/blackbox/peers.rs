@@ -32,7 +32,7 @@ fn nginx_and_curl_speak_plain_and_tls() -> Result<()> {
 
 #[test]
 fn the_openai_sdk_understands_the_mock_provider() -> Result<()> {
-    let (llm, sdk) = (Llm::start(Scenario::default())?, OpenAi::find()?);
+    let (llm, sdk) = (Llm::start(Scenario::default())?, OpenAi::start()?);
     let messages = json!([{"role": "user", "content": "12345678"}]);
     let asked =
         json!({"model": "m:split=1", "messages": messages, "stream_options": {"include_usage": true}});

@@ -1,4 +1,4 @@
-"""Runs one call of the openai SDK: a task as JSON on standard input, the outcome as JSON on standard output.
+"""Runs calls of the openai SDK: a task as a line of JSON on standard input, its outcome as one on standard output.
 
 Any SDK exception is an outcome, described under "error"; anything else is a crash with a traceback.
 """
@@ -48,14 +48,13 @@ OPERATIONS = {
 }
 
 
-def main():
-    task = json.load(sys.stdin)
+def outcome(task):
     options = {"api_key": "unused", "max_retries": 0, "timeout": 20.0} | (task["client"] or {})
     with openai.OpenAI(base_url=task["base_url"], **options) as client:
         try:
-            outcome = OPERATIONS[task["operation"]](client, task["arguments"])
+            return OPERATIONS[task["operation"]](client, task["arguments"])
         except openai.APIError as error:
-            outcome = {
+            return {
                 "error": {
                     "class": type(error).__name__,
                     "status": getattr(error, "status_code", None),
@@ -63,7 +62,7 @@ def main():
                     "body": error.body,
                 }
             }
-    json.dump(outcome, sys.stdout)
 
 
-main()
+for line in sys.stdin:
+    print(json.dumps(outcome(json.loads(line))), flush=True)

@@ -1,39 +1,58 @@
 //! The official `openai` Python SDK, run in a clean environment against the gateway.
 
-use std::io::Write;
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::process::Process;
 use crate::scratch::{Scratch, target_dir};
 
-/// The SDK, installed by `cargo xtask test` below `target/venv`.
-#[derive(Debug)]
+/// The SDK, installed by `cargo xtask test` below `target/venv`, in a Python process that lives as long as this value.
 pub struct OpenAi {
-    python: PathBuf,
+    process: Process,
+    /// What to ask through, and what the answers come from.
+    pipes: RefCell<(ChildStdin, BufReader<ChildStdout>)>,
+    /// An empty home, so that nobody's profile takes part.
+    _home: Scratch,
 }
 
 impl OpenAi {
-    /// Finds the installed SDK.
+    /// Starts Python with the SDK loaded.
     ///
     /// # Errors
     /// When it is not installed.
-    pub fn find() -> Result<Self> {
-        let python =
-            std::env::var_os("TOLLGATE_TEST_PYTHON").map_or_else(Self::default_python, PathBuf::from);
+    pub fn start() -> Result<Self> {
+        let python = std::env::var_os("TOLLGATE_TEST_PYTHON").map_or_else(default_python, PathBuf::from);
         ensure!(
             python.exists(),
             "no {}; `cargo xtask test` installs the openai SDK",
             python.display()
         );
-        Ok(Self { python })
-    }
-
-    fn default_python() -> PathBuf {
-        target_dir().join("venv/openai/bin/python")
+        let home = Scratch::new()?;
+        let mut command = Process::command(&python);
+        command
+            .args([
+                "-I",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/clients/openai_client.py"),
+            ])
+            .env_clear()
+            .env("HOME", home.path())
+            .env("NO_PROXY", "127.0.0.1,localhost")
+            .env("OTEL_SDK_DISABLED", "true")
+            .stdout(Stdio::piped());
+        let mut process = Process::start_piped(command, &home.path().join("errors"))?;
+        let stdin = process.stdin().context("Python's input is not piped")?;
+        let stdout = process.stdout().context("Python's output is not piped")?;
+        Ok(Self {
+            process,
+            pipes: RefCell::new((stdin, BufReader::new(stdout))),
+            _home: home,
+        })
     }
 
     /// Runs one operation of `tests/clients/openai_client.py` with the SDK's retries off, and gives what it printed:
@@ -56,41 +75,25 @@ impl OpenAi {
         arguments: &Value,
         client: &Value,
     ) -> Result<Value> {
-        let home = Scratch::new()?;
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/openai_client.py");
         let task = serde_json::json!({
             "base_url": format!("http://{gateway}/v1"),
             "operation": operation,
             "arguments": arguments,
             "client": client,
         });
-        let mut child = Command::new(&self.python)
-            .args(["-I", script])
-            .env_clear()
-            .env("HOME", home.path())
-            .env("NO_PROXY", "127.0.0.1,localhost")
-            .env("OTEL_SDK_DISABLED", "true")
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| self.python.display().to_string())?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(task.to_string().as_bytes())?;
-        }
-        let output = child.wait_with_output()?;
-        let errors = String::from_utf8_lossy(&output.stderr);
+        let mut line = String::new();
+        let (stdin, stdout) = &mut *self.pipes.borrow_mut();
+        let asked = writeln!(stdin, "{task}").and_then(|()| stdout.read_line(&mut line));
+        asked.with_context(|| self.process.log())?;
         ensure!(
-            output.status.success(),
-            "openai_client.py {}:\n{errors}",
-            output.status
+            !line.is_empty(),
+            "openai_client.py ended:\n{}",
+            self.process.log()
         );
-        serde_json::from_slice(&output.stdout).with_context(|| {
-            format!(
-                "openai_client.py printed {:?}",
-                String::from_utf8_lossy(&output.stdout)
-            )
-        })
+        serde_json::from_str(&line).with_context(|| format!("openai_client.py printed {line:?}"))
     }
+}
+
+fn default_python() -> PathBuf {
+    target_dir().join("venv/openai/bin/python")
 }

@@ -20,14 +20,28 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with standard error (and output, unless the caller piped it) written to `log`.
+    /// Starts `command` with standard error written to `log`.
     ///
     /// # Errors
     /// When the program cannot be started.
     pub fn start(mut command: Command, log: &Path) -> Result<Self> {
+        command.stdin(Stdio::null());
+        Self::spawn(command, log)
+    }
+
+    /// The same with a piped standard input.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start_piped(mut command: Command, log: &Path) -> Result<Self> {
+        command.stdin(Stdio::piped());
+        Self::spawn(command, log)
+    }
+
+    fn spawn(mut command: Command, log: &Path) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let file = File::create(log).with_context(|| format!("make {}", log.display()))?;
-        command.stdin(Stdio::null()).stderr(file).process_group(0);
+        command.stderr(file).process_group(0);
         let child = command.spawn().with_context(|| format!("start {name}"))?;
         Ok(Self {
             child,
@@ -50,6 +64,11 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The piped standard input, once.
+    pub fn stdin(&mut self) -> Option<std::process::ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// The piped standard output, once, if the command asked for a pipe.

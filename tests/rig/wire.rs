@@ -188,14 +188,13 @@ impl Response {
     }
 }
 
-/// Gets every byte as it was read.
-pub(crate) type Tape = Box<dyn FnMut(&[u8]) + Send>;
+type Tape = Box<dyn FnMut(&[u8]) + Send>;
 
 /// A blocking stream with what was read past the last message.
 pub(crate) struct Reader<S> {
     pub(crate) stream: S,
     pending: Vec<u8>,
-    /// Every byte ever read, when recording.
+    /// Gets every byte read, when recording.
     pub(crate) tape: Option<Tape>,
 }
 

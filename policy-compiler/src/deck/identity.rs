@@ -1,12 +1,11 @@
 //! Ids for entities that the file gives none.
-//!
-//! Counters, journals and metrics outlive a reload, so an id must not depend on the order of the file or on the day:
+//! Counters, journals and metrics outlive a reload, so an id depends neither on the order of the file nor on the day:
 //! it is a UUIDv5 (RFC 9562 §5.5) in the namespace `TOLLGATE` over `<kind>` NUL `<key>`, where the key is what makes
 //! the entity unique: the name (service, route, consumer group, upstream, vault, sni), the username or else
 //! `custom_id:` and the custom_id (consumer), the certificate's text, `<upstream id> host:port` (target), the plugin
 //! name and the ids of its scope (plugin), `<consumer id> <group>` or `<consumer id> <username>` (acl, basic-auth).
 //! A key-auth credential counts the consumer's keys (`<consumer id> #1`): an id made from a key could be used to guess
-//! it. Documented for operators in `docs`; changing this renames every counter, so it must never change.
+//! it. Changing this renames every counter, so it must never change.
 
 use uuid::Uuid;
 

@@ -43,6 +43,23 @@ impl Llm {
         Ok(Self { origin, bill })
     }
 
+    /// A provider that answers every stream with `tokens` events of text, as fast as they are taken.
+    ///
+    /// # Errors
+    /// When no loopback port can be bound.
+    pub fn streaming(tokens: u64) -> Result<Self> {
+        Self::start(Scenario {
+            tokens,
+            ..Scenario::default()
+        })
+    }
+
+    /// The port it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.addr().port()
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
@@ -143,11 +160,9 @@ fn stream(reply: &frames::Reply<'_>, scenario: &Scenario, meter: &Arc<Meter>) ->
     );
     let events = reply.events();
     let cut = scenario.end.act();
+    let kept = cut.as_ref().map_or(usize::MAX, |(after, _)| *after);
     let mut whole = Vec::new();
-    for (sent, event) in events.into_iter().enumerate() {
-        if cut.as_ref().is_some_and(|(after, _)| sent == *after) {
-            break;
-        }
+    for event in events.into_iter().take(kept) {
         if !scenario.delay.is_zero() && scenario.split != Split::Whole {
             script = script.then(Step::Pause(scenario.delay));
         }

@@ -200,7 +200,7 @@ mod tests {
         is_found("policy/src/lib.rs", "fn f() {}\n", "does not open with `//!`");
         is_found(
             "policy/src/lib.rs",
-            &format!("//! x\n// TO{}", "DO: later\n"),
+            &format!("//! x\n// {}: later\n", concat!("TO", "DO")),
             "without an issue",
         );
     }

@@ -1,6 +1,6 @@
 //! Plugins in the docs against plugins in the compiler.
 //!
-//! Enforced is a plugin with a file in `policy-compiler/src/plugin/` that is named like a schema of Kong's. Pages list
+//! Enforced is a plugin with a file in `policy-compiler/src/plugin/` that is named like a plugin of the schemas. Pages list
 //! the enforced ones between `<!-- plugins: enforced -->` and `<!-- /plugins -->`, each name in backticks at the start
 //! of a table row; and every `- name: x` of a YAML example is a plugin that exists.
 
@@ -12,12 +12,12 @@ use anyhow::{Context, Result};
 use super::Finding;
 
 const LOWERINGS: &str = "policy-compiler/src/plugin";
-const SCHEMAS: &str = "policy-compiler/schemas";
+const SCHEMAS: &str = "policy-compiler/schema/plugins.json";
 const LIST_START: &str = "<!-- plugins: enforced -->";
 const LIST_END: &str = "<!-- /plugins -->";
 
 pub(crate) fn check(root: &Path, pages: &[PathBuf]) -> Result<Vec<Finding>> {
-    let known = known(root);
+    let known = known(root)?;
     let enforced: BTreeSet<String> = stems(&root.join(LOWERINGS), "rs")
         .intersection(&known)
         .cloned()
@@ -58,12 +58,13 @@ pub(crate) fn check(root: &Path, pages: &[PathBuf]) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Names of all schemas, of whatever Kong version.
-fn known(root: &Path) -> BTreeSet<String> {
-    let walk = walkdir::WalkDir::new(root.join(SCHEMAS))
-        .into_iter()
-        .filter_map(Result::ok);
-    walk.filter_map(|entry| stem(entry.path(), "json")).collect()
+/// Names of all plugins that the compiler has a schema for.
+fn known(root: &Path) -> Result<BTreeSet<String>> {
+    let Ok(text) = std::fs::read_to_string(root.join(SCHEMAS)) else {
+        return Ok(BTreeSet::new());
+    };
+    let table: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).context(SCHEMAS)?;
+    Ok(table.into_iter().map(|(name, _)| name).collect())
 }
 
 fn stems(dir: &Path, extension: &str) -> BTreeSet<String> {
@@ -123,9 +124,8 @@ fn unknown_in_examples(page: &Path, text: &str, known: &BTreeSet<String>) -> Vec
             .and_then(|item| item.trim_start_matches('{').strip_prefix("name: "));
         let name = name.map(|name| name.split([',', '}', ' ']).next().unwrap_or_default());
         // Deeper lists inside a plugin's config have names of their own; only the list's own items count.
-        if let Some(name) = name.filter(|_| list_indent.is_some_and(|start| indent <= start + 2))
-            && !known.contains(name)
-        {
+        let name = name.filter(|_| list_indent.is_some_and(|start| indent <= start + 2));
+        if let Some(name) = name.filter(|name| !known.contains(*name)) {
             findings.push(Finding::new(page, at + 1, format!("there is no plugin {name}")));
         }
     }

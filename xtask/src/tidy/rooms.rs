@@ -39,8 +39,8 @@ const OWNED_CRATES: [(&str, &str); 4] = [
     ("aya", "steering"),
 ];
 
-/// The corridor: it may use every room and no room may use it, but for the one that hands connections to it and the
-/// one that sets workers up.
+/// The corridor: it may use every room. Of the rooms only the one that hands requests to it and the one that makes
+/// what it needs at start may use it.
 const CORRIDOR: &str = "exchange";
 const CORRIDOR_DOORS: [&str; 2] = ["control", "downstream"];
 
@@ -57,7 +57,7 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
     };
     let (room, is_room) = (room.trim_end_matches(".rs"), path.components().count() > 1);
     let mut findings = owned_crates(source, room);
-    if !is_room || source.is_test() {
+    if !is_room || source.is_test {
         return findings;
     }
     for (target, line) in source.crate_paths() {

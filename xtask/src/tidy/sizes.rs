@@ -31,7 +31,7 @@ pub(crate) fn check(source: &Source, large: &mut Vec<String>) -> Vec<Finding> {
         }
     }
     let lines = source.text.lines().count();
-    let most = if source.is_test() {
+    let most = if source.is_test {
         TEST_FILE_LINES_MAX
     } else {
         FILE_LINES_MAX
@@ -45,27 +45,24 @@ pub(crate) fn check(source: &Source, large: &mut Vec<String>) -> Vec<Finding> {
         ));
     }
     functions(&source.tokens, &mut |name, line, lines| {
-        if lines > FUNCTION_LINES_MAX && !source.is_test() {
+        if lines > FUNCTION_LINES_MAX && !source.is_test {
             find(
                 line,
                 format!("`{name}` has {lines} lines, at most {FUNCTION_LINES_MAX}"),
             );
         }
     });
-    let opening = source
-        .text
-        .lines()
-        .skip_while(|line| line.starts_with('#'))
-        .take_while(|line| line.starts_with("//!"));
-    match opening.count() {
-        0 if !source.is_test() => find(
+    match opening_lines(&source.text) {
+        0 if !source.is_test => find(
             1,
             "the file does not open with `//!`: which room is this?".to_owned(),
         ),
-        count if count > OPENING_LINES_MAX => find(
-            1,
-            format!("opens with {count} lines, at most {OPENING_LINES_MAX}"),
-        ),
+        count if count > OPENING_LINES_MAX => {
+            find(
+                1,
+                format!("opens with {count} lines, at most {OPENING_LINES_MAX}"),
+            );
+        }
         _ => {}
     }
     for (number, line) in source.text.lines().enumerate() {
@@ -84,6 +81,16 @@ pub(crate) fn check(source: &Source, large: &mut Vec<String>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Lines of the comment a file opens with, those of a drawing or an example in it not counted.
+fn opening_lines(text: &str) -> usize {
+    let opening = text
+        .lines()
+        .skip_while(|line| line.starts_with('#'))
+        .map_while(|line| line.strip_prefix("//!"));
+    let prose: Vec<&str> = opening.collect();
+    super::docs::prose(&prose.join("\n")).count()
 }
 
 /// Calls `found` with name, line and number of code lines of every function.

@@ -1,5 +1,6 @@
 //! Rust files as tokens with line numbers.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -12,6 +13,8 @@ pub(crate) struct Source {
     pub(crate) path: PathBuf,
     pub(crate) text: String,
     pub(crate) tokens: TokenStream,
+    /// Whether it is compiled for tests only.
+    pub(crate) is_test: bool,
 }
 
 /// One identifier or operator outside of code that is compiled for tests only.
@@ -22,25 +25,46 @@ pub(crate) struct Word {
 }
 
 pub(crate) fn read(root: &Path, files: &[PathBuf]) -> Result<Vec<Source>> {
-    let read = |path: &PathBuf| {
+    let mut for_tests = BTreeSet::new();
+    let mut sources = Vec::new();
+    for path in files {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let tokens = TokenStream::from_str(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
-        Ok(Source {
-            path: path.strip_prefix(root).unwrap_or(path).to_path_buf(),
-            text,
-            tokens,
-        })
+        for_tests.extend(test_modules(path, &text));
+        let shown = path.strip_prefix(root).unwrap_or(path);
+        let is_test = shown.components().any(|part| part.as_os_str() == "tests");
+        sources.push((
+            path,
+            Source {
+                path: shown.to_path_buf(),
+                text,
+                tokens,
+                is_test,
+            },
+        ));
+    }
+    let mark = |(path, mut source): (&PathBuf, Source)| {
+        source.is_test |= for_tests.contains(path);
+        source
     };
-    files.iter().map(read).collect()
+    Ok(sources.into_iter().map(mark).collect())
+}
+
+/// The files of `#[cfg(test)] mod name;` declarations.
+fn test_modules(declared_in: &Path, text: &str) -> Vec<PathBuf> {
+    let dir = declared_in.parent().unwrap_or(Path::new(""));
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let names = lines
+        .windows(2)
+        .filter(|pair| pair[0] == "#[cfg(test)]")
+        .filter_map(|pair| {
+            let name = pair[1].strip_suffix(';')?.rsplit_once("mod ")?.1;
+            Some([dir.join(format!("{name}.rs")), dir.join(name).join("mod.rs")])
+        });
+    names.flatten().collect()
 }
 
 impl Source {
-    /// Whether the file holds tests only.
-    pub(crate) fn is_test(&self) -> bool {
-        let name = self.path.file_name().unwrap_or_default();
-        name == "tests.rs" || self.path.components().any(|part| part.as_os_str() == "tests")
-    }
-
     /// Every path that starts at the crate, such as `["http", "path"]` for `crate::http::path`, with its line. A group
     /// (`crate::{a, b::c}`) gives one for each member.
     pub(crate) fn crate_paths(&self) -> Vec<(Vec<String>, usize)> {
