@@ -1,7 +1,13 @@
 //! `cargo xtask`: everything a developer or CI does with this repository.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "no worker runs here: waiting and measuring time block nobody"
+)]
+
 mod demo;
 mod fuzz;
+mod perf;
 mod step;
 mod test;
 mod tidy;
@@ -30,6 +36,8 @@ enum Task {
     Demo(demo::Options),
     /// Run the fuzz targets of tests/fuzz on the installed stable toolchain
     Fuzz(fuzz::Options),
+    /// Load the gateway, nginx and HAProxy in turns, and write CPU per request, rates and latencies to perf/results
+    Perf(perf::Options),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +46,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Demo(options) => demo::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Perf(options) => perf::run(&options),
     };
     match done {
         Ok(code) => code,
