@@ -42,7 +42,7 @@ pub const BUFFER_BYTES: usize = 16 * 1024;
 /// Buffers that grew beyond this are not kept.
 pub const BUFFER_KEPT_BYTES: usize = 64 * 1024;
 /// Unused buffers that a worker keeps.
-pub const BUFFERS_SPARE: usize = 256;
+pub const BUFFERS_SPARE: usize = 1024;
 /// A buffer with less room is enlarged before it is read into.
 pub const READ_BYTES_MIN: usize = 4 * 1024;
 /// Connections that may wait to be accepted, for each worker.
@@ -80,13 +80,15 @@ pub const TLS_HANDSHAKE_S: u64 = 5;
 pub const CLIENT_IDLE_S: u64 = 60;
 /// Seconds from the first byte of a request head to its last.
 pub const REQUEST_HEAD_S: u64 = 10;
+/// Silent connections of a worker that may hold a buffer.
+pub const IDLE_BUFFERS: usize = 1024;
 /// Milliseconds of silence after which a connection gives its buffer back.
 pub const IDLE_PATIENCE_MS: u64 = 500;
 
 // --- exchange ---
 
 /// Unused exchange memories that a worker keeps.
-pub const SCRATCHES_SPARE: usize = 256;
+pub const SCRATCHES_SPARE: usize = 1024;
 /// A piece of exchange memory that grew beyond this is not kept, in bytes.
 pub const SCRATCH_KEPT_BYTES: usize = 64 * 1024;
 /// Milliseconds that an upstream may take before the gateway begins to watch whether the client is still there.

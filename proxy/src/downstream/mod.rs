@@ -45,7 +45,10 @@ async fn client(conn: Conn, tls: Option<ServerTls>) -> Option<Client> {
     let stream = match tls {
         None => Stream::Plain(conn),
         // A client that cannot agree on TLS is told so by TLS; there is no one else to tell.
-        Some(tls) => Stream::handshake(conn, tls.accept().ok()?, within).await.ok()?,
+        // Boxed, as everything that a connection does once: it must not carry the memory for good.
+        Some(tls) => Box::pin(Stream::handshake(conn, tls.accept().ok()?, within))
+            .await
+            .ok()?,
     };
     let server_name = match stream.tls() {
         Some(rustls::Connection::Server(session)) => session.server_name().unwrap_or("").to_ascii_lowercase(),
@@ -70,11 +73,13 @@ async fn client(conn: Conn, tls: Option<ServerTls>) -> Option<Client> {
     })
 }
 
-/// Waits for one request and has it served.
+/// Waits for one request and has it served. Memory for it is taken when its first bytes are there.
 async fn request(context: &Rc<Context>, client: &mut Client) -> After {
-    let mut decoder = RequestDecoder::default();
+    if client.input.is_empty() && (context.draining.get() || idle(context, client).await.is_err()) {
+        return After::Close;
+    }
     let mut scratch = context.scratch();
-    let after = match head(context, client, &mut decoder, &mut scratch).await {
+    let after = match head(client, &mut scratch).await {
         Head::Request(length) => {
             scratch.received.extend_from_slice(&client.input[..length]);
             client.input.consume(length);
@@ -82,8 +87,16 @@ async fn request(context: &Rc<Context>, client: &mut Client) -> After {
             // Boxed: an idle connection must not carry the memory of a running exchange.
             Box::pin(exchange::run(context, client, &mut scratch)).await
         }
-        Head::Refused(error) => exchange::refuse_head(context, client, &mut scratch, error.status()).await,
-        Head::TooSlow => exchange::refuse_head(context, client, &mut scratch, 408).await,
+        Head::Refused(error) => {
+            Box::pin(exchange::refuse_head(
+                context,
+                client,
+                &mut scratch,
+                error.status(),
+            ))
+            .await
+        }
+        Head::TooSlow => Box::pin(exchange::refuse_head(context, client, &mut scratch, 408)).await,
         Head::Gone => After::Close,
     };
     context.give_back(scratch);
@@ -103,26 +116,14 @@ enum Head {
     Gone,
 }
 
-async fn head(
-    context: &Rc<Context>,
-    client: &mut Client,
-    decoder: &mut RequestDecoder,
-    scratch: &mut exchange::Scratch,
-) -> Head {
+async fn head(client: &mut Client, scratch: &mut exchange::Scratch) -> Head {
+    let mut decoder = RequestDecoder::default();
     let mut slow_at = None;
     loop {
-        if !client.input.is_empty() {
-            match decoder.decode(&client.input, &mut scratch.head) {
-                Ok(Some(length)) => return Head::Request(length),
-                Ok(None) => {}
-                Err(error) => return Head::Refused(error),
-            }
-        }
-        if decoder.is_idle() {
-            if context.draining.get() || idle(client).await.is_err() {
-                return Head::Gone;
-            }
-            continue;
+        match decoder.decode(&client.input, &mut scratch.head) {
+            Ok(Some(length)) => return Head::Request(length),
+            Ok(None) => {}
+            Err(error) => return Head::Refused(error),
         }
         let slow_at =
             *slow_at.get_or_insert_with(|| clock::now() + Duration::from_secs(limits::REQUEST_HEAD_S));
@@ -138,20 +139,24 @@ async fn head(
     }
 }
 
-/// Waits for the first bytes of a request. A connection that stays silent for a while waits without a buffer.
-async fn idle(client: &mut Client) -> Result<(), StreamError> {
+/// Waits for the first bytes of a request. A connection that stays silent for a while waits without a buffer, as do
+/// those beyond the first [`limits::IDLE_BUFFERS`]: that costs one more operation.
+async fn idle(context: &Context, client: &mut Client) -> Result<(), StreamError> {
     client
         .stream
         .conn()
         .arm_idle(Duration::from_secs(limits::CLIENT_IDLE_S));
-    if client.input.capacity() == 0 {
-        client.input = Buffer::take();
-    }
-    let patience = Duration::from_millis(limits::IDLE_PATIENCE_MS);
-    if client.stream.read_or_idle(&mut client.input, patience).await? == Activity::Idle {
+    let arrived = match context.may_wait_with_buffer() {
+        Some(_place) => {
+            client.input.furnish();
+            let patience = Duration::from_millis(limits::IDLE_PATIENCE_MS);
+            client.stream.read_or_idle(&mut client.input, patience).await?
+        }
+        None => Activity::Idle,
+    };
+    if arrived == Activity::Idle {
         client.input = Buffer::empty();
         client.stream.readable().await?;
-        client.input = Buffer::take();
         client.stream.read(&mut client.input).await?;
     }
     client.stream.conn().disarm();

@@ -38,6 +38,8 @@ pub struct Context {
     pub presence: Arc<Presence>,
     /// What it counts with.
     pub instruments: Instruments,
+    /// Silent connections that hold a buffer.
+    waiting: Cell<usize>,
     #[expect(clippy::vec_box, reason = "exchanges get the box: a scratch is large to move")]
     spare: RefCell<Vec<Box<Scratch>>>,
 }
@@ -60,6 +62,7 @@ impl Context {
             draining: Cell::new(false),
             presence,
             instruments,
+            waiting: Cell::new(0),
             spare: RefCell::default(),
         })
     }
@@ -79,6 +82,21 @@ impl Context {
     pub fn closed(&self) {
         self.presence.connections.fetch_sub(1, Ordering::Release);
         self.instruments.recorder.tally(Tally::ConnectionsClosed);
+    }
+
+    /// A place among the connections that wait for a request with a buffer, if there is one left.
+    pub fn may_wait_with_buffer(&self) -> Option<impl Drop> {
+        struct Place<'c>(&'c Cell<usize>);
+        impl Drop for Place<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() - 1);
+            }
+        }
+        let waiting = self.waiting.get();
+        (waiting < limits::IDLE_BUFFERS).then(|| {
+            self.waiting.set(waiting + 1);
+            Place(&self.waiting)
+        })
     }
 
     /// Memory for one exchange.

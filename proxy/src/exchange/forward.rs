@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use policy::table::{Id, Service};
@@ -16,7 +17,7 @@ use crate::http::body::BodyStep;
 use crate::http::h1::chunked;
 use crate::http::h1::response::ResponseDecoder;
 use crate::limits;
-use crate::snapshot::{Endpoint, Epoch};
+use crate::snapshot::{Endpoint, Epoch, Server};
 use crate::tls::{Stream, StreamError};
 use crate::upstream::pool::{Key, Leased};
 use crate::upstream::retry::{Progress, may_retry};
@@ -55,10 +56,12 @@ impl Failure {
 }
 
 /// Where a try goes.
-struct Place {
-    host: Box<str>,
-    port: u16,
-    authority: Option<Box<str>>,
+struct Place<'s> {
+    server: &'s Server,
+    /// What Host says.
+    authority: &'s str,
+    /// What TLS asks for.
+    name: &'s Arc<str>,
     target: Option<usize>,
 }
 
@@ -98,7 +101,7 @@ impl Exchange<'_> {
                 Ok(leg) => return self.relay(leg, endpoint).await,
                 Err(Failure::Vanished) => return Err(Vanished),
                 Err(Failure::Upstream { refusal, progress }) => {
-                    let idempotent = self.scratch.head.method.is_idempotent();
+                    let idempotent = self.is_idempotent();
                     if !may_retry(progress, idempotent, endpoint.retries) {
                         if progress.body_consumed {
                             self.keep_alive = false;
@@ -119,27 +122,40 @@ impl Exchange<'_> {
         }
     }
 
-    fn place(&self, endpoint: &Endpoint, epoch: &Epoch, tried: &[usize]) -> Option<Place> {
+    /// Whether what goes to the upstream may be sent twice.
+    fn is_idempotent(&self) -> bool {
+        match self.record.method.as_deref() {
+            Some(edited) => matches!(
+                edited,
+                b"GET" | b"HEAD" | b"PUT" | b"DELETE" | b"OPTIONS" | b"TRACE"
+            ),
+            None => self.scratch.head.method.is_idempotent(),
+        }
+    }
+
+    fn place<'s>(&self, endpoint: &'s Endpoint, epoch: &'s Epoch, tried: &[usize]) -> Option<Place<'s>> {
         let Some(upstream) = endpoint.upstream else {
             return Some(Place {
-                host: endpoint.host.clone(),
-                port: endpoint.port,
-                authority: None,
+                server: &endpoint.server,
+                authority: &endpoint.authority,
+                name: &endpoint.server.host,
                 target: None,
             });
         };
         let number = epoch.next_target(upstream, tried)?;
         let upstream = &epoch.snapshot.upstreams[upstream.index()];
         let target = &upstream.targets[number];
-        let authority = if upstream.host_header.is_empty() {
-            target.authority[usize::from(endpoint.tls.is_some())].clone()
-        } else {
-            upstream.host_header.clone()
+        let (authority, name) = match &upstream.host_header {
+            Some((header, name)) => (header, name),
+            None => (
+                &target.authority[usize::from(endpoint.tls.is_some())],
+                &target.server.host,
+            ),
         };
         Some(Place {
-            host: target.host.clone(),
-            port: target.port,
-            authority: Some(authority),
+            server: &target.server,
+            authority,
+            name,
             target: Some(number),
         })
     }
@@ -147,7 +163,7 @@ impl Exchange<'_> {
     async fn attempt(
         &mut self,
         endpoint: &Endpoint,
-        place: &Place,
+        place: &Place<'_>,
         sending: &Sending,
         tries: u32,
         found: &mut Option<(SocketAddr, Moment)>,
@@ -160,25 +176,30 @@ impl Exchange<'_> {
             reused: false,
         };
         let failed = |refusal, progress| Failure::Upstream { refusal, progress };
-        let address = self
-            .context
-            .names
-            .resolve(&place.host, place.port)
-            .await
-            .ok_or(failed(Refusal::Unresolved, progress))?;
+        let (server, names) = (place.server, &self.context.names);
+        let address = match server.literal {
+            Some(address) => Some(address),
+            None => names.resolve(&server.host, server.port).await,
+        };
+        let address = address.ok_or(failed(Refusal::Unresolved, progress))?;
         *found = Some((address, clock::now()));
-        let mut leg = self.lease(endpoint, place, address).await.map_err(|error| {
-            let refusal = match error {
-                ConnectError::Refused(StreamError::Conn(ConnError::TimedOut)) => Refusal::Upstream(504),
-                _ => Refusal::Upstream(502),
-            };
-            failed(refusal, progress)
-        })?;
+        // Looking at the socket costs a system call; a first try that may be repeated finds out by itself.
+        let unseen = tries == 1 && self.is_idempotent() && endpoint.retries > 0;
+        let mut leg = self
+            .lease(endpoint, place, address, unseen)
+            .await
+            .map_err(|error| {
+                let refusal = match error {
+                    ConnectError::Refused(StreamError::Conn(ConnError::TimedOut)) => Refusal::Upstream(504),
+                    _ => Refusal::Upstream(502),
+                };
+                failed(refusal, progress)
+            })?;
         progress.reused = leg.leased.requests > 0;
         progress.sent = true;
         self.record.forwarded = Some(clock::now());
         let mut output = Buffer::take();
-        self.write_head(endpoint, place.authority.as_deref(), sending, &mut output);
+        self.write_head(place.authority, sending, &mut output);
         self.send_request(&mut leg, endpoint, sending, &mut output, &mut progress)
             .await?;
         drop(output);
@@ -189,23 +210,23 @@ impl Exchange<'_> {
     async fn lease(
         &self,
         endpoint: &Endpoint,
-        place: &Place,
+        place: &Place<'_>,
         address: SocketAddr,
+        unseen: bool,
     ) -> Result<Leg, ConnectError> {
-        let name = place.authority.as_deref().unwrap_or(&endpoint.host);
-        let name = name.rsplit_once(':').map_or(name, |(host, _port)| host);
         let tls = endpoint
             .tls
             .as_ref()
-            .map(|tls| (self.epoch.snapshot.epoch, tls.identity, name.into()));
+            .map(|tls| (self.epoch.snapshot.epoch, tls.identity, Arc::clone(place.name)));
         let key = Key { address, tls };
-        let pooled = self.context.pool.borrow_mut().take(&key);
+        let pooled = self.context.pool.borrow_mut().take(&key, unseen);
         let leased = match pooled {
             Some(leased) => leased,
             None => {
-                let tls = endpoint.tls.as_ref().map(|tls| (tls, name));
+                let tls = endpoint.tls.as_ref().map(|tls| (tls, &**place.name));
                 Leased {
-                    stream: upstream::connect(address, tls, endpoint.connect).await?,
+                    // Boxed: few exchanges connect, all would carry the memory.
+                    stream: Box::pin(upstream::connect(address, tls, endpoint.connect)).await?,
                     requests: 0,
                 }
             }

@@ -112,6 +112,7 @@ impl Exchange<'_> {
             scratch
                 .host
                 .extend(authority.host.iter().map(u8::to_ascii_lowercase));
+            self.record.port = authority.port;
         }
         Ok(())
     }
@@ -183,16 +184,12 @@ impl Exchange<'_> {
     fn view(&mut self) -> (View<'_>, &mut vm::State) {
         let secure = self.is_secure();
         let scratch = &mut *self.scratch;
-        let authority = scratch.head.on(&scratch.received).authority();
-        let port = authority
-            .and_then(|authority| authority.port)
-            .unwrap_or(self.client.local_port);
         let view = View {
             head: &scratch.head,
             received: &scratch.received,
             path: &scratch.path,
             host: &scratch.host,
-            port,
+            port: self.record.port.unwrap_or(self.client.local_port),
             peer: Peer {
                 secure,
                 server_name: self.client.server_name.as_bytes(),

@@ -32,7 +32,7 @@ impl Exchange<'_> {
             &scratch.outgoing.resume(&scratch.response_received)
         };
         let request = scratch.head.on(&scratch.received);
-        let port = request.authority().and_then(|authority| authority.port);
+        let port = self.record.port;
         let state = &scratch.state;
         let route = state
             .route

@@ -51,6 +51,8 @@ pub(super) struct Record {
     pub(super) tries: [Option<Try>; TRIES],
     /// The client's address, IPv4 mapped.
     pub(super) client: u128,
+    /// The port that the request names.
+    pub(super) port: Option<u16>,
     /// Whether the request was understood, so that a route was looked for.
     pub(super) sought: bool,
     /// Bytes of the path that the route matched.
@@ -89,6 +91,7 @@ impl Record {
             sent_bytes: 0,
             tries: [None; TRIES],
             client,
+            port: None,
             sought: false,
             matched_len: 0,
             subroute: None,

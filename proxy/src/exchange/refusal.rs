@@ -192,9 +192,9 @@ impl Exchange<'_> {
                     }
                     (message, _) => message,
                 };
-                fields.set(b"Content-Type", kind.content_type().as_bytes());
+                fields.put(KnownHeader::ContentType, kind.content_type().as_bytes());
                 if kind == BodyType::Grpc {
-                    fields.set_with(b"grpc-status", |out| {
+                    fields.put_with(KnownHeader::GrpcStatus, |out| {
                         push_decimal(status::grpc_status(status).into(), out)
                     });
                     fields.set(b"grpc-message", message.as_bytes());
@@ -213,7 +213,7 @@ impl Exchange<'_> {
                 if kind == BodyType::Grpc { 200 } else { status }
             }
             Body::Exit(status) | Body::AiError(status) => {
-                fields.set(b"Content-Type", b"application/json; charset=utf-8");
+                fields.put(KnownHeader::ContentType, b"application/json; charset=utf-8");
                 if matches!(body, Body::Exit(_)) {
                     refusal_body::write_message(message, text);
                 } else {
@@ -235,7 +235,7 @@ impl Exchange<'_> {
     ) -> Body {
         let policy = &self.epoch.snapshot.policy;
         if row.echo {
-            fields.set(b"Content-Type", b"application/json; charset=utf-8");
+            fields.put(KnownHeader::ContentType, b"application/json; charset=utf-8");
             self.write_echo(policy.text(row.message), text);
         } else if !row.body.is_empty() {
             let content_type = policy.text(row.content_type);
@@ -247,7 +247,7 @@ impl Exchange<'_> {
             fields.set(b"Content-Type", content_type.as_bytes());
             text.extend_from_slice(policy.bytes(row.body));
         } else if !row.message.is_empty() {
-            fields.set(b"Content-Type", b"application/json; charset=utf-8");
+            fields.put(KnownHeader::ContentType, b"application/json; charset=utf-8");
             refusal_body::write_message(policy.text(row.message), text);
         }
         Body::Ready(status)
@@ -286,7 +286,7 @@ impl Exchange<'_> {
 
     fn write_location(&self, fields: &mut crate::http::outgoing::Outgoing<'_>) {
         let request = self.scratch.head.on(&self.scratch.received);
-        fields.set_with(b"Location", |out| {
+        fields.put_with(KnownHeader::Location, |out| {
             out.extend_from_slice(b"https://");
             out.extend_from_slice(&self.scratch.host);
             out.extend_from_slice(request.raw_path());
@@ -300,11 +300,11 @@ impl Exchange<'_> {
     /// What Kong adds to answers of its own.
     fn write_own_headers(&self, fields: &mut crate::http::outgoing::Outgoing<'_>) {
         let took = crate::worker::clock::now() - self.record.began;
-        fields.set_with(b"X-Kong-Response-Latency", |out| {
+        fields.put_with(KnownHeader::XKongResponseLatency, |out| {
             push_decimal(milliseconds(took), out)
         });
-        fields.set(b"Server", PRODUCT.as_bytes());
-        fields.set(b"X-Kong-Request-Id", &self.record.id);
+        fields.put(KnownHeader::Server, PRODUCT.as_bytes());
+        fields.put(KnownHeader::XKongRequestId, &self.record.id);
     }
 
     /// The refusal for a body that is longer than is allowed.

@@ -14,6 +14,7 @@ use crate::http::forwarding::write_via;
 use crate::http::h1::chunked;
 use crate::http::h1::encode::{self, Connection, Framing};
 use crate::http::head::{Method, Version};
+use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
 use crate::http::write::push_decimal;
 use crate::limits;
@@ -91,6 +92,7 @@ impl Exchange<'_> {
     }
 
     pub(super) fn write_head_with(&mut self, framing: Framing) {
+        self.client.output.furnish();
         let mut outgoing = std::mem::take(&mut self.scratch.outgoing);
         let received = std::mem::take(&mut self.scratch.response_received);
         let status = self.scratch.response.status;
@@ -136,10 +138,10 @@ impl Exchange<'_> {
         let waited = record.answered.unwrap_or(answered) - forwarded;
         let total = answered - record.began;
         let own = total.saturating_sub(waited);
-        fields.set_with(b"X-Kong-Upstream-Latency", |out| {
+        fields.put_with(KnownHeader::XKongUpstreamLatency, |out| {
             push_decimal(milliseconds(waited), out)
         });
-        fields.set_with(b"X-Kong-Proxy-Latency", |out| {
+        fields.put_with(KnownHeader::XKongProxyLatency, |out| {
             push_decimal(milliseconds(own), out)
         });
         write_via(
@@ -148,7 +150,7 @@ impl Exchange<'_> {
             PRODUCT,
             fields,
         );
-        fields.set(b"X-Kong-Request-Id", &record.id);
+        fields.put(KnownHeader::XKongRequestId, &record.id);
     }
 
     async fn relay_body(

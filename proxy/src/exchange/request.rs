@@ -8,6 +8,7 @@ use super::Exchange;
 use super::refusal::{PRODUCT, Refusal, address};
 use crate::http::forwarding::Forwarding;
 use crate::http::h1::encode::{self, Connection, Framing};
+use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
 use crate::http::upstream_path;
 use crate::snapshot::Endpoint;
@@ -46,10 +47,11 @@ impl Exchange<'_> {
         let edited = self.apply_request(&mut fields, &received);
         let headers = self.scratch.head.headers.on(&received);
         let prefix = stripped.and_then(|length| upstream_path::stripped_prefix(&self.scratch.path, length));
-        let client = address(self.record.client).to_string();
+        let named =
+            (self.record.client != self.client.address).then(|| address(self.record.client).to_string());
         Forwarding {
             peer: &self.client.address_text,
-            client: &client,
+            client: named.as_deref().unwrap_or(&self.client.address_text),
             peer_is_trusted: self.context.node.trusts(self.client.address),
             scheme: if self.client.secure { "https" } else { "http" },
             host: &self.scratch.host,
@@ -68,7 +70,7 @@ impl Exchange<'_> {
         let framing = if whole && (self.record.body_edited || !self.scratch.body.is_empty()) {
             Framing::Length(self.scratch.body.len() as u64)
         } else {
-            Framing::of_request(&self.scratch.head)
+            Framing::of_request(&self.scratch.head, self.upstream_method())
         };
         Ok(Sending {
             whole,
@@ -104,7 +106,7 @@ impl Exchange<'_> {
         let Some(consumer) = state.consumer.map(|id| policy.get(id)) else {
             return;
         };
-        fields.set(b"X-Consumer-ID", policy.bytes(consumer.id));
+        fields.put(KnownHeader::XConsumerId, policy.bytes(consumer.id));
         if !consumer.custom_id.is_empty() {
             fields.set(b"X-Consumer-Custom-ID", policy.bytes(consumer.custom_id));
         }
@@ -118,7 +120,7 @@ impl Exchange<'_> {
             );
         }
         if state.anonymous {
-            fields.set(b"X-Anonymous-Consumer", b"true");
+            fields.put(KnownHeader::XAnonymousConsumer, b"true");
         }
     }
 
@@ -130,14 +132,14 @@ impl Exchange<'_> {
         }
     }
 
+    /// The method, as the upstream gets it.
+    fn upstream_method(&self) -> &[u8] {
+        let received = self.scratch.head.method.name(&self.scratch.received);
+        self.record.method.as_deref().unwrap_or(received)
+    }
+
     /// Appends the head for one target.
-    pub(super) fn write_head(
-        &mut self,
-        endpoint: &Endpoint,
-        target: Option<&str>,
-        sending: &Sending,
-        output: &mut Vec<u8>,
-    ) {
+    pub(super) fn write_head(&mut self, authority: &str, sending: &Sending, output: &mut Vec<u8>) {
         let policy = &self.epoch.snapshot.policy;
         let preserve = self
             .scratch
@@ -149,9 +151,9 @@ impl Exchange<'_> {
         if !self.record.host_edited {
             let client = scratch.head.authority.of(&scratch.received);
             if preserve && !client.is_empty() {
-                fields.set(b"Host", client);
+                fields.put(KnownHeader::Host, client);
             } else {
-                fields.set(b"Host", target.unwrap_or(&endpoint.authority).as_bytes());
+                fields.put(KnownHeader::Host, authority.as_bytes());
             }
         }
         encode::write_request(

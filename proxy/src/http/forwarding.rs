@@ -20,7 +20,7 @@ pub struct Forwarding<'a> {
     pub peer_is_trusted: bool,
     /// `http` or `https`.
     pub scheme: &'a str,
-    /// The request's host, without port.
+    /// The request's host in lower case, without port.
     pub host: &'a [u8],
     /// The port of the listener.
     pub port: u16,
@@ -44,7 +44,7 @@ impl Forwarding<'_> {
             value.extend_from_slice(self.scheme.as_bytes());
         });
         self.write_claim(KnownHeader::XForwardedHost, claims, outgoing, |value| {
-            value.extend(self.host.iter().map(u8::to_ascii_lowercase));
+            value.extend_from_slice(self.host);
         });
         self.write_claim(KnownHeader::XForwardedPort, claims, outgoing, |value| {
             push_decimal(self.port.into(), value);
@@ -53,17 +53,17 @@ impl Forwarding<'_> {
             value.extend_from_slice(self.path)
         });
         if let Some(prefix) = self.claim(KnownHeader::XForwardedPrefix, claims).or(self.prefix) {
-            outgoing.set(name(KnownHeader::XForwardedPrefix), prefix);
+            outgoing.put(KnownHeader::XForwardedPrefix, prefix);
         }
-        outgoing.set(name(KnownHeader::XRealIp), self.client.as_bytes());
+        outgoing.put(KnownHeader::XRealIp, self.client.as_bytes());
         write_via(claims, self.version, self.product, outgoing);
         if let Some(id) = self.request_id {
-            outgoing.set(name(KnownHeader::XKongRequestId), id);
+            outgoing.put(KnownHeader::XKongRequestId, id);
         }
     }
 
     fn write_address(&self, claims: HeaderView<'_>, outgoing: &mut Outgoing<'_>) {
-        outgoing.set_with(name(KnownHeader::XForwardedFor), |value| {
+        outgoing.put_with(KnownHeader::XForwardedFor, |value| {
             if push_list(claims, KnownHeader::XForwardedFor, value) {
                 value.extend_from_slice(b", ");
                 value.extend_from_slice(self.peer.as_bytes());
@@ -88,7 +88,7 @@ impl Forwarding<'_> {
         outgoing: &mut Outgoing<'_>,
         fact: impl FnOnce(&mut Vec<u8>),
     ) {
-        outgoing.set_with(name(known), |value| match self.claim(known, claims) {
+        outgoing.put_with(known, |value| match self.claim(known, claims) {
             Some(claim) => value.extend_from_slice(claim),
             None => fact(value),
         });
@@ -98,7 +98,7 @@ impl Forwarding<'_> {
 /// Appends this gateway to the `Via` of a message that was received in `version` (RFC 9110 §7.6.3). `received` are
 /// the message's own fields.
 pub fn write_via(received: HeaderView<'_>, version: Version, product: &str, outgoing: &mut Outgoing<'_>) {
-    outgoing.set_with(name(KnownHeader::Via), |value| {
+    outgoing.put_with(KnownHeader::Via, |value| {
         if push_list(received, KnownHeader::Via, value) {
             value.extend_from_slice(b", ");
         }
@@ -121,10 +121,6 @@ fn push_list(fields: HeaderView<'_>, known: KnownHeader, out: &mut Vec<u8>) -> b
     any
 }
 
-const fn name(known: KnownHeader) -> &'static [u8] {
-    known.name().as_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,7 +133,7 @@ mod tests {
         client: "10.0.0.1",
         peer_is_trusted: false,
         scheme: "http",
-        host: b"Api.Example",
+        host: b"api.example",
         port: 8000,
         path: b"/v1/./x",
         prefix: Some(b"/v1"),

@@ -53,6 +53,9 @@ known_headers! {
     ProxyAuthorization = "Proxy-Authorization",
     ProxyConnection = "Proxy-Connection",
     Range = "Range",
+    RateLimitLimit = "RateLimit-Limit",
+    RateLimitRemaining = "RateLimit-Remaining",
+    RateLimitReset = "RateLimit-Reset",
     Referer = "Referer",
     RetryAfter = "Retry-After",
     SecWebsocketKey = "Sec-WebSocket-Key",
@@ -89,6 +92,18 @@ known_headers! {
     XKongResponseLatency = "X-Kong-Response-Latency",
     XKongUpstreamLatency = "X-Kong-Upstream-Latency",
     XKongUpstreamStatus = "X-Kong-Upstream-Status",
+    XRateLimitLimitDay = "X-RateLimit-Limit-Day",
+    XRateLimitLimitHour = "X-RateLimit-Limit-Hour",
+    XRateLimitLimitMinute = "X-RateLimit-Limit-Minute",
+    XRateLimitLimitMonth = "X-RateLimit-Limit-Month",
+    XRateLimitLimitSecond = "X-RateLimit-Limit-Second",
+    XRateLimitLimitYear = "X-RateLimit-Limit-Year",
+    XRateLimitRemainingDay = "X-RateLimit-Remaining-Day",
+    XRateLimitRemainingHour = "X-RateLimit-Remaining-Hour",
+    XRateLimitRemainingMinute = "X-RateLimit-Remaining-Minute",
+    XRateLimitRemainingMonth = "X-RateLimit-Remaining-Month",
+    XRateLimitRemainingSecond = "X-RateLimit-Remaining-Second",
+    XRateLimitRemainingYear = "X-RateLimit-Remaining-Year",
     XRealIp = "X-Real-IP",
 }
 
@@ -101,6 +116,7 @@ static TABLE: [u8; SLOTS] = table();
 
 impl KnownHeader {
     /// The id of `name`, compared without regard to ASCII case.
+    #[inline]
     pub fn of(name: &[u8]) -> Self {
         if name.is_empty() {
             return Self::Other;
@@ -228,9 +244,10 @@ const fn table() -> [u8; SLOTS] {
 }
 
 const fn slot(name: &[u8]) -> usize {
-    let first = name[0].to_ascii_lowercase() as usize;
-    let middle = name[name.len() / 2].to_ascii_lowercase() as usize;
-    let last = name[name.len() - 1].to_ascii_lowercase() as usize;
+    // Letters of both cases fall together, and so may others: they are told apart by comparison.
+    let first = (name[0] | 0x20) as usize;
+    let middle = (name[name.len() / 2] | 0x20) as usize;
+    let last = (name[name.len() - 1] | 0x20) as usize;
     (name.len() * 31 + first * 7 + middle * 17 + last * 3) % SLOTS
 }
 

@@ -2,10 +2,11 @@
 
 use super::rate::Decision;
 use super::window::Period;
+use crate::http::known::KnownHeader;
 
 /// Calls `put` with the fields of `rate-limiting` (Kong 3.9 to 3.15), in this order: limit and remaining of each
 /// period, then `RateLimit-*` of the tightest, then `Retry-After` on a denial.
-pub fn rate_limit(decision: &Decision, mut put: impl FnMut(&'static str, u64)) {
+pub fn rate_limit(decision: &Decision, mut put: impl FnMut(KnownHeader, u64)) {
     for standing in decision.standings() {
         let [limit, remaining] = names(standing.period);
         put(limit, standing.limit);
@@ -14,22 +15,40 @@ pub fn rate_limit(decision: &Decision, mut put: impl FnMut(&'static str, u64)) {
     let Some(tightest) = decision.tightest() else {
         return;
     };
-    put("RateLimit-Limit", tightest.limit);
-    put("RateLimit-Remaining", tightest.remaining);
-    put("RateLimit-Reset", tightest.reset_s);
+    put(KnownHeader::RateLimitLimit, tightest.limit);
+    put(KnownHeader::RateLimitRemaining, tightest.remaining);
+    put(KnownHeader::RateLimitReset, tightest.reset_s);
     if !decision.admitted {
-        put("Retry-After", tightest.reset_s);
+        put(KnownHeader::RetryAfter, tightest.reset_s);
     }
 }
 
-const fn names(period: Period) -> [&'static str; 2] {
+const fn names(period: Period) -> [KnownHeader; 2] {
     match period {
-        Period::Second => ["X-RateLimit-Limit-Second", "X-RateLimit-Remaining-Second"],
-        Period::Minute => ["X-RateLimit-Limit-Minute", "X-RateLimit-Remaining-Minute"],
-        Period::Hour => ["X-RateLimit-Limit-Hour", "X-RateLimit-Remaining-Hour"],
-        Period::Day => ["X-RateLimit-Limit-Day", "X-RateLimit-Remaining-Day"],
-        Period::Month => ["X-RateLimit-Limit-Month", "X-RateLimit-Remaining-Month"],
-        Period::Year => ["X-RateLimit-Limit-Year", "X-RateLimit-Remaining-Year"],
+        Period::Second => [
+            KnownHeader::XRateLimitLimitSecond,
+            KnownHeader::XRateLimitRemainingSecond,
+        ],
+        Period::Minute => [
+            KnownHeader::XRateLimitLimitMinute,
+            KnownHeader::XRateLimitRemainingMinute,
+        ],
+        Period::Hour => [
+            KnownHeader::XRateLimitLimitHour,
+            KnownHeader::XRateLimitRemainingHour,
+        ],
+        Period::Day => [
+            KnownHeader::XRateLimitLimitDay,
+            KnownHeader::XRateLimitRemainingDay,
+        ],
+        Period::Month => [
+            KnownHeader::XRateLimitLimitMonth,
+            KnownHeader::XRateLimitRemainingMonth,
+        ],
+        Period::Year => [
+            KnownHeader::XRateLimitLimitYear,
+            KnownHeader::XRateLimitRemainingYear,
+        ],
     }
 }
 

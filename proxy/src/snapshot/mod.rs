@@ -8,15 +8,17 @@ pub mod secret;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::table::{self, Algorithm, Authority, Compat, Id, Rows, Scheme, Verify};
+use policy::table::{self, Algorithm, Compat, Id, Rows, Scheme, Verify};
 use policy::{Fault, Policy};
 use rustls::server::ProducesTickets;
 
+use crate::http::authority::Authority;
 use crate::limits;
 use crate::node::Node;
 use crate::telemetry::access_log::AccessLog;
@@ -67,10 +69,8 @@ impl std::error::Error for SnapshotError {}
 
 /// Where a service's requests go, and how.
 pub struct Endpoint {
-    /// Host name or address.
-    pub host: Box<str>,
-    /// Port.
-    pub port: u16,
+    /// Where, when there is no upstream.
+    pub server: Server,
     /// `Host` header when there is no upstream: without the scheme's default port.
     pub authority: Box<str>,
     /// Path put before the request's; `/` for none.
@@ -89,12 +89,42 @@ pub struct Endpoint {
     pub upstream: Option<Id<table::Upstream>>,
 }
 
-/// A target of an upstream.
-pub struct Target {
-    /// Host name or address.
-    pub host: Box<str>,
+/// A server by name or address. What is needed for each request is made once.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Host name or address, an IPv6 one without brackets: also what TLS knows it by.
+    pub host: Arc<str>,
     /// Port.
     pub port: u16,
+    /// The address, when the host is one.
+    pub literal: Option<SocketAddr>,
+}
+
+impl Server {
+    /// A host as URLs write it, and a port.
+    pub fn new(host: &str, port: u16) -> Self {
+        let host = unbracketed(host);
+        Self {
+            host: host.into(),
+            port,
+            literal: host
+                .parse()
+                .ok()
+                .map(|address: IpAddr| SocketAddr::new(address, port)),
+        }
+    }
+}
+
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
+/// A target of an upstream.
+pub struct Target {
+    /// Where.
+    pub server: Server,
     /// `Host` header, without the port if it is 80 or 443 as the scheme has it by default.
     pub authority: [Box<str>; 2],
     /// Share of the requests.
@@ -103,8 +133,8 @@ pub struct Target {
 
 /// A balanced upstream.
 pub struct Upstream {
-    /// `host_header`, may be empty.
-    pub host_header: Box<str>,
+    /// `host_header`, and the name in it for TLS.
+    pub host_header: Option<(Box<str>, Arc<str>)>,
     /// Its targets.
     pub targets: Vec<Target>,
 }
@@ -219,7 +249,7 @@ fn endpoints(policy: &Policy, secrets: &[Secret], node: &Node) -> Result<Vec<End
         .collect()
 }
 
-fn authorities(policy: &Policy, rows: Rows<Authority>) -> Vec<u8> {
+fn authorities(policy: &Policy, rows: Rows<table::Authority>) -> Vec<u8> {
     let mut pem = Vec::new();
     for row in policy.rows(rows) {
         pem.extend_from_slice(policy.bytes(row.certificate));
@@ -233,8 +263,7 @@ fn endpoint(policy: &Policy, row: &table::Service, tls: Option<ClientTls>) -> En
     let path = policy.text(row.path);
     let milliseconds = |value: u32| Duration::from_millis(u64::from(value));
     Endpoint {
-        host: policy.text(row.host).into(),
-        port,
+        server: Server::new(policy.text(row.host), port),
         authority: authority(policy.text(row.host), port, if tls.is_some() { 443 } else { 80 }),
         path: if path.is_empty() { "/" } else { path }.into(),
         retries: row.retries,
@@ -262,15 +291,18 @@ fn upstream(policy: &Policy, row: &table::Upstream) -> Upstream {
         .map(|target| {
             let (host, port) = (policy.text(target.host), u16::try_from(target.port).unwrap_or(0));
             Target {
-                host: host.into(),
-                port,
+                server: Server::new(host, port),
                 authority: [authority(host, port, 80), authority(host, port, 443)],
                 weight: target.weight,
             }
         })
         .collect();
+    let host_header = policy.text(row.host_header);
+    let name = Authority::parse(host_header.as_bytes())
+        .and_then(|authority| str::from_utf8(authority.host).ok())
+        .map_or(host_header, unbracketed);
     Upstream {
-        host_header: policy.text(row.host_header).into(),
+        host_header: (!host_header.is_empty()).then(|| (host_header.into(), name.into())),
         targets,
     }
 }
@@ -348,5 +380,24 @@ impl Epoch {
     /// The next target of an upstream, passing over those tried.
     pub fn next_target(&self, upstream: Id<table::Upstream>, tried: &[usize]) -> Option<usize> {
         self.wheels.borrow_mut()[upstream.index()].next(tried)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_known_without_asking_and_lose_their_brackets() {
+        for (host, bare, literal) in [
+            ("192.0.2.1", "192.0.2.1", Some("192.0.2.1:80")),
+            ("::1", "::1", Some("[::1]:80")),
+            ("[2001:db8::1]", "2001:db8::1", Some("[2001:db8::1]:80")),
+            ("api.test", "api.test", None),
+        ] {
+            let server = Server::new(host, 80);
+            assert_eq!(&*server.host, bare);
+            assert_eq!(server.literal, literal.map(|text| text.parse().unwrap()));
+        }
     }
 }

@@ -13,11 +13,8 @@ thread_local! {
 
 /// Runs a future beside the others of this worker. A panic in it ends it alone, and is counted.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
-    // The handle is not awaited: tasks end by themselves.
-    drop(monoio::spawn(async {
-        // Its panic is counted, and has printed itself.
-        let _ = Caught::new(future).await;
-    }));
+    // The handle is not awaited: tasks end by themselves. A panic is counted, and has printed itself.
+    drop(monoio::spawn(Caught::new(future)));
 }
 
 /// Tasks of this worker that panicked.

@@ -12,6 +12,7 @@ use crate::ai::usage::Usage;
 use crate::exchange::Exchange;
 use crate::exchange::quota::Caller;
 use crate::exchange::refusal::address;
+use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
 use crate::http::write::push_decimal;
 use crate::limits;
@@ -320,7 +321,7 @@ impl Exchange<'_> {
         }
         self.write_budget_headers(fields);
         if !budget.hide_headers {
-            fields.set_with(b"Retry-After", |out| push_decimal(standing.reset_s, out));
+            fields.put_with(KnownHeader::RetryAfter, |out| push_decimal(standing.reset_s, out));
             fields.set(b"x-should-retry", b"false");
         }
     }

@@ -126,8 +126,8 @@ impl Exchange<'_> {
             self.scratch.upstream_path.extend_from_slice(path);
         }
         // What cannot be read cannot be metered.
-        fields.set(b"Accept-Encoding", b"identity");
-        fields.set(b"Content-Type", b"application/json");
+        fields.put(KnownHeader::AcceptEncoding, b"identity");
+        fields.put(KnownHeader::ContentType, b"application/json");
         if let Some(value) = row.auth_value {
             let name = policy.bytes(row.auth_header);
             if !(row.allow_override && fields.contains(name)) {

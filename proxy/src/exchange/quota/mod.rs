@@ -101,7 +101,7 @@ impl Exchange<'_> {
     pub(super) fn write_quota_headers(&self, fields: &mut Outgoing<'_>) {
         if let Some(decision) = &self.record.ledger.taken.told {
             headers::rate_limit(decision, |name, value| {
-                fields.set_with(name.as_bytes(), |out| push_decimal(value, out));
+                fields.put_with(name, |out| push_decimal(value, out));
             });
         }
     }

@@ -101,7 +101,7 @@ impl Connection {
                 .map(<[u8]>::trim_ascii)
                 .filter(|it| !it.is_empty())
             {
-                if !option.iter().all(|byte| is_token_byte(*byte)) {
+                if !is_token(option) {
                     return Err(HeadError::Connection);
                 }
                 match option {
@@ -143,8 +143,13 @@ fn names_same(name: &[u8], header: &Header<'_>) -> bool {
     name.eq_ignore_ascii_case(header.name)
 }
 
+/// One or more `tchar`, as RFC 9110 §5.6.2 says.
+pub(in crate::http) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| is_token_byte(*byte))
+}
+
 /// `tchar` of RFC 9110 §5.6.2.
-pub(in crate::http) const fn is_token_byte(byte: u8) -> bool {
+pub(super) const fn is_token_byte(byte: u8) -> bool {
     matches!(byte,
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
         | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')

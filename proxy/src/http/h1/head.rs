@@ -49,11 +49,6 @@ impl RequestDecoder {
         parse(bytes, start, end, head)?;
         Ok(Some(end))
     }
-
-    /// True before the first byte of a request: an idle connection, as opposed to a slow head.
-    pub fn is_idle(&self) -> bool {
-        self.scan.is_untouched()
-    }
 }
 
 fn parse(bytes: &[u8], start: usize, end: usize, head: &mut RequestHead) -> Result<(), HeadError> {

@@ -11,7 +11,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub(super) use framing::is_token_byte;
+pub(super) use framing::is_token;
 
 /// Why a head was refused. Nothing of it may be forwarded, and the connection must close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

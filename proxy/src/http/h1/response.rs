@@ -55,11 +55,6 @@ impl ResponseDecoder {
             Ok(Some(end))
         }
     }
-
-    /// True before the first byte of a response: when the upstream closes now, the request may never have been seen.
-    pub fn is_idle(&self) -> bool {
-        self.interim == 0 && self.scan.is_untouched()
-    }
 }
 
 fn parse(

@@ -58,11 +58,6 @@ impl LineScan {
         Ok(None)
     }
 
-    /// True before the first byte of a message.
-    pub(super) fn is_untouched(&self) -> bool {
-        self.scanned == 0
-    }
-
     /// `end` is where the current line's CRLF may begin at the earliest, counted generously by one byte for its CR.
     fn check_reach(&self, end: usize, rules: &Rules) -> Result<(), HeadError> {
         let (line_bytes, line_error) = match self.lines {

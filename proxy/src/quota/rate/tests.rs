@@ -52,7 +52,9 @@ fn denied_requests_are_not_counted_anywhere() {
 
 fn fields(decision: &Decision) -> Vec<String> {
     let mut fields = Vec::new();
-    headers::rate_limit(decision, |name, value| fields.push(format!("{name}: {value}")));
+    headers::rate_limit(decision, |name, value| {
+        fields.push(format!("{}: {value}", name.name()))
+    });
     fields
 }
 

@@ -1,13 +1,15 @@
 //! Idle keep-alive connections of one worker, newest first.
 //!
 //! A connection is only used again for a request that could have opened it: the key holds everything that makes two
-//! connections different. Before use it is asked once whether the peer closed it or sent something unasked.
+//! connections different. Before use it is asked once whether the peer closed it or sent something unasked, unless
+//! the request could be sent again.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits;
@@ -20,7 +22,7 @@ pub struct Key {
     /// Where it leads.
     pub address: SocketAddr,
     /// TLS configuration and server name; `None` for plaintext.
-    pub tls: Option<(u64, u32, Box<str>)>,
+    pub tls: Option<(u64, u32, Arc<str>)>,
 }
 
 struct Idle {
@@ -45,13 +47,13 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The newest idle connection for a key that is still good.
-    pub fn take(&mut self, key: &Key) -> Option<Leased> {
+    /// The newest idle connection for a key that is still good; or, `unseen`, that was when it was given back.
+    pub fn take(&mut self, key: &Key, unseen: bool) -> Option<Leased> {
         let list = self.idle.get_mut(key)?;
         while let Some(idle) = list.pop() {
             self.count -= 1;
             let fresh = clock::now() - idle.since < Duration::from_secs(limits::UPSTREAM_IDLE_S);
-            if fresh && !idle.stream.conn().is_stale() {
+            if fresh && (unseen || !idle.stream.conn().is_stale()) {
                 return Some(Leased {
                     stream: idle.stream,
                     requests: idle.requests,

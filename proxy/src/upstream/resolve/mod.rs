@@ -1,5 +1,4 @@
-//! Names to addresses. Literal addresses are answered at once; names by the system's resolver on a thread of its
-//! own, so that a worker never blocks. Answers are kept for a while, and longer when the resolver fails.
+//! Names to addresses, by the system's resolver on a thread of its own, so that a worker never blocks. Answers are kept for a while, and longer when the resolver fails.
 
 #[cfg(test)]
 mod tests;
@@ -98,19 +97,12 @@ impl Names {
         Self { resolver, mailbox }
     }
 
-    /// An address of a host; one after the other when it has several. `None` when it has none, or when nobody knows
-    /// within [`limits::RESOLVE_WAIT_S`].
+    /// An address of a host name; one after the other when it has several. `None` when it has none, or when nobody
+    /// knows within [`limits::RESOLVE_WAIT_S`].
     pub async fn resolve(&self, host: &str, port: u16) -> Option<SocketAddr> {
-        let literal = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
-        if let Ok(address) = literal.parse::<IpAddr>() {
-            return Some(SocketAddr::new(address, port));
-        }
         let address = match self.poll(host, Waker::noop()) {
             Poll::Ready(address) => address,
-            Poll::Pending => self.wait(host).await,
+            Poll::Pending => Box::pin(self.wait(host)).await,
         };
         Some(SocketAddr::new(address?, port))
     }

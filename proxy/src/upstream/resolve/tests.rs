@@ -42,21 +42,6 @@ async fn settled(found: &RefCell<Option<Option<IpAddr>>>) -> Option<IpAddr> {
 }
 
 #[test]
-fn literal_addresses_ask_nobody() {
-    on_each_driver(|| async {
-        let (names, inbox) = rig().await;
-        for (host, expected) in [
-            ("192.0.2.1", "192.0.2.1:80"),
-            ("::1", "[::1]:80"),
-            ("[2001:db8::1]", "[2001:db8::1]:80"),
-        ] {
-            assert_eq!(names.resolve(host, 80).await, Some(expected.parse().unwrap()));
-        }
-        assert!(inbox.is_empty());
-    });
-}
-
-#[test]
 fn the_systems_resolver_knows_this_machine() {
     on_each_driver(|| async {
         let names = Names::new(Resolver::start().unwrap(), own_mailbox().await);

@@ -27,13 +27,13 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// For a client's request passed on with its body as it is.
-    pub fn of_request(head: &RequestHead) -> Self {
+    /// For a client's request passed on with its body as it is, as a request of this method.
+    pub fn of_request(head: &RequestHead, method: &[u8]) -> Self {
         match head.body {
             BodyLength::Length(length) => Self::Length(length),
             BodyLength::Chunked => Self::Chunked,
             // RFC 9110 §8.6: a method that usually has content should say that it has none.
-            _ if matches!(head.method, Method::Post | Method::Put | Method::Patch) => Self::Length(0),
+            _ if matches!(method, b"POST" | b"PUT" | b"PATCH") => Self::Length(0),
             _ if head.headers.contains(KnownHeader::ContentLength) => Self::Length(0),
             _ => Self::Nothing,
         }
@@ -126,6 +126,7 @@ fn write_fields<'h>(
     out: &mut Vec<u8>,
 ) {
     for field in fields {
+        out.reserve(field.name.len() + field.value.len() + 4);
         out.extend_from_slice(field.name);
         out.extend_from_slice(b": ");
         out.extend_from_slice(field.value);
