@@ -94,13 +94,7 @@ impl Exchange<'_> {
             if connection == Connection::Close {
                 self.keep_alive = false;
             }
-            encode::write_response(
-                status,
-                fields.iter(),
-                framing,
-                connection,
-                &mut self.client.output,
-            );
+            encode::write_response(status, &fields, framing, connection, &mut self.client.output);
             if !head && framing != Framing::Nothing {
                 self.client.output.extend_from_slice(&text);
             }

@@ -118,13 +118,7 @@ impl Exchange<'_> {
             } else {
                 Connection::Close
             };
-            encode::write_response(
-                status,
-                fields.iter(),
-                framing,
-                connection,
-                &mut self.client.output,
-            );
+            encode::write_response(status, &fields, framing, connection, &mut self.client.output);
         }
         self.record.status = status;
         self.scratch.outgoing = outgoing;

@@ -163,7 +163,7 @@ impl Exchange<'_> {
                 .map_or(scratch.head.method.name(&scratch.received), Vec::as_slice),
             &scratch.upstream_path,
             self.record.has_query.then_some(scratch.upstream_query.as_slice()),
-            fields.iter(),
+            &fields,
             sending.framing,
             Connection::KeepAlive,
             output,

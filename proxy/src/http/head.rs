@@ -112,6 +112,8 @@ pub struct RequestHead {
     /// The valid `host` or `host:port` this request is for: Host, `:authority` or, in HTTP/1.0, the target's own.
     /// Empty only in HTTP/1.0.
     pub authority: Span,
+    /// The host in it, without a trailing dot, and the port.
+    pub host: (Span, Option<u16>),
     /// End-to-end and hop-by-hop fields. Those that `Connection` named are already gone, so that policy and
     /// upstream see the same request.
     pub headers: Headers,
@@ -171,7 +173,9 @@ impl<'a> Request<'a> {
 
     /// Host and port this request is for; `None` for an HTTP/1.0 request without one.
     pub fn authority(self) -> Option<Authority<'a>> {
-        Authority::parse(self.head.authority.of(self.bytes))
+        let (host, port) = self.head.host;
+        let host = host.of(self.bytes);
+        (!host.is_empty()).then_some(Authority { host, port })
     }
 
     /// The header fields.

@@ -204,9 +204,10 @@ impl<'a> HeaderView<'a> {
 
     /// Values of all fields with this id, in wire order.
     pub fn get_all(self, known: KnownHeader) -> impl Iterator<Item = &'a [u8]> {
-        let wanted = known != KnownHeader::Other;
+        let looked_at = if self.contains(known) { usize::MAX } else { 0 };
         self.iter()
-            .filter(move |header| wanted && header.known == known)
+            .take(looked_at)
+            .filter(move |header| header.known == known)
             .map(|header| header.value)
     }
 
@@ -218,7 +219,9 @@ impl<'a> HeaderView<'a> {
     /// Values of all fields named `name`, in any case, in wire order.
     pub fn find_all(self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
         let known = KnownHeader::of(name);
+        let may_be = known == KnownHeader::Other || self.contains(known);
         self.iter()
+            .take(if may_be { usize::MAX } else { 0 })
             .filter(move |header| header.is(name, known))
             .map(|header| header.value)
     }

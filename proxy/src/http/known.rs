@@ -127,7 +127,7 @@ impl KnownHeader {
             if id == 0 {
                 return Self::Other;
             }
-            if NAMES[id].as_bytes().eq_ignore_ascii_case(name) {
+            if same(NAMES[id].as_bytes(), name) {
                 return IDS[id];
             }
             slot = (slot + 1) % SLOTS;
@@ -222,6 +222,37 @@ impl KnownHeader {
     }
 }
 
+/// Whether `name` is `known`, which has letters, digits and dashes only, without regard to case: eight bytes at a time.
+#[inline]
+fn same(known: &[u8], name: &[u8]) -> bool {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    if known.len() != name.len() {
+        return false;
+    }
+    if name.len() < 8 {
+        return known.eq_ignore_ascii_case(name);
+    }
+    let word = |text: &[u8], at: usize| {
+        let bytes = text[at..at + 8].first_chunk().copied().unwrap_or_default();
+        u64::from_le_bytes(bytes)
+    };
+    let last = name.len() - 8;
+    let differs = |at: usize| {
+        let (known, name) = (word(known, at), word(name, at));
+        // Only letters have a case, and of what a known name has, only letters have bit 6.
+        let caseless = !(known >> 1) & CASE;
+        ((known | CASE) ^ (name | CASE)) | ((known ^ name) & caseless)
+    };
+    let mut at = 0;
+    while at < last {
+        if differs(at) != 0 {
+            return false;
+        }
+        at += 8;
+    }
+    differs(last) == 0
+}
+
 /// Open addressing over a hash of length and three letters: cheap, and few names share all four.
 const fn table() -> [u8; SLOTS] {
     let mut table = [0; SLOTS];
@@ -268,6 +299,25 @@ mod tests {
     fn unknown_and_empty_names_are_other() {
         for name in ["", "X", "Hos", "Hosts", "X-Consumer-Idd"] {
             assert_eq!(KnownHeader::of(name.as_bytes()), KnownHeader::Other);
+        }
+    }
+
+    #[test]
+    fn only_letters_have_a_case() {
+        for name in NAMES.iter().skip(1) {
+            for at in 0..name.len() {
+                let mut changed = name.as_bytes().to_vec();
+                changed[at] ^= 0x20;
+                let wanted = name.as_bytes().eq_ignore_ascii_case(&changed);
+                assert_eq!(
+                    same(name.as_bytes(), &changed),
+                    wanted,
+                    "{}",
+                    changed.escape_ascii()
+                );
+                changed[at] = b'!';
+                assert!(!same(name.as_bytes(), &changed));
+            }
         }
     }
 

@@ -79,7 +79,7 @@ fn exchange(memory: &mut Memory) {
         request.method(),
         &memory.path,
         query,
-        fields.iter(),
+        &fields,
         framing,
         Connection::KeepAlive,
         out,
@@ -97,7 +97,7 @@ fn exchange(memory: &mut Memory) {
     let framing = Framing::of_response(&memory.response, RESPONSE, method, Version::Http11);
     write_response(
         memory.response.status,
-        fields.iter(),
+        &fields,
         framing,
         Connection::KeepAlive,
         out,

@@ -5,16 +5,33 @@ pub fn push_decimal(number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut start = digits.len();
     let mut rest = number;
-    loop {
+    while rest >= 10 {
+        start -= 2;
+        digits[start..start + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
+        rest /= 100;
+    }
+    if rest > 0 || start == digits.len() {
         start -= 1;
-        digits[start] = b"0123456789"[(rest % 10) as usize];
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+        digits[start] = PAIRS[(rest % 10) as usize][1];
     }
     out.extend_from_slice(&digits[start..]);
 }
+
+/// `00` to `99`.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 1;
+    while number < pairs.len() {
+        let [tens, ones] = pairs[number - 1];
+        pairs[number] = if ones == b'9' {
+            [tens + 1, b'0']
+        } else {
+            [tens, ones + 1]
+        };
+        number += 1;
+    }
+    pairs
+};
 
 /// Appends `%` and two upper-case hexadecimal digits.
 pub fn push_escape(byte: u8, out: &mut Vec<u8>) {
@@ -43,7 +60,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_people_read_them() {
-        for number in [0, 9, 10, 1234567890, u64::MAX] {
+        for number in [0, 7, 9, 10, 99, 100, 101, 999, 1000, 1234567890, u64::MAX] {
             let mut out = b"x".to_vec();
             push_decimal(number, &mut out);
             assert_eq!(out, format!("x{number}").into_bytes());

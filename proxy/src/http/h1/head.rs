@@ -77,7 +77,7 @@ fn parse(bytes: &[u8], start: usize, end: usize, head: &mut RequestHead) -> Resu
         framing::push(&mut head.headers, bytes, field)?;
     }
     let authority = parse_target(target.as_bytes(), bytes, head)?;
-    head.authority = check_host(head, authority, bytes)?;
+    (head.authority, head.host) = check_host(head, authority, bytes)?;
     finish(head, bytes)
 }
 
@@ -139,7 +139,12 @@ fn strip_scheme(target: &[u8]) -> Option<(&[u8], u16)> {
 }
 
 /// Host is there (it may be missing in HTTP/1.0), valid, and the same as the target's own authority.
-fn check_host(head: &RequestHead, target: Option<(&[u8], u16)>, bytes: &[u8]) -> Result<Span, HeadError> {
+/// Where it stands, and its parts.
+fn check_host(
+    head: &RequestHead,
+    target: Option<(&[u8], u16)>,
+    bytes: &[u8],
+) -> Result<(Span, (Span, Option<u16>)), HeadError> {
     let host = head.headers.on(bytes).get(KnownHeader::Host);
     let text = match (host, target) {
         (Some(host), Some((authority, default_port))) => {
@@ -154,11 +159,11 @@ fn check_host(head: &RequestHead, target: Option<(&[u8], u16)>, bytes: &[u8]) ->
         (Some(text), None) => text,
         (None, _) if head.version == Version::Http11 => return Err(HeadError::Host),
         (None, Some((authority, _))) => authority,
-        (None, None) => return Ok(Span::default()),
+        (None, None) => return Ok(<_>::default()),
     };
-    Authority::parse(text)
-        .map(|_| Span::locate(text, bytes))
-        .ok_or(HeadError::Host)
+    let parts = Authority::parse(text).ok_or(HeadError::Host)?;
+    let host = Span::locate(parts.host, bytes);
+    Ok((Span::locate(text, bytes), (host, parts.port)))
 }
 
 fn finish(head: &mut RequestHead, bytes: &[u8]) -> Result<(), HeadError> {

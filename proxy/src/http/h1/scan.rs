@@ -3,7 +3,7 @@
 //! Every byte is looked at once: a call resumes where the last one stopped. Limits are judged by position, never by
 //! how much has arrived, so that the same bytes give the same answer in one read or in a thousand.
 
-use memchr::memchr;
+use memchr::memchr_iter;
 
 use super::HeadError;
 use crate::limits;
@@ -37,8 +37,9 @@ impl LineScan {
         bytes: &[u8],
         rules: &Rules,
     ) -> Result<Option<(usize, usize)>, HeadError> {
-        while let Some(found) = memchr(b'\n', &bytes[self.scanned..]) {
-            let newline = self.scanned + found;
+        let already = self.scanned;
+        for found in memchr_iter(b'\n', &bytes[already..]) {
+            let newline = already + found;
             self.check_reach(newline, rules)?;
             let line = &bytes[self.line_start..newline];
             let line = line.strip_suffix(b"\r").ok_or(HeadError::BareLineFeed)?;

@@ -22,16 +22,57 @@ pub struct OutgoingHeaders {
 
 #[derive(Clone, Copy, Debug)]
 struct Field {
-    /// `None` for the usual spelling of a known name.
-    name: Option<Text>,
+    name: Text,
     value: Text,
     known: KnownHeader,
 }
 
+/// Bytes of one of the two buffers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    Received(Range),
+    Written(Range),
+}
+
+type Range = (usize, usize);
+
 impl Field {
-    fn name<'a>(&self, received: &'a [u8], written: &'a [u8]) -> &'a [u8] {
-        self.name
-            .map_or(self.known.name().as_bytes(), |name| name.of(received, written))
+    /// Where the buffer it lies in has it as a line, `name: value` and CRLF.
+    fn line(&self, received: &[u8], written: &[u8]) -> Option<Lines> {
+        let whole = |name: Span, value: Span, bytes: &[u8]| {
+            let is_line = bytes.get(name.end()..value.start()) == Some(b": ")
+                && bytes.get(value.end()..value.end() + 2) == Some(b"\r\n");
+            is_line.then_some((name.start(), value.end() + 2))
+        };
+        match (self.name, self.value) {
+            (Text::Received(name), Text::Received(value)) => {
+                whole(name, value, received).map(Lines::Received)
+            }
+            (Text::Written(name), Text::Written(value)) => whole(name, value, written).map(Lines::Written),
+            _ => None,
+        }
+    }
+}
+
+impl Lines {
+    /// The two as one, if the second follows the first.
+    const fn joined(self, next: Self) -> Option<Self> {
+        match (self, next) {
+            (Self::Received((start, end)), Self::Received((next, last))) if end == next => {
+                Some(Self::Received((start, last)))
+            }
+            (Self::Written((start, end)), Self::Written((next, last))) if end == next => {
+                Some(Self::Written((start, last)))
+            }
+            _ => None,
+        }
+    }
+
+    fn of<'a>(self, received: &'a [u8], written: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Received((start, end)) => &received[start..end],
+            Self::Written((start, end)) => &written[start..end],
+        }
     }
 }
 
@@ -94,7 +135,7 @@ impl OutgoingHeaders {
             if let Some(value) = value {
                 let [name, value] =
                     [header.name, value].map(|text| Text::Received(Span::locate(text, received)));
-                let (name, known) = (Some(name), header.known);
+                let known = header.known;
                 self.present |= known.bit();
                 self.list.push(Field { name, value, known });
             }
@@ -139,7 +180,7 @@ impl Outgoing<'_> {
         if !from.eq_ignore_ascii_case(to) {
             self.remove(to);
         }
-        let name = Some(Text::write(to, &mut self.fields.written));
+        let name = Text::write(to, &mut self.fields.written);
         let (received, fields) = (self.received, &mut *self.fields);
         for field in &mut fields.list {
             if old.is(field, received, &fields.written) {
@@ -182,21 +223,14 @@ impl Outgoing<'_> {
     /// [`Outgoing::put`] with a value that `write` appends to the buffer it is given.
     pub fn put_with(&mut self, known: KnownHeader, write: impl FnOnce(&mut Vec<u8>)) {
         debug_assert!(known != KnownHeader::Other && !is_of_this_hop(known));
-        let value = Text::write_with(&mut self.fields.written, write);
-        debug_assert!(
-            !value
-                .of(self.received, &self.fields.written)
-                .iter()
-                .any(|byte| is_control(*byte)),
-            "a value of the gateway's own is clean"
-        );
         let name = known.name().as_bytes();
-        let field = Field {
-            name: None,
-            value,
-            known,
-        };
-        self.place(&Named { name, known }, field);
+        let named = Named { name, known };
+        let field = self.line(&named, |written| {
+            let start = written.len();
+            write(written);
+            debug_assert!(!written[start..].iter().any(|byte| is_control(*byte)));
+        });
+        self.place(&named, field);
     }
 
     /// Adds `name: value` at the end if there is no field of that name. False when there is one.
@@ -233,11 +267,40 @@ impl Outgoing<'_> {
         Some(found.value.of(self.received, &self.fields.written))
     }
 
+    /// Appends all fields in order, as HTTP/1 writes them. Most lie in one of the two buffers as they go out, many in a
+    /// row.
+    pub fn write_lines(&self, out: &mut Vec<u8>) {
+        let (received, written) = (self.received, &self.fields.written[..]);
+        let mut ready: Option<Lines> = None;
+        for field in &self.fields.list {
+            let line = field.line(received, written);
+            if let (Some(before), Some(line)) = (ready, line)
+                && let Some(joined) = before.joined(line)
+            {
+                ready = Some(joined);
+                continue;
+            }
+            if let Some(before) = ready.take() {
+                out.extend_from_slice(before.of(received, written));
+            }
+            ready = line;
+            if line.is_none() {
+                out.extend_from_slice(field.name.of(received, written));
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(field.value.of(received, written));
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        if let Some(before) = ready {
+            out.extend_from_slice(before.of(received, written));
+        }
+    }
+
     /// All fields in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Header<'_>> {
         let (received, written) = (self.received, &self.fields.written[..]);
         self.fields.list.iter().map(move |field| Header {
-            name: field.name(received, written),
+            name: field.name.of(received, written),
             value: field.value.of(received, written),
             known: field.known,
         })
@@ -248,11 +311,16 @@ impl Outgoing<'_> {
     }
 
     /// Makes `new` the only field of its name.
+    #[inline]
     fn place(&mut self, named: &Named<'_>, new: Field) {
-        if !self.may_have(named) {
+        if self.may_have(named) {
+            self.replace_all(named, new);
+        } else {
             self.push(new);
-            return;
         }
+    }
+
+    fn replace_all(&mut self, named: &Named<'_>, new: Field) {
         let (received, fields) = (self.received, &mut *self.fields);
         let mut placed = false;
         fields.list.retain_mut(|field| {
@@ -275,21 +343,26 @@ impl Outgoing<'_> {
     }
 
     fn field(&mut self, named: &Named<'_>, write: impl FnOnce(&mut Vec<u8>)) -> Option<Field> {
-        if !named.is_writable() {
-            return None;
-        }
-        let name = Some(Text::write(named.name, &mut self.fields.written));
-        let value = self.value(write);
-        let known = named.known;
-        Some(Field { name, value, known })
+        let writable = named.is_writable();
+        writable.then(|| {
+            self.line(named, |written| {
+                let start = written.len();
+                write(written);
+                escape_controls(written, start);
+            })
+        })
     }
 
-    fn value(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Text {
-        Text::write_with(&mut self.fields.written, |written| {
-            let start = written.len();
-            write(written);
-            escape_controls(written, start);
-        })
+    /// Writes a field as the line that it may become.
+    #[inline]
+    fn line(&mut self, named: &Named<'_>, write: impl FnOnce(&mut Vec<u8>)) -> Field {
+        let written = &mut self.fields.written;
+        let name = Text::write(named.name, written);
+        written.extend_from_slice(b": ");
+        let value = Text::write_with(written, write);
+        written.extend_from_slice(b"\r\n");
+        let known = named.known;
+        Field { name, value, known }
     }
 }
 
@@ -310,7 +383,7 @@ impl<'a> Named<'a> {
     fn is(&self, field: &Field, received: &[u8], written: &[u8]) -> bool {
         field.known == self.known
             && (self.known != KnownHeader::Other
-                || field.name(received, written).eq_ignore_ascii_case(self.name))
+                || field.name.of(received, written).eq_ignore_ascii_case(self.name))
     }
 
     /// A token, and not the name of a field that only an encoder writes.

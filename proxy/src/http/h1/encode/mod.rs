@@ -8,8 +8,8 @@ mod tests;
 
 use crate::http::body::BodyLength;
 use crate::http::head::{Method, RequestHead, ResponseHead, Version};
-use crate::http::headers::Header;
 use crate::http::known::KnownHeader;
+use crate::http::outgoing::Outgoing;
 use crate::http::status;
 use crate::http::write::push_decimal;
 
@@ -80,11 +80,11 @@ pub enum Connection<'a> {
 
 /// Appends an upstream request head. `path` is the canonical upstream path, or `*`; `query` goes as it is, without
 /// its `?`. `fields` hold Host.
-pub fn write_request<'h>(
+pub fn write_request(
     method: &[u8],
     path: &[u8],
     query: Option<&[u8]>,
-    fields: impl Iterator<Item = Header<'h>>,
+    fields: &Outgoing<'_>,
     framing: Framing,
     connection: Connection<'_>,
     out: &mut Vec<u8>,
@@ -101,9 +101,9 @@ pub fn write_request<'h>(
 }
 
 /// Appends a response head. The status line carries the registered reason phrase, never the upstream's own text.
-pub fn write_response<'h>(
+pub fn write_response(
     status: u16,
-    fields: impl Iterator<Item = Header<'h>>,
+    fields: &Outgoing<'_>,
     framing: Framing,
     connection: Connection<'_>,
     out: &mut Vec<u8>,
@@ -119,19 +119,8 @@ pub fn write_response<'h>(
 /// The interim response that lets a waiting client send its body (RFC 9110 §10.1.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-fn write_fields<'h>(
-    fields: impl Iterator<Item = Header<'h>>,
-    framing: Framing,
-    connection: Connection<'_>,
-    out: &mut Vec<u8>,
-) {
-    for field in fields {
-        out.reserve(field.name.len() + field.value.len() + 4);
-        out.extend_from_slice(field.name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(field.value);
-        out.extend_from_slice(b"\r\n");
-    }
+fn write_fields(fields: &Outgoing<'_>, framing: Framing, connection: Connection<'_>, out: &mut Vec<u8>) {
+    fields.write_lines(out);
     match framing {
         Framing::Nothing | Framing::UntilClose => {}
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),

@@ -25,7 +25,7 @@ fn forwarded(bytes: &[u8]) -> Vec<u8> {
         request.method(),
         path,
         query,
-        outgoing.iter(),
+        &outgoing,
         framing,
         Connection::KeepAlive,
         &mut out,
@@ -105,23 +105,17 @@ fn responses_are_written_with_their_connection() {
     let (mut headers, mut out) = (OutgoingHeaders::default(), Vec::new());
     let mut fields = headers.start_empty();
     fields.set(b"A", b"b");
-    write_response(
-        429,
-        fields.iter(),
-        Framing::Length(12),
-        Connection::Close,
-        &mut out,
-    );
+    write_response(429, &fields, Framing::Length(12), Connection::Close, &mut out);
     write_response(
         101,
-        [].into_iter(),
+        &OutgoingHeaders::default().start_empty(),
         Framing::Nothing,
         Connection::Upgrade(b"websocket"),
         &mut out,
     );
     write_response(
         200,
-        [].into_iter(),
+        &OutgoingHeaders::default().start_empty(),
         Framing::UntilClose,
         Connection::KeepAlive,
         &mut out,
