@@ -85,6 +85,11 @@ pub const IDLE_BUFFERS: usize = 1024;
 /// Milliseconds of silence after which a connection gives its buffer back.
 pub const IDLE_PATIENCE_MS: u64 = 500;
 
+/// Seconds for which a client that was refused may go on sending.
+pub const LINGER_S: u64 = 5;
+/// What it may send in that time, in bytes.
+pub const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
 // --- exchange ---
 
 /// Unused exchange memories that a worker keeps.

@@ -321,6 +321,25 @@ fn a_provider_that_dies_mid_stream_is_never_a_clean_end() -> Result<()> {
 }
 
 #[test]
+fn the_models_name_can_depend_on_the_request() -> Result<()> {
+    let llm = Llm::start(Scenario::default())?;
+    let gateway = start(proxy(&llm, "", "name: 'm-$(headers.x_tier)',", ""))?;
+    let ask = |headers: &[(&str, &str)]| {
+        let body = json!({"messages": [{"role": "user", "content": "12345678"}]});
+        Client::post_json(gateway.addr(), "/v1/chat/completions", headers, &body)
+    };
+    let answer = ask(&[("X-Tier", "mini")])?;
+    assert_eq!(
+        (answer.status, &*answer.header("X-Kong-LLM-Model")),
+        (200, "openai/m-mini")
+    );
+    assert_eq!(llm.origin().last().json()["model"], "m-mini");
+    assert_eq!(ask(&[])?.status, 500, "there is no such header");
+    assert_eq!(llm.origin().requests().len(), 1);
+    Ok(())
+}
+
+#[test]
 fn a_providers_errors_are_passed_on() -> Result<()> {
     let llm = Llm::start(Scenario::default())?;
     let gateway = start(proxy(&llm, "", "", ""))?;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tests::{Client, Gateway, Origin, Response};
 
-use crate::routes;
+use crate::{one_route, routes};
 
 fn not_found(headers: &[(&str, &str)]) -> Result<Response> {
     let origin = Origin::echo()?;
@@ -84,5 +84,22 @@ fn the_connection_survives_a_refusal() -> Result<()> {
     let mut client = Client::connect(gateway.addr())?;
     assert_eq!(client.ask("POST", "/nowhere", &[], b"unread")?.status, 404);
     assert_eq!(client.ask("GET", "/a", &[], b"")?.status, 200);
+    Ok(())
+}
+
+#[test]
+fn a_refused_upload_is_told_so_although_it_goes_on() -> Result<()> {
+    let origin = Origin::echo()?;
+    let gateway = Gateway::start(one_route(&origin.url(), "{name: key-auth}", ""))?;
+    let body = vec![b'x'; 3 << 20];
+    for _ in 0..5 {
+        let mut client = Client::connect(gateway.addr())?;
+        let request = client.request("POST", "/", &[], &body);
+        client.send(&request)?;
+        let answer = client.response("POST")?;
+        assert_eq!((answer.status, answer.header("Connection")), (401, "close"));
+        client.expect_close()?;
+    }
+    assert!(origin.requests().is_empty());
     Ok(())
 }

@@ -78,3 +78,21 @@ fn it_also_works_on_the_gateways_own_answers() -> Result<()> {
     assert_eq!((answer.status, answer.header("x-added")), (401, "1"));
     Ok(())
 }
+
+#[test]
+fn head_announces_no_length_that_an_edit_would_change() -> Result<()> {
+    let origin = Origin::always(Script::respond(
+        200,
+        &[("Content-Type", "application/json")],
+        "{\"gone\":1}",
+    ))?;
+    let gateway = gateway(&origin, "{remove: {json: [gone]}}")?;
+    let answer = Client::fetch(gateway.addr(), "HEAD", "/", &[], b"")?;
+    assert_eq!(answer.status, 200);
+    assert!(!answer.headers.has("Content-Length"), "{:?}", answer.headers);
+    assert_eq!(
+        Client::get(gateway.addr(), "/", &[])?.header("Content-Length"),
+        "2"
+    );
+    Ok(())
+}

@@ -135,14 +135,14 @@ impl<'c> Context<'c> {
         self.builder.row(&row)
     }
 
-    /// Edits that belong together.
-    pub(crate) fn edit_list(&mut self, plugin: &Plugin, edits: &[Edit]) -> Id<EditList> {
+    /// Edits that belong together. They need the body if one of them is of it, or if they `use_body` otherwise.
+    pub(crate) fn edit_list(&mut self, plugin: &Plugin, edits: &[Edit], use_body: bool) -> Id<EditList> {
         let source = self.source(plugin.meta.span);
         let row = EditList {
             plugin: self.builder.text(&plugin.name),
             source,
             edits: self.builder.list(edits),
-            needs_body: edits.iter().any(|edit| edit.place == EditPlace::Body),
+            needs_body: use_body || edits.iter().any(|edit| edit.place == EditPlace::Body),
         };
         self.builder.row(&row)
     }

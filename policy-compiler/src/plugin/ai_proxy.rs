@@ -35,10 +35,12 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
         );
     }
     let name = config.word("model.name").unwrap_or_default();
-    if name.contains("$(") {
-        // Parsed only for what it refuses: the gateway reads the text itself.
-        template::parts(context, name, config.span("model.name"));
-    }
+    let name_parts = if name.contains("$(") {
+        template::parts(context, name, config.span("model.name"))
+    } else {
+        Vec::new()
+    };
+    let name_parts = context.builder.list(&name_parts);
     let auth_header = config.word("auth.header_name").unwrap_or_default();
     if !auth_header.is_empty() {
         super::transformer::refuse_name(context, auth_header, config.span("auth.header_name"));
@@ -53,6 +55,7 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
         provider,
         route_type,
         name: context.text(name),
+        name_parts,
         service,
         path: context.text(&target.path),
         auth_header: context.text(auth_header),

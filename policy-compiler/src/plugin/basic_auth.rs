@@ -43,7 +43,7 @@ fn lower(context: &mut Context<'_>, plugin: &Plugin, block: &mut Block) {
         let next = block.label();
         if config.flag("hide_credentials") {
             let edit = context.edit(EditOp::Remove, EditPlace::Header, header, &[]);
-            let edits = context.edit_list(plugin, &[edit]).number();
+            let edits = context.edit_list(plugin, &[edit], false).number();
             block.constant(EDITS, Table::EditList, edits);
             block.apply(EDITS, Table::EditList);
         }

@@ -138,5 +138,5 @@ fn hide(context: &mut Context<'_>, plugin: &Plugin, name: &str) -> u32 {
         .into_iter()
         .map(|place| context.edit(EditOp::Remove, place, name, &[]))
         .collect();
-    context.edit_list(plugin, &edits).number()
+    context.edit_list(plugin, &edits, false).number()
 }

@@ -23,8 +23,11 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
         let parts = template::parts(context, uri, config.span("replace.uri"));
         edits.push(context.edit(EditOp::Set, EditPlace::Uri, "", &parts));
     }
-    if let Some(method) = config.word("http_method") {
-        let method = context.literal(&method.to_ascii_uppercase());
+    let method = config.word("http_method").map(str::to_ascii_uppercase);
+    // These have no body: the arguments of a form move to the query.
+    let moves_body = matches!(method.as_deref(), Some("GET" | "HEAD" | "TRACE"));
+    if let Some(method) = method {
+        let method = context.literal(&method);
         edits.push(context.edit(EditOp::Set, EditPlace::Method, "", &[method]));
     }
     for (place, field) in [
@@ -34,5 +37,5 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
     ] {
         transformer::edits(context, instance, place, field, true, &mut edits);
     }
-    context.edit_list(instance.plugin, &edits).number()
+    context.edit_list(instance.plugin, &edits, moves_body).number()
 }

@@ -27,5 +27,5 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
     for (place, field) in [(EditPlace::Header, "headers"), (EditPlace::Body, "json")] {
         transformer::edits(context, instance, place, field, false, &mut edits);
     }
-    context.edit_list(instance.plugin, &edits).number()
+    context.edit_list(instance.plugin, &edits, false).number()
 }

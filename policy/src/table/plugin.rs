@@ -465,6 +465,8 @@ rows! {
         route_type: RouteType,
         /// `model.name`, with `$(…)`; empty takes the request's.
         name: Text,
+        /// The pieces of a name with `$(…)`; none for one without.
+        name_parts: Rows<Part>,
         /// Where calls go: scheme, host, port, path and timeouts.
         service: Id<Service>,
         /// Whether the service's path replaces the request's (`upstream_url`, `upstream_path` or the provider's own).

@@ -22,8 +22,16 @@ pub async fn serve(context: Rc<Context>, conn: Conn, tls: Option<ServerTls>) {
     let open = Open(Rc::clone(&context));
     match client(conn, tls).await {
         Some(mut client) => {
-            while let After::KeepAlive = request(&context, &mut client).await {}
+            let after = loop {
+                match request(&context, &mut client).await {
+                    After::KeepAlive => {}
+                    after => break after,
+                }
+            };
             client.stream.finish().await;
+            if after == After::Linger {
+                linger(&mut client).await;
+            }
         }
         None => context.instruments.recorder.tally(Tally::HandshakesFailed),
     }
@@ -71,6 +79,22 @@ async fn client(conn: Conn, tls: Option<ServerTls>) -> Option<Client> {
         patience: Deadline::on_waker(),
         requests: 0,
     })
+}
+
+/// Reads what the client still sends, so that it gets to read the answer before the connection is reset under it.
+async fn linger(client: &mut Client) {
+    client
+        .stream
+        .conn()
+        .arm_idle(Duration::from_secs(limits::LINGER_S));
+    let mut left = limits::LINGER_BYTES;
+    while left > 0 {
+        client.input.clear();
+        match client.stream.read(&mut client.input).await {
+            Ok(count) => left = left.saturating_sub(count),
+            Err(_) => return,
+        }
+    }
 }
 
 /// Waits for one request and has it served. Memory for it is taken when its first bytes are there.

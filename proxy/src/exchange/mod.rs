@@ -44,6 +44,8 @@ pub enum After {
     KeepAlive,
     /// It closes.
     Close,
+    /// It closes, and the client may still be sending: closing at once would destroy the answer on its way.
+    Linger,
 }
 
 /// A client's connection, between and during exchanges.
@@ -95,6 +97,7 @@ pub async fn run(context: &Context, client: &mut Client, scratch: &mut Scratch) 
     exchange.finish(served.is_ok());
     match served {
         Ok(()) if exchange.keep_alive => After::KeepAlive,
+        Ok(()) if !exchange.body.is_ended() => After::Linger,
         _ => After::Close,
     }
 }
@@ -112,7 +115,7 @@ pub async fn refuse_head(
     // A client that is gone does not need the answer.
     let served = exchange.refuse(Refusal::Malformed(status)).await;
     exchange.finish(served.is_ok());
-    After::Close
+    After::Linger
 }
 
 impl<'e> Exchange<'e> {

@@ -80,6 +80,8 @@ impl Exchange<'_> {
         let received = &self.scratch.response_received;
         let framing = match self.stream_framing() {
             Some(framing) => framing,
+            // The length of a body that would have been edited is not known without it.
+            None if response.body == BodyLength::None && self.would_edit_body() => Framing::Nothing,
             None => Framing::of_response(
                 response,
                 received,

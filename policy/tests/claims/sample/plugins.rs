@@ -455,6 +455,7 @@ fn model(builder: &mut Builder, source: Id<Source>, service: Id<Service>) -> Id<
         provider: Provider::OpenAi,
         route_type: RouteType::Chat,
         name: builder.text("gpt-4o"),
+        name_parts: Rows::NONE,
         service,
         path: Text::EMPTY,
         auth_header: builder.text("Authorization"),

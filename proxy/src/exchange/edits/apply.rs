@@ -92,7 +92,12 @@ pub(super) fn uses_captures(policy: &Policy, list: Id<EditList>) -> bool {
     policy
         .rows(policy.get(list).edits)
         .flat_map(|edit| policy.rows(edit.value))
-        .any(|part| matches!(part.kind, PartKind::Capture | PartKind::CaptureIndex))
+        .any(is_capture)
+}
+
+/// Whether a piece looks up a capture.
+pub(super) fn is_capture(part: table::Part) -> bool {
+    matches!(part.kind, PartKind::Capture | PartKind::CaptureIndex)
 }
 
 /// Applies a list to a request.
@@ -206,7 +211,8 @@ impl RequestParts<'_> {
             .and_then(|body_type| memory.body.start(body_type, self.body));
         let Some(mut changing) = changing else {
             // A template that fails is a 500 in Kong whether or not there is a body to change.
-            return edits.try_for_each(|edit| renderer.render(&edit, &mut memory.value).map(|_value| ()));
+            return edits
+                .try_for_each(|edit| renderer.render(edit.value, &mut memory.value).map(|_value| ()));
         };
         renderer.apply(edits, &mut memory.value, &mut changing)?;
         if changing.is_changed() {
@@ -233,7 +239,7 @@ impl RequestParts<'_> {
         renderer: Renderer<'_>,
         memory: &mut EditMemory,
     ) -> Result<(), Unrendered> {
-        let rendered = renderer.render(edit, &mut memory.value)?;
+        let rendered = renderer.render(edit.value, &mut memory.value)?;
         self.path.clear();
         template::canonical_uri(rendered, &mut memory.written, self.path).map_err(|_error| Unrendered)
     }
@@ -246,7 +252,7 @@ impl RequestParts<'_> {
         memory: &mut EditMemory,
         fields: &Outgoing<'_>,
     ) -> Result<(), Unrendered> {
-        let method = renderer.render(edit, &mut memory.value)?;
+        let method = renderer.render(edit.value, &mut memory.value)?;
         // Kong's own rule for `http_method`; it also keeps spaces and line ends out of the request line.
         if method.is_empty() || !method.iter().all(u8::is_ascii_uppercase) {
             return Err(Unrendered);
@@ -279,7 +285,7 @@ impl<'r> Renderer<'r> {
         let mut result = Ok(());
         for row in edits {
             let name = self.policy.bytes(row.name);
-            match self.render(&row, value) {
+            match self.render(row.value, value) {
                 Ok(value) => Edit {
                     op: row.op,
                     name,
@@ -293,10 +299,15 @@ impl<'r> Renderer<'r> {
         result
     }
 
-    fn render<'v>(self, edit: &table::Edit, value: &'v mut Vec<u8>) -> Result<&'v [u8], Unrendered> {
+    /// Replaces `value` by a value of these pieces.
+    pub(super) fn render(
+        self,
+        parts: table::Rows<table::Part>,
+        value: &mut Vec<u8>,
+    ) -> Result<&[u8], Unrendered> {
         value.clear();
         let policy = self.policy;
-        let pieces = policy.rows(edit.value).map(|part| Piece {
+        let pieces = policy.rows(parts).map(|part| Piece {
             kind: part.kind,
             text: policy.bytes(part.text),
             index: part.index,

@@ -4,7 +4,7 @@ mod apply;
 #[cfg(test)]
 mod tests;
 
-use policy::table::{Correlation, Cors, EditList, Generator, Id};
+use policy::table::{Correlation, Cors, EditList, Generator, Id, Part, Rows};
 
 use self::apply::{Groups, Renderer, RequestParts};
 use super::Exchange;
@@ -90,7 +90,7 @@ impl Exchange<'_> {
     ) -> Result<(), Refusal> {
         let epoch = std::rc::Rc::clone(&self.epoch);
         let scratch = &mut *self.scratch;
-        let groups = groups(&epoch.snapshot, &self.record, id, &scratch.path);
+        let groups = groups(&epoch.snapshot, &self.record, Pieces::Of(id), &scratch.path);
         let sources = sources(&scratch.head, received, &groups);
         let mut parts = RequestParts {
             path: &mut scratch.upstream_path,
@@ -106,10 +106,30 @@ impl Exchange<'_> {
             .map_err(|apply::Unrendered| Refusal::Template)
     }
 
+    /// A text that depends on the request; `None` without pieces.
+    pub(super) fn render_text(&self, parts: Rows<Part>) -> Result<Option<String>, Refusal> {
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let (snapshot, scratch) = (&self.epoch.snapshot, &*self.scratch);
+        let groups = groups(snapshot, &self.record, Pieces::These(parts), &scratch.path);
+        let sources = sources(&scratch.head, &scratch.received, &groups);
+        let renderer = Renderer {
+            policy: &snapshot.policy,
+            sources: &sources,
+        };
+        let mut text = Vec::new();
+        let rendered = renderer.render(parts, &mut text);
+        rendered.map_err(|apply::Unrendered| Refusal::Template)?;
+        String::from_utf8(text)
+            .map(Some)
+            .map_err(|_error| Refusal::Template)
+    }
+
     fn edit_response_headers(&mut self, id: Id<EditList>, fields: &mut Outgoing<'_>) {
         let epoch = std::rc::Rc::clone(&self.epoch);
         let scratch = &mut *self.scratch;
-        let groups = groups(&epoch.snapshot, &self.record, id, &scratch.path);
+        let groups = groups(&epoch.snapshot, &self.record, Pieces::Of(id), &scratch.path);
         let sources = sources(&scratch.head, &scratch.received, &groups);
         let renderer = Renderer {
             policy: &epoch.snapshot.policy,
@@ -120,13 +140,15 @@ impl Exchange<'_> {
 
     /// Whether an edit changes the upstream's body, so that it must be read whole: JSON in plain, and some of it.
     pub(super) fn response_needs_body(&self) -> bool {
+        self.scratch.response.body != BodyLength::None && self.would_edit_body()
+    }
+
+    /// The same for an answer whose body may stay away, as that to HEAD does.
+    pub(super) fn would_edit_body(&self) -> bool {
         let scratch = &*self.scratch;
         let headers = scratch.response.headers.on(&scratch.response_received);
         let is_json = || headers.get(KnownHeader::ContentType).and_then(BodyType::of) == Some(BodyType::Json);
-        scratch.response.body != BodyLength::None
-            && self.has_body_edits()
-            && is_json()
-            && apply::is_plain(headers.get(KnownHeader::ContentEncoding))
+        self.has_body_edits() && is_json() && apply::is_plain(headers.get(KnownHeader::ContentEncoding))
     }
 
     fn has_body_edits(&self) -> bool {
@@ -164,7 +186,7 @@ impl Exchange<'_> {
             .iter()
             .filter_map(|effect| effect.id::<EditList>())
         {
-            let groups = groups(&epoch.snapshot, &self.record, id, &scratch.path);
+            let groups = groups(&epoch.snapshot, &self.record, Pieces::Of(id), &scratch.path);
             let sources = sources(&scratch.head, &scratch.received, &groups);
             let renderer = Renderer {
                 policy: &epoch.snapshot.policy,
@@ -175,15 +197,28 @@ impl Exchange<'_> {
     }
 }
 
-/// What the route's regex captured, where a template of the list asks for it.
-fn groups<'p>(snapshot: &'p Snapshot, record: &Record, list: Id<EditList>, path: &'p [u8]) -> Groups<'p> {
+/// What the route's regex captured, where one of these pieces asks for it.
+fn groups<'p>(snapshot: &'p Snapshot, record: &Record, pieces: Pieces, path: &'p [u8]) -> Groups<'p> {
     let policy = &snapshot.policy;
-    if !apply::uses_captures(policy, list) {
+    let asks = match pieces {
+        Pieces::Of(list) => apply::uses_captures(policy, list),
+        Pieces::These(parts) => policy.rows(parts).any(apply::is_capture),
+    };
+    if !asks {
         return Groups::default();
     }
     let regex = record.subroute.and_then(|subroute| policy.get(subroute).regex);
     let regex = regex.and_then(|regex| snapshot.captures[regex.index()].as_ref());
     regex.map_or_else(Groups::default, |regex| Groups::of(regex, path))
+}
+
+/// What is going to be rendered.
+#[derive(Clone, Copy)]
+enum Pieces {
+    /// The values of a list of edits.
+    Of(Id<EditList>),
+    /// One value.
+    These(Rows<Part>),
 }
 
 fn sources<'s>(head: &'s RequestHead, received: &'s [u8], groups: &'s Groups<'_>) -> Sources<'s> {

@@ -69,9 +69,13 @@ impl Exchange<'_> {
             .state
             .route
             .is_some_and(|route| policy.get(route).on_body.0.is_some());
+        let rendered = match self.render_text(row.name_parts) {
+            Ok(rendered) => rendered,
+            Err(refusal) => return Some(refusal),
+        };
         let terms = Terms {
             route_type: row.route_type,
-            model: policy.text(row.name),
+            model: rendered.as_deref().unwrap_or(policy.text(row.name)),
             streaming: row.streaming,
             temperature: row.has_temperature.then_some(row.temperature),
             top_p: row.has_top_p.then_some(row.top_p),
