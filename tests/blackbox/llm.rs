@@ -330,7 +330,7 @@ fn the_models_name_can_depend_on_the_request() -> Result<()> {
     };
     let answer = ask(&[("X-Tier", "mini")])?;
     assert_eq!(
-        (answer.status, &*answer.header("X-Kong-LLM-Model")),
+        (answer.status, answer.header("X-Kong-LLM-Model")),
         (200, "openai/m-mini")
     );
     assert_eq!(llm.origin().last().json()["model"], "m-mini");
