@@ -70,7 +70,7 @@ pub fn canonical_uri(rendered: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) 
             byte => push_escape(*byte, scratch),
         }
     }
-    canonicalise(scratch, PathRules::default(), out).map(|_| ())
+    canonicalise(scratch, PathRules::default(), out)
 }
 
 impl Sources<'_> {

@@ -105,7 +105,7 @@ impl Exchange<'_> {
         if scratch.head.target.form == TargetForm::Asterisk {
             scratch.path.extend_from_slice(b"/");
         } else {
-            path::canonicalise(request.raw_path(), path::PathRules::default(), &mut scratch.path)
+            path::canonicalise(request.raw_path(), self.context.node.paths, &mut scratch.path)
                 .map_err(|_error| Refusal::Malformed(400))?;
         }
         if let Some(authority) = request.authority() {

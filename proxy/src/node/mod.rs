@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::http::path::{EmptySegments, EncodedSeparators, Parameters, PathRules};
 use crate::limits;
 
 /// How the workers wait for the kernel.
@@ -56,6 +57,15 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub trusted_ips: Vec<Network>,
+    /// What to do about %2F and %5C in a path: backends read them in two ways [default: reject]
+    #[arg(long, value_enum, env = "TOLLGATE_ENCODED_SLASHES")]
+    pub encoded_slashes: Option<EncodedSeparators>,
+    /// What to do about `;` parameters in a path: backends read them in two ways [default: reject]
+    #[arg(long, value_enum, env = "TOLLGATE_PATH_PARAMETERS")]
+    pub path_parameters: Option<Parameters>,
+    /// What to do about // in a path [default: merge]
+    #[arg(long, value_enum, env = "TOLLGATE_EMPTY_SEGMENTS")]
+    pub empty_segments: Option<EmptySegments>,
     /// Seconds that running requests get to finish after SIGTERM [default: 30]
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_GRACE")]
     pub grace: Option<u64>,
@@ -178,6 +188,8 @@ pub struct Node {
     pub driver: DriverChoice,
     /// Peers whose forwarding headers are believed.
     pub trusted: Vec<Network>,
+    /// Which paths are served, and how they are read.
+    pub paths: PathRules,
     /// Seconds to drain.
     pub grace_s: u64,
     /// Authorities for upstreams.
@@ -217,6 +229,11 @@ impl Node {
             admin: flags.admin.or(file.admin).unwrap_or_else(default_admin),
             driver: flags.driver.or(file.driver).unwrap_or_default(),
             trusted: first(flags.trusted_ips, file.trusted_ips),
+            paths: PathRules {
+                encoded_separators: flags.encoded_slashes.or(file.encoded_slashes).unwrap_or_default(),
+                parameters: flags.path_parameters.or(file.path_parameters).unwrap_or_default(),
+                empty_segments: flags.empty_segments.or(file.empty_segments).unwrap_or_default(),
+            },
             grace_s: flags.grace.or(file.grace).unwrap_or(30),
             ca_file: flags.ca_file.or(file.ca_file),
             upstream_tls_verify: flags.upstream_tls_verify.or(file.upstream_tls_verify),

@@ -4,6 +4,7 @@
 //! The peers take turns within every round (A/B/A/B…), so that a noisy neighbour hits all of them. What is
 //! compared is CPU time per request, which moves far less than request rates on a shared machine.
 
+mod decision;
 mod load;
 mod measure;
 mod peer;
@@ -17,6 +18,7 @@ use anyhow::{Context as _, Result};
 
 use load::Load;
 use peer::{Origin, Peer};
+use report::Machine;
 use scenario::Scenario;
 
 use crate::step;
@@ -33,6 +35,9 @@ pub(crate) struct Options {
     /// Only scenarios whose name contains this
     #[arg(long)]
     only: Option<String>,
+    /// Measure what a decision costs, beside cedar-policy and regorus, instead of the gateway under load
+    #[arg(long)]
+    decision: bool,
     /// Where results are written
     #[arg(long, default_value = "perf/results")]
     out: PathBuf,
@@ -56,6 +61,12 @@ pub(crate) struct Turn {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let root = &step::root();
+    let out = root.join(&options.out);
+    let machine = Machine::look(root);
+    if options.decision {
+        decision::run(&out, &machine)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     peer::require_tools()?;
     step::say("release build");
     step::run(step::cargo().args(["build", "--release", "-p", "proxy", "-p", "policy-compiler"]))?;
@@ -99,7 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         }
     }
     let idle = measure::idle_connections(root, dir.path(), &origin, 10_000)?;
-    report::write(root, &root.join(&options.out), options, &turns, &idle)?;
+    report::write(&out, options, &machine, &turns, &idle)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,7 +11,7 @@ use super::measure::Idle;
 use super::{Options, Turn, scenario};
 
 #[derive(serde::Serialize)]
-struct Machine {
+pub(super) struct Machine {
     kernel: String,
     cpu: String,
     cores: usize,
@@ -39,9 +39,14 @@ impl Median {
 }
 
 /// Writes `latest.json`, `latest.md` and `latest.svg`.
-pub(super) fn write(root: &Path, out: &Path, options: &Options, turns: &[Turn], idle: &Idle) -> Result<()> {
+pub(super) fn write(
+    out: &Path,
+    options: &Options,
+    machine: &Machine,
+    turns: &[Turn],
+    idle: &Idle,
+) -> Result<()> {
     std::fs::create_dir_all(out)?;
-    let machine = Machine::look(root);
     let medians = medians(turns);
     let document = serde_json::json!({
         "command": format!("cargo xtask perf --rounds {} --seconds {}", options.rounds, options.seconds),
@@ -53,7 +58,7 @@ pub(super) fn write(root: &Path, out: &Path, options: &Options, turns: &[Turn], 
         out.join("latest.json"),
         serde_json::to_string_pretty(&document)? + "\n",
     )?;
-    let table = markdown(options, &machine, &medians, idle)?;
+    let table = markdown(options, machine, &medians, idle)?;
     std::fs::write(out.join("latest.md"), &table)?;
     plot(&out.join("latest.svg"), &medians).context("the plot")?;
     anstream::print!("\n{table}\nwritten to {}\n", out.display());
@@ -229,7 +234,7 @@ fn plot(path: &Path, medians: &[Median]) -> Result<()> {
 }
 
 impl Machine {
-    fn look(root: &Path) -> Self {
+    pub(super) fn look(root: &Path) -> Self {
         let first = |program: &str, args: &[&str]| -> String {
             let output = Command::new(program).current_dir(root).args(args).output();
             output.map_or_else(
@@ -257,7 +262,10 @@ impl Machine {
         Self {
             kernel: first("uname", &["-sr"]),
             cpu: cpu.trim_start_matches([' ', '\t', ':']).to_owned(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: cpuinfo
+                .lines()
+                .filter(|line| line.starts_with("processor"))
+                .count(),
             commit: first("git", &["rev-parse", "--short", "HEAD"]),
             nginx: first("nginx", &["-v"]),
             haproxy: first("haproxy", &["-v"]),

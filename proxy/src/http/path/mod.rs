@@ -9,10 +9,14 @@ mod tests;
 
 use std::ops::Range;
 
+use clap::ValueEnum;
+use serde::Deserialize;
+
 use super::write::{hex_digit, push_escape};
 
 /// What a listener does about `//`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum EmptySegments {
     /// Runs of `/` become one, as Kong and nginx do.
     #[default]
@@ -23,7 +27,8 @@ pub enum EmptySegments {
 
 /// What a listener does about `;` parameters in a segment. Leaving them is no choice: a backend that strips them would
 /// take `/admin;x` for `/admin` where policy did not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Parameters {
     /// 400. Kong passes them on; refusing them loudly was preferred to changing requests silently.
     #[default]
@@ -33,13 +38,14 @@ pub enum Parameters {
 }
 
 /// What a listener does about `%2F` and `%5C`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum EncodedSeparators {
     /// 400.
     #[default]
     Reject,
-    /// They stay escaped, and [`PathNotes::encoded_separator`] lets a route refuse them still. What would be a dot
-    /// segment if they were decoded is refused all the same.
+    /// They stay escaped, for policy and upstream alike. What would be a dot segment if they were decoded is refused all
+    /// the same.
     Keep,
 }
 
@@ -52,13 +58,6 @@ pub struct PathRules {
     pub parameters: Parameters,
     /// `%2F` and `%5C`
     pub encoded_separators: EncodedSeparators,
-}
-
-/// What a canonical path contains that a route may still refuse.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PathNotes {
-    /// `%2F` or `%5C` is in the path.
-    pub encoded_separator: bool,
 }
 
 /// Why a path has no canonical form; always a 400.
@@ -91,12 +90,11 @@ pub enum PathError {
 ///
 /// # Errors
 /// `raw` is refused; `out` then holds nothing of use.
-pub fn canonicalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<PathNotes, PathError> {
+pub fn canonicalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<(), PathError> {
     out.clear();
     out.push(b'/');
-    let mut notes = PathNotes::default();
     let Some((first, path)) = raw.split_first() else {
-        return Ok(notes);
+        return Ok(());
     };
     if *first != b'/' {
         return Err(PathError::NotAbsolute);
@@ -105,10 +103,9 @@ pub fn canonicalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<P
     while let Some(segment) = segments.next() {
         let is_last = segments.peek().is_none();
         let start = out.len();
-        let written = write_segment(segment, rules, out)?;
-        notes.encoded_separator |= written.encoded_separator;
+        let has_parameter = write_segment(segment, rules, out)?;
         match &out[start..] {
-            b"." | b".." if written.parameter => return Err(PathError::HiddenDots),
+            b"." | b".." if has_parameter => return Err(PathError::HiddenDots),
             b"." => out.truncate(start),
             b".." => out.truncate(parent(out, start).ok_or(PathError::AboveRoot)?),
             b"" if is_last || rules.empty_segments == EmptySegments::Merge => {}
@@ -117,7 +114,7 @@ pub fn canonicalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<P
             _ => out.push(b'/'),
         }
     }
-    Ok(notes)
+    Ok(())
 }
 
 /// Where the segment before the one at `start` begins.
@@ -126,14 +123,9 @@ fn parent(out: &[u8], start: usize) -> Option<usize> {
     Some(memchr::memrchr(b'/', before)? + 1)
 }
 
-#[derive(Default)]
-struct Written {
-    parameter: bool,
-    encoded_separator: bool,
-}
-
-fn write_segment(segment: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<Written, PathError> {
-    let mut written = Written::default();
+/// Whether the segment had a parameter.
+fn write_segment(segment: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<bool, PathError> {
+    let (mut has_parameter, mut has_separator) = (false, false);
     let mut piece_start = out.len();
     let mut at = 0;
     while let Some(byte) = segment.get(at) {
@@ -147,7 +139,7 @@ fn write_segment(segment: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<
                 });
             }
             b';' => {
-                written.parameter = true;
+                has_parameter = true;
                 check_parameter(&segment[at..])?;
                 break;
             }
@@ -159,7 +151,7 @@ fn write_segment(segment: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<
                     check_piece(out, piece_start..out.len())?;
                     push_escape(separator, out);
                     piece_start = out.len();
-                    written.encoded_separator = true;
+                    has_separator = true;
                     at += 2;
                 }
                 0x80.. => at += write_utf8(&segment[at - 1..], out)? - 1,
@@ -177,10 +169,10 @@ fn write_segment(segment: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<
             _ => return Err(PathError::Byte),
         }
     }
-    if written.encoded_separator {
+    if has_separator {
         check_piece(out, piece_start..out.len())?;
     }
-    Ok(written)
+    Ok(has_parameter)
 }
 
 fn check_piece(out: &[u8], piece: Range<usize>) -> Result<(), PathError> {
