@@ -82,8 +82,6 @@ pub const CLIENT_IDLE_S: u64 = 60;
 pub const REQUEST_HEAD_S: u64 = 10;
 /// Silent connections of a worker that may hold a buffer.
 pub const IDLE_BUFFERS: usize = 1024;
-/// Milliseconds of silence after which a connection gives its buffer back.
-pub const IDLE_PATIENCE_MS: u64 = 500;
 
 /// Seconds for which a client that was refused may go on sending.
 pub const LINGER_S: u64 = 5;

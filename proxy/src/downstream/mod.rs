@@ -163,26 +163,18 @@ async fn head(client: &mut Client, scratch: &mut exchange::Scratch) -> Head {
     }
 }
 
-/// Waits for the first bytes of a request. A connection that stays silent for a while waits without a buffer, as do
-/// those beyond the first [`limits::IDLE_BUFFERS`]: that costs one more operation.
+/// Waits for the first bytes of a request: with a buffer, or, where [`limits::IDLE_BUFFERS`] connections do so already,
+/// without one, which costs one more operation.
 async fn idle(context: &Context, client: &mut Client) -> Result<(), StreamError> {
     client
         .stream
         .conn()
         .arm_idle(Duration::from_secs(limits::CLIENT_IDLE_S));
-    let arrived = match context.may_wait_with_buffer() {
-        Some(_place) => {
-            client.input.furnish();
-            let patience = Duration::from_millis(limits::IDLE_PATIENCE_MS);
-            client.stream.read_or_idle(&mut client.input, patience).await?
-        }
-        None => Activity::Idle,
-    };
-    if arrived == Activity::Idle {
-        client.input = Buffer::empty();
+    let place = context.may_wait_with_buffer();
+    if place.is_none() {
         client.stream.readable().await?;
-        client.stream.read(&mut client.input).await?;
     }
+    client.stream.read(&mut client.input).await?;
     client.stream.conn().disarm();
     Ok(())
 }
