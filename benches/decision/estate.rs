@@ -368,6 +368,9 @@ impl Exchange for Call {
     fn query(&mut self, _: &str) -> Found {
         Found::Absent
     }
+    fn has_argument(&self, _: &str) -> bool {
+        false
+    }
     fn body_argument(&mut self, _: &str) -> Found {
         Found::Absent
     }

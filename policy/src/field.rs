@@ -108,6 +108,8 @@ pub trait Exchange {
     fn any_header(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool;
     /// Looks a query argument up by its decoded name; the value is decoded.
     fn query(&mut self, name: &str) -> Found;
+    /// Whether a query argument is there, with or without a value.
+    fn has_argument(&self, name: &str) -> bool;
     /// Looks a top-level member of a form or JSON body up, after [`crate::vm::Question::Body`] was answered.
     fn body_argument(&mut self, name: &str) -> Found;
     /// The bytes of a span that this exchange gave out.

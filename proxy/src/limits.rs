@@ -54,6 +54,8 @@ pub const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// Request head on the admin socket, in bytes.
 pub const ADMIN_HEAD_BYTES: usize = 16 * 1024;
+/// Clients that the admin socket, and the metrics listener, serve at once; more are turned away.
+pub const ADMIN_CLIENTS: usize = 64;
 
 // --- upstream ---
 

@@ -12,6 +12,13 @@ pub(super) fn arguments(text: &[u8], name: &str) -> Vec<String> {
         .collect()
 }
 
+/// Decoded names of all arguments, with a value or without.
+pub(super) fn names(text: &[u8]) -> impl Iterator<Item = String> {
+    text.split(|&byte| byte == b'&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| decoded(pair.split(|&byte| byte == b'=').next().unwrap_or_default()))
+}
+
 /// Values of a member. A JSON list or object counts as several values, as Kong's tables do; other than texts have
 /// none.
 pub(super) fn members(body: &[u8], media_type: &str, name: &str) -> Vec<String> {

@@ -384,7 +384,7 @@ impl Walk<'_> {
                         .values(&trigger.to_ascii_lowercase())
                         .next()
                         .is_none()
-                        && self.request.arguments(trigger).is_empty() =>
+                        && !self.request.has_argument(trigger) =>
                 {
                     Outcome::Forwarded
                 }

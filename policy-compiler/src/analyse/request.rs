@@ -130,6 +130,11 @@ impl Request {
         body::arguments(self.query.as_bytes(), name)
     }
 
+    /// Whether a query argument is there, with or without a value.
+    pub fn has_argument(&self, name: &str) -> bool {
+        body::names(self.query.as_bytes()).any(|argument| argument == name)
+    }
+
     /// Decoded values of a top-level member of the body, by its media type.
     pub fn members(&self, name: &str) -> Vec<String> {
         let kind = self.values("content-type").next().unwrap_or_default();
@@ -240,6 +245,9 @@ impl Exchange for InMemory<'_> {
     fn query(&mut self, name: &str) -> Found {
         let values = self.request.arguments(name);
         self.keep(values)
+    }
+    fn has_argument(&self, name: &str) -> bool {
+        self.request.has_argument(name)
     }
     fn body_argument(&mut self, name: &str) -> Found {
         let values = self.request.members(name);

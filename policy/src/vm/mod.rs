@@ -363,8 +363,7 @@ impl<E: Exchange> Machine<'_, E> {
 
     fn respond(&mut self, response: Id<Response>) -> Step {
         let trigger = self.policy.text(self.policy.get(response).trigger);
-        let fires =
-            trigger.is_empty() || self.has_header(trigger) || self.exchange.query(trigger) != Found::Absent;
+        let fires = trigger.is_empty() || self.has_header(trigger) || self.exchange.has_argument(trigger);
         if fires {
             Step::End(Verdict::Respond(response))
         } else {

@@ -1,4 +1,4 @@
-//! The serving side: a blocking HTTP/1.1 server for a handful of fixed requests, one connection at a time.
+//! The serving side: a blocking HTTP/1.1 server for a handful of fixed requests, a thread for each of a few connections.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::Panel;
@@ -46,12 +47,15 @@ pub fn serve_socket(path: &Path, panel: Arc<dyn Panel>) -> io::Result<()> {
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     spawn("admin", move || {
+        let places = Places::default();
         for stream in listener.incoming().flatten() {
-            // A client that breaks off is its own loss.
-            let _ = stream
-                .set_read_timeout(Some(TIMEOUT))
-                .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
-                .and_then(|()| answer(&stream, &stream, panel.as_ref(), Scope::Everything));
+            let panel = Arc::clone(&panel);
+            places.serve("admin-client", move || {
+                stream
+                    .set_read_timeout(Some(TIMEOUT))
+                    .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
+                    .and_then(|()| answer(&stream, &stream, panel.as_ref(), Scope::Everything))
+            });
         }
     })
 }
@@ -64,14 +68,43 @@ pub fn serve_metrics(address: SocketAddr, panel: Arc<dyn Panel>) -> io::Result<S
     let listener = TcpListener::bind(address)?;
     let bound = listener.local_addr()?;
     spawn("metrics", move || {
+        let places = Places::default();
         for stream in listener.incoming().flatten() {
-            let _ = stream
-                .set_read_timeout(Some(TIMEOUT))
-                .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
-                .and_then(|()| answer(&stream, &stream, panel.as_ref(), Scope::Metrics));
+            let panel = Arc::clone(&panel);
+            places.serve("metrics-client", move || {
+                stream
+                    .set_read_timeout(Some(TIMEOUT))
+                    .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
+                    .and_then(|()| answer(&stream, &stream, panel.as_ref(), Scope::Metrics))
+            });
         }
     })?;
     Ok(bound)
+}
+
+/// Who is being served; one that is silent keeps its place for [`TIMEOUT`].
+#[derive(Default)]
+struct Places {
+    taken: Arc<AtomicUsize>,
+}
+
+impl Places {
+    /// Serves a client on a thread of its own. When all places are taken, it is turned away at once.
+    fn serve(&self, name: &str, serve: impl FnOnce() -> io::Result<()> + Send + 'static) {
+        if self.taken.fetch_add(1, Ordering::AcqRel) >= limits::ADMIN_CLIENTS {
+            self.taken.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        let taken = Arc::clone(&self.taken);
+        let spawned = spawn(name, move || {
+            // A client that breaks off is its own loss.
+            let _ = serve();
+            taken.fetch_sub(1, Ordering::AcqRel);
+        });
+        if spawned.is_err() {
+            self.taken.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
 }
 
 const TIMEOUT: Duration = Duration::from_secs(2);

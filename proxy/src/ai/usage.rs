@@ -45,14 +45,16 @@ impl Reported {
     /// The counts, if they can be believed. Where the parts and the total differ, the larger reading counts: some
     /// providers leave reasoning out of the parts.
     pub(super) fn read(&self) -> Option<Usage> {
-        let count = |number: &Option<serde_json::Number>| -> Option<u64> {
-            number
-                .as_ref()?
+        // One count that cannot be believed makes the others doubtful.
+        let count = |number: &Option<serde_json::Number>| match number {
+            None => Some(None),
+            Some(number) => number
                 .as_u64()
                 .filter(|count| *count <= limits::AI_TOKENS_REPORTED_MAX)
+                .map(Some),
         };
-        let (prompt, completion) = (count(&self.prompt_tokens), count(&self.completion_tokens));
-        let total = count(&self.total_tokens);
+        let (prompt, completion) = (count(&self.prompt_tokens)?, count(&self.completion_tokens)?);
+        let total = count(&self.total_tokens)?;
         if prompt.is_none() && completion.is_none() && total.is_none() {
             return None;
         }
@@ -106,6 +108,8 @@ mod tests {
             r#"{"prompt_tokens":-1}"#,
             r#"{"total_tokens":1e300}"#,
             r#"{"prompt_tokens":null}"#,
+            r#"{"prompt_tokens":1e30,"completion_tokens":5}"#,
+            r#"{"prompt_tokens":9223372036854775808,"completion_tokens":9223372036854775808,"total_tokens":5}"#,
         ] {
             assert_eq!(read(text), None, "{text}");
         }

@@ -151,6 +151,17 @@ impl ChangingParts<'_> {
         out.extend_from_slice(b"--\r\n");
     }
 
+    /// The contents of the parts named `name`.
+    pub fn values<'p>(&'p self, name: &'p [u8]) -> impl Iterator<Item = &'p [u8]> + Clone {
+        let (received, written) = (self.received, &self.parts.written[..]);
+        let named = self
+            .parts
+            .list
+            .iter()
+            .filter(move |part| part.is(name, received, written));
+        named.map(move |part| part.content.of(received, written))
+    }
+
     fn contains(&self, name: &[u8]) -> bool {
         let (received, written) = (self.received, &self.parts.written);
         self.parts

@@ -75,7 +75,6 @@ pub fn canonical_uri(rendered: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) 
 
 impl Sources<'_> {
     fn look_up(&self, piece: &Piece<'_>, out: &mut Vec<u8>) -> bool {
-        let start = out.len();
         let text = match piece.kind {
             PartKind::Literal => Some(piece.text),
             PartKind::Header => self.header(piece.text),
@@ -89,8 +88,12 @@ impl Sources<'_> {
                 nth.and_then(|nth| self.captures.get(nth).copied())
             }
         };
+        // Lua takes an empty text for something. A group that took no part gives nothing.
+        let text = text.filter(|text| {
+            !text.is_empty() || !matches!(piece.kind, PartKind::Capture | PartKind::CaptureIndex)
+        });
         out.extend_from_slice(text.unwrap_or_default());
-        text.is_some() && (piece.kind == PartKind::Literal || out.len() > start)
+        text.is_some()
     }
 
     /// Lua names cannot hold `-`: `headers.x_user_id` is `X-User-Id`.
@@ -109,10 +112,12 @@ impl Sources<'_> {
     fn argument(&self, name: &[u8], out: &mut Vec<u8>) -> bool {
         let mut values =
             query::pairs(self.query.unwrap_or_default()).filter(|(it, _)| query::decodes_to(it, name));
-        let Some(Some(value)) = values.next().map(|(_, value)| value) else {
-            return false;
-        };
-        query::decode(value, out);
-        !value.is_empty()
+        match values.next() {
+            Some((_, Some(value))) => query::decode(value, out),
+            // An argument without a value is true, as OpenResty reads it.
+            Some((_, None)) => out.extend_from_slice(b"true"),
+            None => return false,
+        }
+        true
     }
 }

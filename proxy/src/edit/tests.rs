@@ -308,11 +308,15 @@ fn templates_look_up_and_fall_back() {
         rendered(&[piece(Capture, "user", false), piece(CaptureIndex, "1", false)]),
         ("bobone".to_owned(), true)
     );
+    for (present, value) in [
+        (piece(Header, "x-empty", false), ""),
+        (piece(Query, "e", false), ""),
+        (piece(Query, "n", false), "true"),
+    ] {
+        assert_eq!(rendered(&[present]), (value.to_owned(), true), "{present:?}");
+    }
     for missing in [
         piece(Header, "nope", false),
-        piece(Header, "x-empty", false),
-        piece(Query, "e", false),
-        piece(Query, "n", false),
         piece(CaptureIndex, "2", false),
         piece(CaptureIndex, "0", false),
         piece(CaptureIndex, "9", false),

@@ -9,6 +9,7 @@ use policy::vm::{Effects, State};
 
 use super::edits::EditMemory;
 use super::request_id::RequestIds;
+use crate::http::date::HttpDate;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::outgoing::OutgoingHeaders;
 use crate::limits;
@@ -32,6 +33,8 @@ pub struct Context {
     pub names: Names,
     /// Request ids.
     pub ids: RequestIds,
+    /// What time it is, for `Date`.
+    pub date: HttpDate,
     /// Whether the worker takes no new work.
     pub draining: Cell<bool>,
     /// How busy it is.
@@ -59,6 +62,7 @@ impl Context {
             pool: RefCell::default(),
             names,
             ids: RequestIds::default(),
+            date: HttpDate::default(),
             draining: Cell::new(false),
             presence,
             instruments,

@@ -183,18 +183,13 @@ impl Exchange<'_> {
         };
         let address = address.ok_or(failed(Refusal::Unresolved, progress))?;
         *found = Some((address, clock::now()));
-        // Looking at the socket costs a system call; a first try that may be repeated finds out by itself.
-        let unseen = tries == 1 && self.is_idempotent() && endpoint.retries > 0;
-        let mut leg = self
-            .lease(endpoint, place, address, unseen)
-            .await
-            .map_err(|error| {
-                let refusal = match error {
-                    ConnectError::Refused(StreamError::Conn(ConnError::TimedOut)) => Refusal::Upstream(504),
-                    _ => Refusal::Upstream(502),
-                };
-                failed(refusal, progress)
-            })?;
+        let mut leg = self.lease(endpoint, place, address).await.map_err(|error| {
+            let refusal = match error {
+                ConnectError::Refused(StreamError::Conn(ConnError::TimedOut)) => Refusal::Upstream(504),
+                _ => Refusal::Upstream(502),
+            };
+            failed(refusal, progress)
+        })?;
         progress.reused = leg.leased.requests > 0;
         progress.sent = true;
         self.record.forwarded = Some(clock::now());
@@ -212,14 +207,13 @@ impl Exchange<'_> {
         endpoint: &Endpoint,
         place: &Place<'_>,
         address: SocketAddr,
-        unseen: bool,
     ) -> Result<Leg, ConnectError> {
         let tls = endpoint
             .tls
             .as_ref()
             .map(|tls| (self.epoch.snapshot.epoch, tls.identity, Arc::clone(place.name)));
         let key = Key { address, tls };
-        let pooled = self.context.pool.borrow_mut().take(&key, unseen);
+        let pooled = self.context.pool.borrow_mut().take(&key);
         let leased = match pooled {
             Some(leased) => leased,
             None => {
@@ -361,6 +355,11 @@ impl Exchange<'_> {
                 progress.response_began = true;
                 let method = self.scratch.head.method;
                 match decoder.decode(&leg.input, method, &mut self.scratch.response) {
+                    // Nobody asked for another protocol: what follows would be read as answers to other requests.
+                    Ok(Some(_)) if self.scratch.response.status == 101 => {
+                        let refusal = Refusal::Upstream(502);
+                        return Err(Failure::Upstream { refusal, progress });
+                    }
                     Ok(Some(length)) if self.scratch.response.is_interim() => {
                         leg.input.consume(length);
                         continue;

@@ -53,6 +53,7 @@ impl Exchange<'_> {
         };
         // What the entry decided so far holds for a refusal too: its response phases still run.
         self.scratch.effects = Some(*self.scratch.state.effects());
+        self.correlate();
         if let Some(refusal) = refusal {
             return Ok(Judgement::Refuse(refusal));
         }

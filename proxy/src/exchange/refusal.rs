@@ -297,8 +297,15 @@ impl Exchange<'_> {
         fields.put_with(KnownHeader::XKongResponseLatency, |out| {
             push_decimal(milliseconds(took), out)
         });
+        self.write_date(fields);
         fields.put(KnownHeader::Server, PRODUCT.as_bytes());
         fields.put(KnownHeader::XKongRequestId, &self.record.id);
+    }
+
+    pub(super) fn write_date(&self, fields: &mut crate::http::outgoing::Outgoing<'_>) {
+        self.context.date.with(crate::worker::clock::unix_ms(), |date| {
+            fields.put(KnownHeader::Date, date);
+        });
     }
 
     /// The refusal for a body that is longer than is allowed.

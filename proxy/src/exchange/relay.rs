@@ -147,6 +147,10 @@ impl Exchange<'_> {
             fields,
         );
         fields.put(KnownHeader::XKongRequestId, &record.id);
+        // RFC 9110 §6.6.1: who passes a response on adds what its origin forgot.
+        if !self.scratch.response.headers.contains(KnownHeader::Date) {
+            self.write_date(fields);
+        }
     }
 
     async fn relay_body(

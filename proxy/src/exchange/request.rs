@@ -89,7 +89,8 @@ impl Exchange<'_> {
         };
         for effect in effects.iter() {
             if let Some(id) = effect.id::<Correlation>() {
-                self.correlate(&policy.get(id), fields);
+                let own = self.record.correlation.as_deref().unwrap_or_default();
+                fields.set(policy.bytes(policy.get(id).header), own);
             } else if let Some(id) = effect.id::<Acl>() {
                 self.write_groups(&policy.get(id), fields);
             } else if let Some(id) = effect.id::<EditList>() {

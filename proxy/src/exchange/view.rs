@@ -4,11 +4,15 @@
 use policy::field::{self, Found, Method, Span, Taken};
 use policy::table::{Budget, Id, Quota};
 use policy::vm::State;
+use serde_json::Value;
 
 use super::gate::Gate;
+use crate::edit::body::BodyType;
+use crate::edit::multipart::Parts;
 use crate::http::body::BodyLength;
 use crate::http::head::{self, RequestHead};
 use crate::http::headers::HeaderView;
+use crate::http::known::KnownHeader;
 use crate::http::query;
 
 const SOURCE_HEAD: u8 = 0;
@@ -81,6 +85,19 @@ fn span(source: u8, start: usize, len: usize) -> Span {
         source,
         offset: u32::try_from(start).unwrap_or(0),
         len: u32::try_from(len).unwrap_or(0),
+    }
+}
+
+/// Appends the first value and tells how many there are.
+fn copy<'a>(mut values: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) -> Occurrences {
+    let Some(first) = values.next() else {
+        return Occurrences::None;
+    };
+    out.extend_from_slice(first);
+    if values.next().is_none() {
+        Occurrences::One
+    } else {
+        Occurrences::Several
     }
 }
 
@@ -163,15 +180,29 @@ impl field::Exchange for View<'_> {
         self.decoded(|out| collect(query::pairs(query.of(received)), name.as_bytes(), out))
     }
 
+    fn has_argument(&self, name: &str) -> bool {
+        let query = self.head.target.query.map(|query| query.of(self.received));
+        query::pairs(query.unwrap_or_default()).any(|(it, _)| query::decodes_to(it, name.as_bytes()))
+    }
+
     fn body_argument(&mut self, name: &str) -> Found {
         let Some(body) = self.body else {
             return Found::Absent;
         };
-        let json = self.headers().get(crate::http::known::KnownHeader::ContentType);
-        if json.is_some_and(|value| value.starts_with(b"application/json")) {
-            return self.decoded(|out| json_member(body, name, out));
+        let headers = self.head.headers.on(self.received);
+        let content_type = headers.get(KnownHeader::ContentType).unwrap_or_default();
+        match BodyType::of(content_type) {
+            Some(BodyType::Json) => self.decoded(|out| json_member(body, name, out)),
+            Some(BodyType::Multipart(boundary)) => {
+                let mut parts = Parts::default();
+                let parts = parts.start(body, boundary);
+                let values = parts.iter().flat_map(|parts| parts.values(name.as_bytes()));
+                self.decoded(|out| copy(values.clone(), out))
+            }
+            Some(BodyType::Form) | None => {
+                self.decoded(|out| collect(query::pairs(body), name.as_bytes(), out))
+            }
         }
-        self.decoded(|out| collect(query::pairs(body), name.as_bytes(), out))
     }
 
     fn bytes(&self, span: Span) -> &[u8] {
@@ -212,19 +243,15 @@ impl field::Exchange for View<'_> {
     }
 }
 
-/// Appends a top-level text member of a JSON body.
+/// Appends a top-level text member of a JSON body. A list or object counts as several values, as Kong's tables do.
 fn json_member(body: &[u8], name: &str, out: &mut Vec<u8>) -> Occurrences {
-    let parsed: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(body);
-    match parsed
-        .ok()
-        .as_ref()
-        .and_then(|object| object.get(name))
-        .and_then(|value| value.as_str())
-    {
-        Some(value) => {
+    let parsed: Result<serde_json::Map<String, Value>, _> = serde_json::from_slice(body);
+    match parsed.ok().as_ref().and_then(|object| object.get(name)) {
+        Some(Value::String(value)) => {
             out.extend_from_slice(value.as_bytes());
             Occurrences::One
         }
-        None => Occurrences::None,
+        Some(Value::Array(_) | Value::Object(_)) => Occurrences::Several,
+        _ => Occurrences::None,
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod authority;
 pub mod body;
+pub mod date;
 pub mod forwarding;
 pub mod h1;
 pub mod head;

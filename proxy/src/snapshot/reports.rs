@@ -6,7 +6,7 @@ use std::path::Path;
 
 use policy::Policy;
 use policy::isa::{Instr, Op, REGISTERS};
-use policy::table::{Consumer, Id, Log, Metrics, Name, Route};
+use policy::table::{Consumer, Id, Log, Metrics, Model, Name, Route};
 
 use crate::telemetry::access_log::{AccessLog, LogFile, Redaction};
 use crate::telemetry::counter::{ConsumerNumber, Counters, RouteNumber};
@@ -43,6 +43,11 @@ impl Reports {
             log.file(Path::new(path), row.reopen)
                 .ok_or_else(|| path.to_owned())
         };
+        // Where the gateway writes its own credentials, they are no less secret.
+        let providers = policy.rows(policy.all::<Model>()).flat_map(|row| {
+            let names = [row.param_name, row.auth_header].map(|name| policy.text(name));
+            names.into_iter().filter(|name| !name.is_empty())
+        });
         let code = (0..policy.code_len()).filter_map(|pc| policy.instr(pc));
         let name = |row| policy.text(policy.get(Id::<Name>::new(row)).text);
         Ok(Self {
@@ -52,7 +57,7 @@ impl Reports {
                 .rows(policy.all::<Log>())
                 .map(file)
                 .collect::<Result<_, _>>()?,
-            redaction: Redaction::new(credential_names(code, name)),
+            redaction: Redaction::new(credential_names(code, name).into_iter().chain(providers)),
         })
     }
 

@@ -171,6 +171,10 @@ impl Exchange for Request {
         look_up(&self.arguments, name)
     }
 
+    fn has_argument(&self, name: &str) -> bool {
+        look_up(&self.arguments, name) != Found::Absent
+    }
+
     fn body_argument(&mut self, name: &str) -> Found {
         assert!(
             self.body_read,

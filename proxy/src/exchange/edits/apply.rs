@@ -28,6 +28,16 @@ pub(crate) struct EditMemory {
 }
 
 impl EditMemory {
+    /// Makes `value` the only argument of that name in a query.
+    pub(in crate::exchange) fn set_argument(&mut self, name: &[u8], value: &[u8], query: &mut Vec<u8>) {
+        let mut arguments = self.arguments.start(query);
+        arguments.remove(name);
+        arguments.append(name, value);
+        self.written.clear();
+        arguments.write_to(&mut self.written);
+        mem::swap(query, &mut self.written);
+    }
+
     /// Bytes of its largest buffer.
     pub(in crate::exchange) fn capacity(&self) -> usize {
         self.value.capacity().max(self.written.capacity())
@@ -113,31 +123,32 @@ pub(super) fn edit_request(
 ) -> Result<(), Unrendered> {
     let mut edits = renderer.edits(list).peekable();
     while let Some(first) = edits.peek().copied() {
-        let run = iter::from_fn(|| edits.next_if(|edit| edit.place == first.place));
+        let mut run = iter::from_fn(|| edits.next_if(|edit| edit.place == first.place));
         match first.place {
             EditPlace::Header => {
-                renderer.apply(run, &mut memory.value, fields)?;
+                renderer.apply(&mut run, &mut memory.value, fields);
                 parts.record.host_edited |= fields.contains(KnownHeader::Host.name().as_bytes());
             }
-            EditPlace::Query => parts.edit_query(run, renderer, memory)?,
-            EditPlace::Body => parts.edit_body(run, renderer, memory, fields)?,
+            EditPlace::Query => parts.edit_query(&mut run, renderer, memory),
+            EditPlace::Body => parts.edit_body(&mut run, renderer, memory, fields),
             EditPlace::Uri => {
-                for edit in run {
+                for edit in &mut run {
                     parts.replace_path(&edit, renderer, memory)?;
                 }
             }
             EditPlace::Method => {
-                for edit in run {
+                for edit in &mut run {
                     parts.set_method(&edit, renderer, memory, fields)?;
                 }
             }
         }
+        // What was not applied, because there is nothing to apply it to, is passed over.
+        run.for_each(drop);
     }
     Ok(())
 }
 
-/// Applies a list's header edits to a response. One whose template cannot be rendered is passed over: the answer is
-/// there, and worth more than the field.
+/// Applies a list's header edits to a response.
 pub(super) fn edit_response_headers(
     renderer: Renderer<'_>,
     list: Id<EditList>,
@@ -147,7 +158,7 @@ pub(super) fn edit_response_headers(
     let edits = renderer
         .edits(list)
         .filter(|edit| edit.place == EditPlace::Header);
-    let _passed_over = renderer.apply(edits, &mut memory.value, fields);
+    renderer.apply(edits, &mut memory.value, fields);
 }
 
 /// Applies a list's body edits to a response's JSON. Leaves alone what is empty or no object, as Kong does.
@@ -164,7 +175,7 @@ pub(super) fn edit_response_json(
         return;
     };
     let edits = renderer.edits(list).filter(|edit| edit.place == EditPlace::Body);
-    let _passed_over = renderer.apply(edits, &mut memory.value, &mut changing);
+    renderer.apply(edits, &mut memory.value, &mut changing);
     if changing.is_changed() {
         memory.written.clear();
         changing.write_to(&mut memory.written);
@@ -183,15 +194,14 @@ impl RequestParts<'_> {
         edits: impl Iterator<Item = table::Edit>,
         renderer: Renderer<'_>,
         memory: &mut EditMemory,
-    ) -> Result<(), Unrendered> {
+    ) {
         let mut changing = memory.arguments.start(self.query);
-        renderer.apply(edits, &mut memory.value, &mut changing)?;
+        renderer.apply(edits, &mut memory.value, &mut changing);
         if changing.is_changed() {
             memory.written.clear();
             changing.write_to(&mut memory.written);
             self.take_query(memory);
         }
-        Ok(())
     }
 
     fn take_query(&mut self, memory: &mut EditMemory) {
@@ -201,27 +211,22 @@ impl RequestParts<'_> {
 
     fn edit_body(
         &mut self,
-        mut edits: impl Iterator<Item = table::Edit>,
+        edits: impl Iterator<Item = table::Edit>,
         renderer: Renderer<'_>,
         memory: &mut EditMemory,
         fields: &Outgoing<'_>,
-    ) -> Result<(), Unrendered> {
+    ) {
         let changing = self
             .body_type(fields)
             .and_then(|body_type| memory.body.start(body_type, self.body));
-        let Some(mut changing) = changing else {
-            // A template that fails is a 500 in Kong whether or not there is a body to change.
-            return edits
-                .try_for_each(|edit| renderer.render(edit.value, &mut memory.value).map(|_value| ()));
-        };
-        renderer.apply(edits, &mut memory.value, &mut changing)?;
+        let Some(mut changing) = changing else { return };
+        renderer.apply(edits, &mut memory.value, &mut changing);
         if changing.is_changed() {
             memory.written.clear();
             changing.write_to(&mut memory.written);
             mem::swap(self.body, &mut memory.written);
             self.record.body_edited = true;
         }
-        Ok(())
     }
 
     /// What the body is, by the fields as edited so far; `None` when it cannot be edited.
@@ -239,7 +244,7 @@ impl RequestParts<'_> {
         renderer: Renderer<'_>,
         memory: &mut EditMemory,
     ) -> Result<(), Unrendered> {
-        let rendered = renderer.render(edit.value, &mut memory.value)?;
+        let rendered = renderer.render(edit.value, &mut memory.value);
         self.path.clear();
         template::canonical_uri(rendered, &mut memory.written, self.path).map_err(|_error| Unrendered)
     }
@@ -252,7 +257,7 @@ impl RequestParts<'_> {
         memory: &mut EditMemory,
         fields: &Outgoing<'_>,
     ) -> Result<(), Unrendered> {
-        let method = renderer.render(edit.value, &mut memory.value)?;
+        let method = renderer.render(edit.value, &mut memory.value);
         // Kong's own rule for `http_method`; it also keeps spaces and line ends out of the request line.
         if method.is_empty() || !method.iter().all(u8::is_ascii_uppercase) {
             return Err(Unrendered);
@@ -275,36 +280,40 @@ impl<'r> Renderer<'r> {
         self.policy.rows(self.policy.get(list).edits)
     }
 
-    /// Applies what can be rendered; `value` holds one value after the other.
+    /// Applies the edits; `value` holds one value after the other.
     fn apply(
         self,
         edits: impl Iterator<Item = table::Edit>,
         value: &mut Vec<u8>,
         target: &mut impl Editable,
-    ) -> Result<(), Unrendered> {
-        let mut result = Ok(());
+    ) {
         for row in edits {
-            let name = self.policy.bytes(row.name);
-            match self.render(row.value, value) {
-                Ok(value) => Edit {
-                    op: row.op,
-                    name,
-                    value,
-                    json_type: row.json_type,
-                }
-                .apply(target),
-                Err(unrendered) => result = Err(unrendered),
-            }
+            let edit = Edit {
+                op: row.op,
+                name: self.policy.bytes(row.name),
+                value: self.render(row.value, value),
+                json_type: row.json_type,
+            };
+            edit.apply(target);
         }
-        result
     }
 
-    /// Replaces `value` by a value of these pieces.
-    pub(super) fn render(
+    /// Replaces `value` by a value of these pieces. What a look-up does not find is empty, as in Kong's templates.
+    fn render(self, parts: table::Rows<table::Part>, value: &mut Vec<u8>) -> &[u8] {
+        // Whether all was found is for those who cannot do without.
+        let _ = self.render_found(parts, value);
+        value
+    }
+
+    /// The same, for a value that must not have holes.
+    ///
+    /// # Errors
+    /// [`Unrendered`] when a look-up without an alternative found nothing.
+    pub(super) fn render_found(
         self,
         parts: table::Rows<table::Part>,
         value: &mut Vec<u8>,
-    ) -> Result<&[u8], Unrendered> {
+    ) -> Result<(), Unrendered> {
         value.clear();
         let policy = self.policy;
         let pieces = policy.rows(parts).map(|part| Piece {
@@ -314,7 +323,7 @@ impl<'r> Renderer<'r> {
             otherwise: part.otherwise,
         });
         if template::render(pieces, self.sources, value) {
-            Ok(value)
+            Ok(())
         } else {
             Err(Unrendered)
         }

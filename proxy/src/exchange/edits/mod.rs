@@ -22,14 +22,20 @@ use crate::snapshot::Snapshot;
 pub(crate) use apply::EditMemory;
 
 impl Exchange<'_> {
-    /// correlation-id: keeps the client's id or makes one, and remembers it.
-    pub(super) fn correlate(&mut self, correlation: &Correlation, fields: &mut Outgoing<'_>) {
+    /// correlation-id: keeps the client's id or makes one. Whatever becomes of the request, it is known by it.
+    pub(super) fn correlate(&mut self) {
         let epoch = std::rc::Rc::clone(&self.epoch);
-        let name = epoch.snapshot.policy.bytes(correlation.header);
-        let mut id = fields.get(name).map(<[u8]>::to_vec).unwrap_or_default();
+        let policy = &epoch.snapshot.policy;
+        let effects = self.scratch.effects.as_ref();
+        let Some(row) = effects.and_then(|effects| effects.iter().find_map(|effect| effect.id())) else {
+            return;
+        };
+        let correlation: Correlation = policy.get(row);
+        let headers = self.scratch.head.headers.on(&self.scratch.received);
+        let own = headers.find(policy.bytes(correlation.header));
+        let mut id = own.map(<[u8]>::to_vec).unwrap_or_default();
         if id.is_empty() {
             self.write_correlation(correlation.generator, &mut id);
-            fields.set(name, &id);
         }
         self.record.correlation = Some(id);
     }
@@ -106,6 +112,15 @@ impl Exchange<'_> {
             .map_err(|apply::Unrendered| Refusal::Template)
     }
 
+    /// Makes `value` the only argument of that name in the upstream's query.
+    pub(super) fn set_argument(&mut self, name: &[u8], value: &[u8]) {
+        let scratch = &mut *self.scratch;
+        scratch
+            .edits
+            .set_argument(name, value, &mut scratch.upstream_query);
+        self.record.has_query = true;
+    }
+
     /// A text that depends on the request; `None` without pieces.
     pub(super) fn render_text(&self, parts: Rows<Part>) -> Result<Option<String>, Refusal> {
         if parts.is_empty() {
@@ -119,7 +134,7 @@ impl Exchange<'_> {
             sources: &sources,
         };
         let mut text = Vec::new();
-        let rendered = renderer.render(parts, &mut text);
+        let rendered = renderer.render_found(parts, &mut text);
         rendered.map_err(|apply::Unrendered| Refusal::Template)?;
         String::from_utf8(text)
             .map(Some)

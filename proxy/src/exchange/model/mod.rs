@@ -141,14 +141,11 @@ impl Exchange<'_> {
         if row.param_place == ParamPlace::Query
             && let Some(value) = row.param_value
         {
-            let out = &mut self.scratch.upstream_query;
-            if self.record.has_query {
-                out.push(b'&');
+            let name = policy.bytes(row.param_name);
+            let own = query::pairs(&self.scratch.upstream_query).any(|(it, _)| query::decodes_to(it, name));
+            if !(row.allow_override && own) {
+                self.set_argument(name, snapshot.secret(value));
             }
-            query::encode(policy.bytes(row.param_name), out);
-            out.push(b'=');
-            query::encode(snapshot.secret(value), out);
-            self.record.has_query = true;
         }
         if let Some(running) = &mut self.record.ledger.running {
             running.observe(Usage {

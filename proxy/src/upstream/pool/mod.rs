@@ -1,8 +1,8 @@
 //! Idle keep-alive connections of one worker, newest first.
 //!
 //! A connection is only used again for a request that could have opened it: the key holds everything that makes two
-//! connections different. Before use it is asked once whether the peer closed it or sent something unasked, unless
-//! the request could be sent again.
+//! connections different. Before use it is asked once whether the peer closed it or sent something unasked: that would
+//! be taken for the answer to the next request, and every client after it would get another's.
 
 #[cfg(test)]
 mod tests;
@@ -47,13 +47,13 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The newest idle connection for a key that is still good; or, `unseen`, that was when it was given back.
-    pub fn take(&mut self, key: &Key, unseen: bool) -> Option<Leased> {
+    /// The newest idle connection for a key that is still good.
+    pub fn take(&mut self, key: &Key) -> Option<Leased> {
         let list = self.idle.get_mut(key)?;
         while let Some(idle) = list.pop() {
             self.count -= 1;
             let fresh = clock::now() - idle.since < Duration::from_secs(limits::UPSTREAM_IDLE_S);
-            if fresh && (unseen || !idle.stream.conn().is_stale()) {
+            if fresh && !idle.stream.conn().is_stale() {
                 return Some(Leased {
                     stream: idle.stream,
                     requests: idle.requests,

@@ -44,10 +44,10 @@ fn the_newest_connection_is_used_first() {
         }
         assert_eq!(pool.len(), 3);
         for expected in ports.into_iter().rev() {
-            assert_eq!(port(pool.take(&server.key(), false)), Some(expected));
+            assert_eq!(port(pool.take(&server.key())), Some(expected));
         }
         assert!(pool.is_empty());
-        assert!(pool.take(&server.key(), false).is_none());
+        assert!(pool.take(&server.key()).is_none());
     });
 }
 
@@ -63,7 +63,7 @@ fn a_connection_that_was_closed_or_spoke_unasked_is_passed_over() {
         server.1[1].write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
         server.1.truncate(2);
         crate::worker::sleep(Duration::from_millis(20)).await;
-        assert_eq!(port(pool.take(&server.key(), false)), Some(good));
+        assert_eq!(port(pool.take(&server.key())), Some(good));
         assert!(pool.is_empty());
     });
 }
@@ -87,9 +87,9 @@ fn a_different_key_gets_a_different_connection() {
         let leased = server.lease().await;
         pool.give(&keys[0], leased);
         for other in &keys[1..] {
-            assert!(pool.take(other, false).is_none(), "{other:?}");
+            assert!(pool.take(other).is_none(), "{other:?}");
         }
-        assert!(pool.take(&keys[0], false).is_some());
+        assert!(pool.take(&keys[0]).is_some());
     });
 }
 
@@ -106,8 +106,8 @@ fn the_longest_idle_connection_makes_room() {
             pool.give(&busy.key(), leased);
         }
         assert_eq!(pool.len(), limits::UPSTREAM_IDLE);
-        assert!(pool.take(&quiet.key(), false).is_none());
-        assert!(pool.take(&busy.key(), false).is_some());
+        assert!(pool.take(&quiet.key()).is_none());
+        assert!(pool.take(&busy.key()).is_some());
     });
 }
 
@@ -132,7 +132,7 @@ fn a_worn_out_connection_is_closed() {
                 ..leased
             },
         );
-        let leased = pool.take(&server.key(), false).expect("it has one request left");
+        let leased = pool.take(&server.key()).expect("it has one request left");
         assert_eq!(leased.requests, limits::UPSTREAM_REQUESTS - 1);
     });
 }
@@ -152,6 +152,6 @@ fn what_idles_too_long_is_swept_and_not_used() {
         clock::ahead::go(Duration::from_secs(limits::UPSTREAM_IDLE_S));
         pool.sweep();
         assert_eq!(pool.len(), 1);
-        assert!(pool.take(&server.key(), false).is_some());
+        assert!(pool.take(&server.key()).is_some());
     });
 }
