@@ -73,3 +73,17 @@ fn an_incoming_id_is_kept() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn refusals_have_an_id_too() -> Result<()> {
+    let origin = Origin::echo()?;
+    let config = "{generator: uuid, header_name: X-Trace, echo_downstream: true}";
+    let plugins = format!("{{name: correlation-id, config: {config}}}, {{name: key-auth}}");
+    let gateway = Gateway::start(one_route(&origin.url(), &plugins, ""))?;
+    let answer = Client::get(gateway.addr(), "/", &[])?;
+    assert_eq!(answer.status, 401);
+    assert!(is_uuid(answer.header("X-Trace")), "{:?}", answer.headers);
+    let kept = Client::get(gateway.addr(), "/", &[("x-trace", "mine")])?;
+    assert_eq!((kept.status, kept.header("X-Trace")), (401, "mine"));
+    Ok(())
+}

@@ -86,6 +86,12 @@ fn places_can_be_switched_off() -> Result<()> {
     );
     let json = serde_json::json!({"apikey": "ada-key"});
     assert_eq!(Client::post_json(gateway.addr(), "/", &[], &json)?.status, 200);
+    let parts = [("Content-Type", "multipart/form-data; boundary=B")];
+    let body = b"--B\r\nContent-Disposition: form-data; name=\"apikey\"\r\n\r\nada-key\r\n--B--\r\n";
+    assert_eq!(
+        Client::fetch(gateway.addr(), "POST", "/", &parts, body)?.status,
+        200
+    );
     Ok(())
 }
 

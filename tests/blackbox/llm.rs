@@ -321,6 +321,37 @@ fn a_provider_that_dies_mid_stream_is_never_a_clean_end() -> Result<()> {
 }
 
 #[test]
+fn a_key_in_the_query_is_the_only_one_and_in_no_log() -> Result<()> {
+    let (llm, scratch) = (Llm::start(Scenario::default())?, Scratch::new()?);
+    let path = scratch.path().join("ai.log");
+    let log = format!(", {{name: file-log, config: {{path: {}}}}}", path.display());
+    let policy = proxy(&llm, "", "", &log).replace(
+        "auth: {header_name: Authorization, header_value: 'Bearer {vault://env/provider-key}'}",
+        "auth: {param_name: key, param_value: '{vault://env/provider-key}', param_location: query}",
+    );
+    let gateway = start(policy)?;
+    let target = "/v1/chat/completions?a=1&key=mine&k%65y=too";
+    let answer = Client::post_json(gateway.addr(), target, &[], &chat("m", &json!({})))?;
+    assert_eq!(answer.status, 200);
+    let asked = llm.origin().last().target;
+    assert_eq!(
+        asked.split_once('?').map(|it| it.1),
+        Some("a=1&key=sk-provider-secret")
+    );
+    let text = eventually("a log line", || {
+        std::fs::read_to_string(&path)
+            .ok()
+            .filter(|text| text.ends_with('\n'))
+    });
+    assert!(text.contains("key=REDACTED"), "{text}");
+    assert!(
+        !text.contains("sk-provider-secret") && !text.contains("mine"),
+        "{text}"
+    );
+    Ok(())
+}
+
+#[test]
 fn the_models_name_can_depend_on_the_request() -> Result<()> {
     let llm = Llm::start(Scenario::default())?;
     let gateway = start(proxy(&llm, "", "name: 'm-$(headers.x_tier)',", ""))?;

@@ -52,3 +52,16 @@ fn a_trigger_limits_it_to_marked_requests() -> Result<()> {
     assert_eq!(ask("{trigger: stop}", "/?stop=1", &[])?.status, 503);
     Ok(())
 }
+
+#[test]
+fn a_trigger_needs_no_value() -> Result<()> {
+    for (target, status) in [
+        ("/?stop", 503),
+        ("/?stop=", 503),
+        ("/?a=1&stop=1", 503),
+        ("/?stopped", 200),
+    ] {
+        assert_eq!(ask("{trigger: stop}", target, &[])?.status, status, "{target}");
+    }
+    Ok(())
+}

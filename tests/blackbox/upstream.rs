@@ -178,3 +178,56 @@ fn nginx_serves_large_files_through_the_gateway() -> Result<()> {
     assert_eq!((part.status, part.body), (206, vec![1, 0, 0, 0]));
     Ok(())
 }
+
+/// What three clients get, one after the other, when the origin's connection has served somebody `first`.
+fn three_after(first: Script) -> Result<Vec<(u16, String)>> {
+    let origin = Origin::start(move |request| match &*request.target {
+        "/first" => first.clone(),
+        other => Script::respond(200, &[], other),
+    })?;
+    let gateway = Gateway::builder(one_route(&origin.url(), "", ""))
+        .workers(1)
+        .start()?;
+    let mut client = Client::connect(gateway.addr())?;
+    client.send(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n")?;
+    std::thread::sleep(Duration::from_millis(400));
+    let each = ["/one", "/two", "/three"].map(|target| {
+        let answer = Client::get(gateway.addr(), target, &[])?;
+        Ok((answer.status, answer.text()))
+    });
+    each.into_iter().collect()
+}
+
+#[test]
+fn bytes_that_nobody_asked_for_reach_nobody() -> Result<()> {
+    let stranger = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL";
+    let late = |script: Script| {
+        script
+            .then(Step::Pause(Duration::from_millis(100)))
+            .then(Step::Send(stranger.to_vec()))
+    };
+    let own: Vec<(u16, String)> = ["/one", "/two", "/three"]
+        .map(|target| (200, target.to_owned()))
+        .to_vec();
+    for first in [
+        Script::respond(200, &[], "fine"),
+        Script::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        Script::raw("HTTP/1.1 204 No Content\r\n\r\n"),
+        Script::raw("HTTP/1.1 304 Not Modified\r\n\r\n"),
+        Script::raw("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
+    ] {
+        let shown = format!("{first:?}");
+        assert_eq!(three_after(late(first))?, own, "{shown}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_protocol_nobody_asked_for_is_a_bad_answer() -> Result<()> {
+    let origin = Origin::always(Script::raw(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+    ))?;
+    let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
+    assert_eq!(message(&gateway)?.0, 502);
+    Ok(())
+}
