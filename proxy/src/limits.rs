@@ -177,3 +177,5 @@ pub const AI_TOKENS_REPORTED_MAX: u64 = 1 << 32;
 pub const AI_TEMPLATE_TOKENS: u64 = 64;
 /// Tokens that a chat template may add to each message.
 pub const AI_MESSAGE_TOKENS: u64 = 16;
+/// Tokens with which providers explain tools to a model, added once.
+pub const AI_TOOLS_TOKENS: u64 = 512;

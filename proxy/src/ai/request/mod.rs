@@ -104,10 +104,10 @@ pub struct Call {
 pub fn read(body: &[u8], terms: &Terms<'_>, out: &mut Vec<u8>) -> Result<Call, CallError> {
     let mut members = Members::parse(body)?;
     let prompt = members.prompt(terms.route_type)?;
-    let prompt_upper = bound(prompt);
+    let prompt_upper = members.bound(prompt);
     let model = members.model(terms)?;
     let stream = members.stream(terms)?;
-    let completion_upper = members.cap(terms)?;
+    let completion_upper = members.cap(terms, &model)?;
     let asked = members.asks_for_usage();
     if stream && !asked {
         members.ask_for_usage();
@@ -123,11 +123,11 @@ pub fn read(body: &[u8], terms: &Terms<'_>, out: &mut Vec<u8>) -> Result<Call, C
     })
 }
 
-/// Upper bound of the tokens of a prompt: no tokenizer of today makes more tokens than the text has bytes, and JSON
-/// spells no text in fewer bytes than it has. The chat template's own tokens are added for each message.
-fn bound(prompt: &str) -> u64 {
-    let messages = prompt.matches("\"role\"").count() as u64;
-    prompt.len() as u64 + limits::AI_TEMPLATE_TOKENS + messages * limits::AI_MESSAGE_TOKENS
+/// Whether OpenAI's own models of this name think before they answer: they know `max_completion_tokens` alone.
+fn is_reasoning(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model).as_bytes();
+    name.starts_with(b"gpt-5")
+        || matches!(name, [b'o', b'1'..=b'9', rest @ ..] if rest.is_empty() || rest[0] == b'-')
 }
 
 struct Members<'b> {
@@ -177,6 +177,23 @@ impl<'b> Members<'b> {
         }
     }
 
+    /// Upper bound of the tokens of a prompt and of what else a model reads, such as tools: no tokenizer of today makes
+    /// more tokens than the text has bytes, and JSON spells no text in fewer bytes than it has. The chat template's own
+    /// tokens are added for each message, and what providers say to their models about tools.
+    fn bound(&self, prompt: &str) -> u64 {
+        let read = self.list.iter().filter(|(name, value)| {
+            let is_text = value.starts_with(['"', '[', '{']);
+            is_text && !matches!(&**name, "model" | "stream_options" | "user")
+        });
+        let bytes: u64 = read.map(|(_, value)| value.len() as u64).sum();
+        let messages = prompt.matches("\"role\"").count() as u64;
+        let tools = ["tools", "functions"].iter().any(|name| self.get(name).is_some());
+        bytes
+            + limits::AI_TEMPLATE_TOKENS
+            + messages * limits::AI_MESSAGE_TOKENS
+            + if tools { limits::AI_TOOLS_TOKENS } else { 0 }
+    }
+
     fn model(&self, terms: &Terms<'_>) -> Result<String, CallError> {
         let asked: Option<String> = match self.get("model") {
             Some(raw) => Some(serde_json::from_str(raw).map_err(|_error| CallError::NoModel)?),
@@ -198,7 +215,8 @@ impl<'b> Members<'b> {
         if terms.route_type == RouteType::Embeddings {
             return Ok(false);
         }
-        let asked = self.get("stream") == Some("true");
+        // Lenient servers take other values than `true` for it.
+        let asked = self.get("stream").is_some_and(|value| value != "false");
         match terms.streaming {
             Streaming::Deny if asked => Err(CallError::NoStreaming),
             Streaming::Always => {
@@ -210,7 +228,7 @@ impl<'b> Members<'b> {
     }
 
     /// Upper bound of the output, after the route's own cap is put in.
-    fn cap(&mut self, terms: &Terms<'_>) -> Result<u64, CallError> {
+    fn cap(&mut self, terms: &Terms<'_>, model: &str) -> Result<u64, CallError> {
         if terms.route_type == RouteType::Embeddings {
             return Ok(0);
         }
@@ -221,7 +239,8 @@ impl<'b> Members<'b> {
             .max(choices);
         let new = self.count("max_completion_tokens", limits::AI_OUTPUT_TOKENS_MAX)?;
         let old = self.count("max_tokens", limits::AI_OUTPUT_TOKENS_MAX)?;
-        let field = if new.is_some() {
+        let knows_new_only = terms.route_type == RouteType::Chat && old.is_none() && is_reasoning(model);
+        let field = if new.is_some() || knows_new_only {
             "max_completion_tokens"
         } else {
             "max_tokens"

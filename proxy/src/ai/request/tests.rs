@@ -137,6 +137,37 @@ fn the_routes_cap_replaces_the_clients() {
 }
 
 #[test]
+fn a_model_that_thinks_is_capped_in_the_field_it_knows() {
+    let terms = Terms {
+        max_tokens: 64,
+        ..TERMS
+    };
+    for (model, field) in [
+        ("o3-mini", "max_completion_tokens"),
+        ("openai/o1", "max_completion_tokens"),
+        ("gpt-5-nano", "max_completion_tokens"),
+        ("gpt-4o", "max_tokens"),
+        ("olmo-2", "max_tokens"),
+    ] {
+        let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"x"}}]}}"#);
+        let (_, sent) = call(&body, &terms).expect("accepted");
+        assert!(sent.contains(&format!(r#""{field}":64"#)), "{sent}");
+    }
+}
+
+#[test]
+fn what_a_model_reads_besides_messages_is_bounded_too() {
+    let upper = |more: &str| {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}]{more}}}"#);
+        call(&body, &TERMS).expect("accepted").0.prompt_upper
+    };
+    let plain = upper("");
+    assert_eq!(upper(r#","temperature":1,"user":"somebody""#), plain);
+    let tools = r#"[{"type":"function","function":{"name":"f","description":"text"}}]"#;
+    assert!(upper(&format!(r#","tools":{tools}"#)) >= plain + tools.len() as u64 + limits::AI_TOOLS_TOKENS);
+}
+
+#[test]
 fn usage_is_asked_for_and_kept_from_who_did_not_ask() {
     let body =
         r#"{"model":"m","stream":true,"stream_options":{"x":1},"messages":[{"role":"user","content":"x"}]}"#;
