@@ -1,6 +1,7 @@
 //! request-termination: the gateway answers, the origin is not asked.
 
 use anyhow::Result;
+use serde_json::json;
 use tests::{Client, Gateway, Origin, Response};
 
 use crate::one_route;
@@ -63,5 +64,40 @@ fn a_trigger_needs_no_value() -> Result<()> {
     ] {
         assert_eq!(ask("{trigger: stop}", target, &[])?.status, status, "{target}");
     }
+    Ok(())
+}
+
+#[test]
+fn echo_tells_what_was_asked() -> Result<()> {
+    let origin = Origin::echo()?;
+    let policy = format!(
+        "_format_version: \"3.0\"\nservices:\n- name: s\n  url: {}\n  routes:\n  - name: r\n    paths: \
+         ['~/e/(?<id>[0-9]+)']\n    plugins: [{{name: request-termination, config: {{echo: true, status_code: 200}}}}]\n",
+        origin.url()
+    );
+    let gateway = Gateway::start(policy)?;
+    let headers = [("X-A", "1"), ("X-A", "2"), ("Content-Type", "application/json")];
+    let answer = Client::fetch(
+        gateway.addr(),
+        "POST",
+        "/e/7?q=a%20b&q=c&flag",
+        &headers,
+        b"{\"z\":1}",
+    )?;
+    let told = &answer.json()["request"];
+    assert_eq!(answer.status, 200);
+    assert_eq!(told["query"], json!({"q": ["a b", "c"], "flag": true}));
+    assert_eq!(told["headers"]["x-a"], json!(["1", "2"]));
+    assert_eq!(
+        (&told["body"], &told["raw_body"]),
+        (&json!({"z": 1}), &json!("{\"z\":1}"))
+    );
+    assert_eq!(told["uri_captures"], json!({"1": "7", "id": "7"}));
+    assert!(
+        answer.json()["kong"]["node_id"]
+            .as_str()
+            .is_some_and(|id| id.len() == 36)
+    );
+    assert_eq!(answer.json()["matched_route"]["name"], "r");
     Ok(())
 }

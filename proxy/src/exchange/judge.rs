@@ -51,6 +51,12 @@ impl Exchange<'_> {
             Verdict::Respond(response) => Some(Refusal::Respond(response)),
             Verdict::Preflight(cors) => Some(Refusal::Preflight(cors)),
         };
+        if let Verdict::Respond(response) = verdict
+            && self.epoch.snapshot.policy.get(response).echo
+        {
+            // A body that is too long to be told back is left out.
+            let _ = self.read_whole_body(limits::BODY_BYTES).await?;
+        }
         // What the entry decided so far holds for a refusal too: its response phases still run.
         self.scratch.effects = Some(*self.scratch.state.effects());
         self.correlate();

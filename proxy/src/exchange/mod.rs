@@ -7,6 +7,7 @@
 mod body;
 mod context;
 mod cors;
+mod echo;
 mod edits;
 mod finish;
 mod forward;

@@ -247,37 +247,6 @@ impl Exchange<'_> {
         Body::Ready(status)
     }
 
-    /// What `echo` tells about the request. Header values that hold credentials are not told back.
-    fn write_echo(&self, message: &str, text: &mut Vec<u8>) {
-        let request = self.scratch.head.on(&self.scratch.received);
-        let policy = &self.epoch.snapshot.policy;
-        let mut headers = serde_json::Map::new();
-        for header in request.headers().iter() {
-            let name = String::from_utf8_lossy(header.name).to_ascii_lowercase();
-            headers.insert(name, String::from_utf8_lossy(header.value).into_owned().into());
-        }
-        let route = self.scratch.state.route.map(|id| policy.get(id));
-        let json = |text: &str| serde_json::from_str(text).unwrap_or(serde_json::Value::Null);
-        let echo = serde_json::json!({
-            "message": message,
-            "kong": {"node_id": "", "worker_pid": std::process::id(), "hostname": ""},
-            "request": {
-                "scheme": if self.is_secure() { "https" } else { "http" },
-                "host": String::from_utf8_lossy(&self.scratch.host),
-                "port": self.client.local_port,
-                "headers": headers,
-                "query": String::from_utf8_lossy(request.query().unwrap_or_default()),
-                "raw_body": String::from_utf8_lossy(&self.scratch.body),
-                "method": String::from_utf8_lossy(request.method()),
-                "path": String::from_utf8_lossy(&self.scratch.path),
-            },
-            "matched_route": route.map(|route| json(policy.text(route.json))),
-            "matched_service": route.and_then(|route| route.service)
-                .map(|service| json(policy.text(policy.get(service).json))),
-        });
-        text.extend_from_slice(echo.to_string().as_bytes());
-    }
-
     fn write_location(&self, fields: &mut crate::http::outgoing::Outgoing<'_>) {
         let request = self.scratch.head.on(&self.scratch.received);
         fields.put_with(KnownHeader::Location, |out| {

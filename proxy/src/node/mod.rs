@@ -200,6 +200,10 @@ pub struct Node {
     pub quota_entries: usize,
     /// Connections of one worker.
     pub connections: usize,
+    /// What this run is known by.
+    pub id: String,
+    /// What this machine is known by.
+    pub hostname: String,
 }
 
 /// Where TLS is served when nothing is said and the policy has certificates.
@@ -242,6 +246,8 @@ impl Node {
                 .or(file.quota_entries)
                 .unwrap_or(limits::QUOTA_COUNTERS),
             connections: flags.connections.or(file.connections).unwrap_or(20_000),
+            id: kernel("random/uuid"),
+            hostname: kernel("hostname"),
         })
     }
 
@@ -255,6 +261,12 @@ fn read(path: &Path) -> Result<Settings, SettingsError> {
     let text =
         std::fs::read_to_string(path).map_err(|error| SettingsError::Unreadable(path.to_owned(), error))?;
     toml::from_str(&text).map_err(|error| SettingsError::Invalid(path.to_owned(), error))
+}
+
+/// A text that the kernel knows; empty where it is not told.
+fn kernel(name: &str) -> String {
+    let text = std::fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).unwrap_or_default();
+    text.trim_end().to_owned()
 }
 
 fn first<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {

@@ -121,6 +121,18 @@ impl Exchange<'_> {
         self.record.has_query = true;
     }
 
+    /// What the route's regex captured.
+    pub(super) fn captured(&self) -> Captured<'_> {
+        let (snapshot, record) = (&self.epoch.snapshot, &self.record);
+        regex_of(snapshot, record).map_or_else(Captured::default, |regex| {
+            let groups = Groups::of(regex, &self.scratch.path);
+            Captured {
+                numbered: groups.numbered().to_vec(),
+                named: groups.named().to_vec(),
+            }
+        })
+    }
+
     /// A text that depends on the request; `None` without pieces.
     pub(super) fn render_text(&self, parts: Rows<Part>) -> Result<Option<String>, Refusal> {
         if parts.is_empty() {
@@ -222,9 +234,22 @@ fn groups<'p>(snapshot: &'p Snapshot, record: &Record, pieces: Pieces, path: &'p
     if !asks {
         return Groups::default();
     }
-    let regex = record.subroute.and_then(|subroute| policy.get(subroute).regex);
-    let regex = regex.and_then(|regex| snapshot.captures[regex.index()].as_ref());
-    regex.map_or_else(Groups::default, |regex| Groups::of(regex, path))
+    regex_of(snapshot, record).map_or_else(Groups::default, |regex| Groups::of(regex, path))
+}
+
+/// The regex that matched, compiled for its captures.
+fn regex_of<'s>(snapshot: &'s Snapshot, record: &Record) -> Option<&'s regex::bytes::Regex> {
+    let regex = snapshot.policy.get(record.subroute?).regex?;
+    snapshot.captures[regex.index()].as_ref()
+}
+
+/// Texts that a regex captured.
+#[derive(Default)]
+pub(super) struct Captured<'c> {
+    /// From group 1.
+    pub(super) numbered: Vec<&'c [u8]>,
+    /// Of groups with a name.
+    pub(super) named: Vec<(&'c [u8], &'c [u8])>,
 }
 
 /// What is going to be rendered.
