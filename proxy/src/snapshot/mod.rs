@@ -338,7 +338,7 @@ fn captures(policy: &Policy) -> Result<Vec<Option<regex::bytes::Regex>>, Snapsho
             part.kind,
             table::PartKind::Capture | table::PartKind::CaptureIndex
         )
-    });
+    }) || policy.rows(policy.all::<table::Response>()).any(|row| row.echo);
     let build = |row: table::Regex| {
         let alternatives: Vec<&str> = policy
             .rows(row.patterns)
@@ -346,7 +346,6 @@ fn captures(policy: &Policy) -> Result<Vec<Option<regex::bytes::Regex>>, Snapsho
             .collect();
         let pattern = alternatives.join("|");
         regex::bytes::RegexBuilder::new(&format!("^(?:{pattern})"))
-            .unicode(false)
             .build()
             .map(Some)
             .map_err(|_error| SnapshotError::Captures(pattern))
