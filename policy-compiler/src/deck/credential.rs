@@ -138,7 +138,7 @@ impl Reader<'_> {
             (Some(ttl), Some(created_at)) => u64::try_from(created_at.value + ttl.value).ok(),
             (Some(ttl), None) => {
                 let words = "`ttl` counts from `created_at`, which this credential does not have: it would never expire";
-                self.unsupported("unsupported-field", ttl.span, words);
+                self.unsupported("unsupported-field", ttl.span, words, "the key never expires");
                 None
             }
             (None, _) => None,

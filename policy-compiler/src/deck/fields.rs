@@ -96,12 +96,18 @@ impl<'r> Fields<'r> {
 
     /// Text, not empty.
     pub(super) fn text(&mut self, key: &'static str) -> Option<Text> {
+        let text = self.text_or_empty(key)?;
+        if text.value.is_empty() {
+            self.refuse(text.span, format!("`{key}` of {} is empty", article(self.kind)));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Text, empty or not.
+    pub(super) fn text_or_empty(&mut self, key: &'static str) -> Option<Text> {
         let Node { span, value } = self.take(key)?.node;
         match value {
-            Value::Str(text) if text.is_empty() => {
-                self.refuse(span, format!("`{key}` of {} is empty", article(self.kind)));
-                None
-            }
             Value::Str(value) => Some(Spanned { value, span }),
             value => self.wrong(key, "a string", &Node { span, value }),
         }

@@ -44,7 +44,7 @@ impl Reader<'_> {
             if !items.is_empty() || entry.node.as_list().is_none() {
                 let count = items.len().max(1);
                 let words = format!("{count} of `{key}`: Tollgate does not enforce them");
-                self.unsupported("unsupported-entity", entry.key_span, words);
+                self.unsupported("unsupported-entity", entry.key_span, words, "they are left out");
             }
         }
         for key in AI_GATEWAY {

@@ -183,16 +183,14 @@ impl<'r> Reader<'r> {
     }
 
     /// Reports something that Tollgate knows and does not enforce: an error, or a warning if the operator agreed.
-    fn unsupported(&self, code: &'static str, span: Span, words: impl Into<String>) {
-        let words = words.into();
+    /// `instead` says what then happens.
+    fn unsupported(&self, code: &'static str, span: Span, words: impl Into<String>, instead: &str) {
         self.report.push(if self.options.allow_unsupported {
-            Diagnostic::warning(code, words)
-                .at(span)
-                .label("will not be enforced")
+            Diagnostic::warning(code, words).at(span).label(instead)
         } else {
             Diagnostic::error(code, words)
                 .at(span)
-                .help("`--allow-unsupported` compiles the rest of the file without it")
+                .help(format!("with --allow-unsupported it compiles: {instead}"))
         });
     }
 

@@ -76,20 +76,23 @@ impl Reader<'_> {
             return;
         };
         let scope = self.scope(&mut fields, &name, parent);
-        let resolved = self.resolve_name(&name);
+        let enabled = fields.flag("enabled").unwrap_or(true);
+        let resolved = self.resolve_name(&name, enabled);
         let key = self.scope_key(&name.value, &scope);
         let meta = self.meta(&mut fields, &key, Some(name.span));
-        let enabled = fields.flag("enabled").unwrap_or(true);
         let instance_name = fields.text("instance_name").map(|text| text.value);
         let stated_protocols = fields.texts("protocols");
         let config = self.raw_config(&mut fields, &name, &meta.id.to_string(), resolved.as_ref());
-        let mut enforced = self.modifiers(&mut fields, enabled);
+        let kind = resolved
+            .as_ref()
+            .map(|resolved| PluginKind::of(&resolved.original));
+        let enforced = kind.is_some_and(|kind| kind != PluginKind::Unsupported);
+        self.modifiers(&mut fields, enabled && enforced);
         let stated_protocols = stated_protocols.map(|texts| (protocols(&texts, &fields), texts));
         fields.close();
         let Some(resolved) = resolved else { return };
         self.check_scope(&name, &resolved.schema, &scope, parent);
         let protocols = self.plugin_protocols(&name, &resolved.schema, stated_protocols);
-        let kind = PluginKind::of(&resolved.original);
         let checked = schema::check(
             &resolved.original,
             &resolved.schema,
@@ -98,13 +101,13 @@ impl Reader<'_> {
             self.options.compat,
             self.report,
         );
-        if kind == PluginKind::Unsupported {
-            enforced = false;
+        if !enforced {
             if enabled {
                 self.unsupported(
                     "unsupported-plugin",
                     name.span,
                     format!("{} is not enforced", name.value),
+                    "this plugin is left out: nothing does its work",
                 );
             }
         } else {
@@ -119,7 +122,7 @@ impl Reader<'_> {
         self.model.plugins.push(Plugin {
             meta,
             name: name.value,
-            kind,
+            kind: kind.unwrap_or(PluginKind::Unsupported),
             priority: resolved.priority,
             instance_name,
             enabled,
@@ -130,7 +133,7 @@ impl Reader<'_> {
         });
     }
 
-    fn resolve_name(&self, name: &Text) -> Option<Resolved> {
+    fn resolve_name(&self, name: &Text, enabled: bool) -> Option<Resolved> {
         let compat = self.options.compat;
         if let Some(schema) = self.catalogue.plugin(&name.value) {
             let priority = schema::priority(&name.value, compat);
@@ -156,11 +159,14 @@ impl Reader<'_> {
             .iter()
             .any(|custom| custom.value == name.value)
         {
-            self.unsupported(
-                "unsupported-plugin",
-                name.span,
-                "custom plugins (Lua) are not run",
-            );
+            if enabled {
+                self.unsupported(
+                    "unsupported-plugin",
+                    name.span,
+                    "custom plugins (Lua) are not run",
+                    "this plugin is left out: nothing does its work",
+                );
+            }
             return None;
         }
         let known = self
@@ -278,32 +284,45 @@ impl Reader<'_> {
         })
     }
 
-    /// Fields that change when or whether a plugin runs. False: this instance cannot be enforced.
-    fn modifiers(&self, fields: &mut Fields<'_>, enabled: bool) -> bool {
+    /// Fields that change when or whether a plugin runs. None is enforced: one that is left out anyway needs no words
+    /// about them.
+    fn modifiers(&self, fields: &mut Fields<'_>, runs: bool) {
         // Kong ignores it since 2.0.
         fields.text("run_on");
-        let mut enforced = true;
-        if let Some(condition) = fields.text("condition") {
-            if condition.value.chars().count() > CONDITION_LEN_MAX {
+        if let Some(condition) = fields.text_or_empty("condition") {
+            let len = condition.value.chars().count();
+            if len > CONDITION_LEN_MAX {
                 fields.refuse(
                     condition.span,
                     format!("a condition has at most {CONDITION_LEN_MAX} characters"),
                 );
             }
-            enforced = false;
-            if enabled {
-                let words = "plugin conditions are not supported: this plugin would run always";
-                self.unsupported("unsupported-field", condition.span, words);
+            if runs && len > 0 {
+                self.unsupported(
+                    "unsupported-field",
+                    condition.span,
+                    "plugin conditions are not enforced",
+                    "the plugin runs as if it had no condition",
+                );
             }
         }
-        if let Some(ordering) = fields.take("ordering") {
-            enforced = false;
-            if enabled {
-                let words = "dynamic plugin ordering is not supported";
-                self.unsupported("unsupported-field", ordering.key_span, words);
-            }
+        let says_something = |node: &Node| match node.as_map() {
+            Some(orders) => orders
+                .iter()
+                .any(|order| order.node.as_map().is_none_or(|phases| !phases.is_empty())),
+            None => true,
+        };
+        if let Some(ordering) = fields.take("ordering")
+            && runs
+            && says_something(&ordering.node)
+        {
+            self.unsupported(
+                "unsupported-field",
+                ordering.key_span,
+                "dynamic plugin ordering is not enforced",
+                "the plugin runs in the order of its priority",
+            );
         }
-        enforced
     }
 
     fn check_scope(&self, name: &Text, schema: &PluginSchema, scope: &Scope, parent: Parent) {

@@ -11,6 +11,9 @@ use super::{Reader, defaults, row, syntax};
 use crate::diagnostic::Diagnostic;
 use crate::source::{Entry, Span, Spanned};
 
+/// What happens to a route that is not enforced.
+const LEFT_OUT: &str = "the route is left out: other routes may take its requests";
+
 impl Reader<'_> {
     pub(super) fn routes(&mut self, file: &mut Fields<'_>) {
         for node in file.list("routes") {
@@ -184,7 +187,7 @@ impl Reader<'_> {
             }
             route.enforced = false;
             let words = "routes with an `expression` are not enforced";
-            self.unsupported("unsupported-route", expression.key_span, words);
+            self.unsupported("unsupported-route", expression.key_span, words, LEFT_OUT);
             return;
         }
         if let Some(priority) = priority {
@@ -198,7 +201,8 @@ impl Reader<'_> {
             route.enforced = false;
             let names: Vec<&str> = route.protocols.iter().map(|protocol| protocol.name()).collect();
             let words = format!("routes for {} are not enforced", names.join(", "));
-            self.unsupported("unsupported-route", stated.unwrap_or(route.meta.span), words);
+            let span = stated.unwrap_or(route.meta.span);
+            self.unsupported("unsupported-route", span, words, LEFT_OUT);
         }
         let is_stream = |p: &Protocol| {
             matches!(

@@ -77,6 +77,7 @@ impl Reader<'_> {
                     "unsupported-service",
                     protocol.1.unwrap_or(service.meta.span),
                     words,
+                    "the service is left out, and its routes with it",
                 );
             }
         }
@@ -127,7 +128,12 @@ impl Reader<'_> {
                 .collect()
         });
         if let Some(sans) = fields.take("tls_sans") {
-            self.unsupported("unsupported-field", sans.key_span, "`tls_sans` is not enforced");
+            self.unsupported(
+                "unsupported-field",
+                sans.key_span,
+                "`tls_sans` is not enforced",
+                "certificates are checked for the host that is called, not for these names",
+            );
         }
         let tls_verify = fields.flag("tls_verify");
         if is_tls && tls_verify.is_none() {
@@ -164,6 +170,7 @@ impl Reader<'_> {
                 "unsupported-entity",
                 entry.key_span,
                 "Wasm filter chains are not enforced",
+                "the filters are left out: nothing does their work",
             );
         }
     }

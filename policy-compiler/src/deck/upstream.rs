@@ -81,6 +81,7 @@ impl Reader<'_> {
                 "unsupported-field",
                 upstream.meta.span,
                 "`use_srv_name` is not enforced",
+                "requests carry the Host header that they carry without it",
             );
         }
         let targets = fields.list("targets");

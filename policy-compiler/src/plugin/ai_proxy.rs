@@ -25,7 +25,8 @@ const MICRO: f64 = 1_000_000.0;
 
 fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
     let config = instance.config();
-    let provider = provider(context, config);
+    let spoken = provider(context, config);
+    let provider = spoken.unwrap_or(Provider::OpenAi);
     let route_type = route_type(context, config);
     if let Some(format) = config.word("llm_format").filter(|format| *format != "openai") {
         context.unsupported(
@@ -45,7 +46,7 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
     if !auth_header.is_empty() {
         super::transformer::refuse_name(context, auth_header, config.span("auth.header_name"));
     }
-    let target = target(context, config, provider, route_type);
+    let target = target(context, config, spoken, route_type);
     let authorities = authorities(context, instance);
     let service = service(context, instance, &target, authorities);
     let option = |field: &str| config.number(&format!("model.options.{field}"));
@@ -97,7 +98,8 @@ fn secret(context: &mut Context<'_>, config: Config<'_>, field: &str) -> Option<
     config.word(field).map(|value| context.secret(value))
 }
 
-fn provider(context: &Context<'_>, config: Config<'_>) -> Provider {
+/// The provider; None after reporting that its API is not spoken.
+fn provider(context: &Context<'_>, config: Config<'_>) -> Option<Provider> {
     let name = config.word("model.provider").unwrap_or_default();
     let known = Provider::from_name(name);
     if known.is_none() {
@@ -121,7 +123,7 @@ fn provider(context: &Context<'_>, config: Config<'_>) -> Provider {
             );
         }
     }
-    known.unwrap_or(Provider::OpenAi)
+    known
 }
 
 fn route_type(context: &Context<'_>, config: Config<'_>) -> RouteType {
@@ -144,7 +146,12 @@ struct Target {
     path: String,
 }
 
-fn target(context: &Context<'_>, config: Config<'_>, provider: Provider, route_type: RouteType) -> Target {
+fn target(
+    context: &Context<'_>,
+    config: Config<'_>,
+    provider: Option<Provider>,
+    route_type: RouteType,
+) -> Target {
     let own_path = match route_type {
         RouteType::Chat => "/v1/chat/completions",
         RouteType::Completions => "/v1/completions",
@@ -153,7 +160,8 @@ fn target(context: &Context<'_>, config: Config<'_>, provider: Provider, route_t
     let path = config.word("model.options.upstream_path").unwrap_or(own_path);
     let (url, field) = match config.word("model.options.upstream_url") {
         Some(url) => (url, "model.options.upstream_url"),
-        None => (home(provider), "model.options"),
+        // A provider that is not spoken has no address here: its key must not go to another one's.
+        None => (provider.map_or("", home), "model.options"),
     };
     for (field, text) in [
         ("model.options.upstream_url", url),
@@ -169,16 +177,17 @@ fn target(context: &Context<'_>, config: Config<'_>, provider: Provider, route_t
     }
     parse_url(url, path).unwrap_or_else(|| {
         let words = if url.is_empty() {
-            format!(
-                "provider `{}` has no address of its own: `upstream_url` is needed",
-                provider.name()
-            )
+            let name = config.word("model.provider").unwrap_or_default();
+            format!("provider `{name}` has no address of its own here: `upstream_url` is needed")
         } else {
             "`upstream_url` is not an http or https URL".to_owned()
         };
-        context
-            .report
-            .push(Diagnostic::error("upstream-url", words).at(config.span(field)));
+        // Where an unspoken provider is an error, that it has no address is not another.
+        if provider.is_some() || context.options.allow_unsupported {
+            context
+                .report
+                .push(Diagnostic::error("upstream-url", words).at(config.span(field)));
+        }
         Target {
             scheme: Scheme::Https,
             host: "localhost".to_owned(),

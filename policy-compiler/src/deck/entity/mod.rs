@@ -193,7 +193,7 @@ pub struct Plugin {
     pub protocols: Vec<Protocol>,
     /// Checked against the schema, aliases replaced, defaults filled in, secrets hidden. Always a mapping.
     pub config: Node,
-    /// False only under `--allow-unsupported`: leave it out, it was reported.
+    /// False only under `--allow-unsupported`, for a plugin that Tollgate does not have: leave it out, it was reported.
     pub enforced: bool,
 }
 
