@@ -21,6 +21,7 @@ pub(crate) use entity::authorities;
 use crate::deck::entity::{Model, RouteIndex};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::lower::{Context, Lowerer, Options, report_fault};
+use crate::plugin;
 use crate::router::{self, Plan, Subroute};
 use crate::schema::KongCompat;
 use crate::scope::Site;
@@ -43,21 +44,46 @@ pub struct Artifact {
 /// Compiles a model. None when the report has errors, old or new.
 pub fn artifact(model: &Model, sources: &Sources, report: &Report, options: Options) -> Option<Artifact> {
     let was_broken = report.errors() > 0;
-    let Plan {
-        subroutes,
-        tests,
-        automata,
-    } = router::plan(model, sources, report);
+    let plan = router::plan(model, sources, report);
     if was_broken {
         // What is left of the routes could be checked; plugins need a model in which every reference leads somewhere.
         return None;
     }
-    let id = identity::digest(model);
+    write(identity::digest(model), model, plan, sources, report, options)
+}
+
+/// The same under an identity of the caller's choice, so that artifacts of different sources can be compared.
+#[cfg(test)]
+pub(crate) fn artifact_as(
+    id: [u8; 32],
+    model: &Model,
+    sources: &Sources,
+    report: &Report,
+    options: Options,
+) -> Option<Artifact> {
+    let plan = router::plan(model, sources, report);
+    write(id, model, plan, sources, report, options)
+}
+
+fn write(
+    id: [u8; 32],
+    model: &Model,
+    plan: Plan,
+    sources: &Sources,
+    report: &Report,
+    options: Options,
+) -> Option<Artifact> {
+    let Plan {
+        subroutes,
+        tests,
+        automata,
+    } = plan;
     let salt = blake3::derive_key("tollgate 2026 artifact salt", &id);
     let mut context = Context::new(model, sources, report, options, salt, automata);
     let context = &mut context;
     entity::write(context);
     let credentials = credential::write(context);
+    plugin::report_unread(context);
     let mut lowerer = Lowerer::new(context);
     let rows = routing::routes(context, &tests, &mut lowerer);
     let search = routing::write(context, &subroutes, &tests, &rows);

@@ -35,6 +35,7 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
             "clients are expected to speak OpenAI's format",
         );
     }
+    category(context, config, route_type);
     let name = config.word("model.name").unwrap_or_default();
     let name_parts = if name.contains("$(") {
         template::parts(context, name, config.span("model.name"))
@@ -136,6 +137,25 @@ fn route_type(context: &Context<'_>, config: Config<'_>) -> RouteType {
         );
         RouteType::Chat
     })
+}
+
+/// The category says what the upstream makes; the route type has said so already where it is text or embeddings.
+fn category(context: &Context<'_>, config: Config<'_>, route_type: RouteType) {
+    let Some(name) = config.word("genai_category") else {
+        return;
+    };
+    let fits = match name {
+        "text/generation" => true,
+        "text/embeddings" => route_type == RouteType::Embeddings,
+        _ => false,
+    };
+    if !fits {
+        context.unsupported(
+            config.span("genai_category"),
+            format!("`genai_category: {name}` is not enforced"),
+            "calls are what `route_type` says",
+        );
+    }
 }
 
 /// Where calls go.

@@ -74,6 +74,13 @@ fn refuse(context: &Context<'_>, config: Config<'_>) {
             );
         }
     }
+    if let Some(format) = config.word("llm_format").filter(|format| *format != "openai") {
+        context.unsupported(
+            config.span("llm_format"),
+            format!("usage in the format `{format}` is not read"),
+            "usage is read in OpenAI's format",
+        );
+    }
     for policy in config.list("policies") {
         if let Some(id) = policy.get("id").filter(|id| !id.is_null()) {
             context.unsupported(

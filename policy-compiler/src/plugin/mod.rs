@@ -21,8 +21,10 @@ mod request_transformer;
 mod response_transformer;
 mod template;
 mod transformer;
+mod unread;
 
 pub(crate) use config::{Config, at_least};
+pub(crate) use unread::report as report_unread;
 
 use policy::isa::{Entry, Op};
 use policy::table::Table;

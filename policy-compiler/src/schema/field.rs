@@ -31,6 +31,14 @@ impl PluginSchema {
         self.scopes.contains(letter)
     }
 
+    /// Every field that holds no record, by its dotted path; `[]` stands for the elements of a list of records.
+    #[cfg(test)]
+    pub(crate) fn leaves(&self) -> Vec<Leaf<'_>> {
+        let mut leaves = Vec::new();
+        self.config.leaves("", &mut leaves);
+        leaves
+    }
+
     /// The protocols of an instance that names none.
     pub fn default_protocols(&self, compat: KongCompat) -> &[Box<str>] {
         match (&self.protocols_3_9, compat) {
@@ -38,6 +46,19 @@ impl PluginSchema {
             _ => &self.protocols,
         }
     }
+}
+
+/// A field without fields.
+#[cfg(test)]
+pub(crate) struct Leaf<'f> {
+    pub(crate) path: String,
+    /// The first type letter, of the elements if it is a list.
+    pub(crate) letter: char,
+    pub(crate) is_list: bool,
+    /// The values it takes; empty for any.
+    pub(crate) allowed: &'f [Json],
+    /// The value of an absent field in 3.9.
+    pub(crate) default: Option<&'f Json>,
 }
 
 /// One configuration field.
@@ -75,6 +96,32 @@ pub struct Field {
 }
 
 impl Field {
+    #[cfg(test)]
+    fn leaves<'f>(&'f self, path: &str, out: &mut Vec<Leaf<'f>>) {
+        let below = |key: &str| match path {
+            "" => key.to_owned(),
+            path => format!("{path}.{key}"),
+        };
+        for (key, field) in &self.fields {
+            field.leaves(&below(key), out);
+        }
+        let item = self.item.as_deref().filter(|_| self.takes('l'));
+        match item {
+            Some(item) if item.takes('r') => item.leaves(&below("[]"), out),
+            _ if self.takes('r') => {}
+            _ => {
+                let of = item.unwrap_or(self);
+                out.push(Leaf {
+                    path: path.to_owned(),
+                    letter: of.types.chars().next().unwrap_or('?'),
+                    is_list: item.is_some(),
+                    allowed: &of.allowed,
+                    default: self.default(KongCompat::V3_9),
+                });
+            }
+        }
+    }
+
     /// The value of an absent field.
     pub(super) fn default(&self, compat: KongCompat) -> Option<&Json> {
         match (&self.default_3_9, compat) {

@@ -20,6 +20,8 @@ use std::rc::Rc;
 use serde_json::value::RawValue;
 
 pub use check::{Checked, Reliance, check};
+#[cfg(test)]
+pub(crate) use field::Leaf;
 pub use field::{Field, PluginSchema};
 pub use kind::{KongCompat, PluginKind};
 pub use priority::priority;
