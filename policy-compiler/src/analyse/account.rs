@@ -73,6 +73,8 @@ pub struct VerdictAccount {
     pub by: String,
     /// `file:line` of that plugin.
     pub source: String,
+    /// What is wrong with a request that the gateway takes for none; empty for others.
+    pub reason: String,
 }
 
 /// A limit that was asked.
@@ -169,6 +171,9 @@ impl Account {
         });
         match (verdict.by.as_str(), verdict.source.as_str()) {
             ("", _) => {}
+            (by, "") if !verdict.reason.is_empty() => {
+                lines.push(format!("rule      {by}: {}", verdict.reason))
+            }
             (by, "") => lines.push(format!("rule      {by}")),
             (by, source) => lines.push(format!("rule      {by} ({source})")),
         }
@@ -269,8 +274,13 @@ impl Teller<'_> {
             message: message.to_owned(),
             by: "gateway".to_owned(),
             source: String::new(),
+            reason: String::new(),
         };
         match judgement.ending {
+            Ending::Malformed(malformed) => VerdictAccount {
+                reason: malformed.to_string(),
+                ..gateway(400, "Bad request")
+            },
             Ending::NoRoute => gateway(404, "no Route matched with those values"),
             Ending::HttpsRequired(redirect) => gateway(
                 redirect.name().parse().unwrap_or(426),
@@ -316,6 +326,7 @@ impl Teller<'_> {
             message,
             by,
             source: self.place(source),
+            reason: String::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use policy::route::{self, Match};
 use policy::table::{Budget, Consumer, Credential, EditList, HttpsRedirect, Id, Quota, Route, Table};
 use policy::vm::{self, Effect, State, Verdict};
 
-use super::{InMemory, Request};
+use super::{InMemory, Malformed, Request};
 
 /// What an artifact makes of a request.
 pub struct Judgement {
@@ -33,6 +33,8 @@ pub struct Judgement {
 /// How a request ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
+    /// The gateway answers 400 to it, and no plugin sees it.
+    Malformed(Malformed),
     /// No route matched: the gateway answers 404.
     NoRoute,
     /// The route only takes requests over TLS: the gateway answers so.
@@ -54,6 +56,19 @@ pub struct Applied {
 
 /// Judges a request, with a plain answer of the upstream in mind.
 pub fn judge(policy: &Policy, request: &Request) -> Judgement {
+    if let Some(malformed) = request.malformed {
+        return Judgement {
+            matched: None,
+            ending: Ending::Malformed(malformed),
+            body_read: false,
+            consumer: None,
+            credential: None,
+            anonymous: false,
+            applied: Vec::new(),
+            quotas: Vec::new(),
+            budgets: Vec::new(),
+        };
+    }
     let mut exchange = request.exchange();
     let mut state = State::default();
     let matched = route::find(policy, &exchange);

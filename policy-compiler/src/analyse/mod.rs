@@ -13,4 +13,4 @@ mod request;
 mod tests;
 
 pub use eval::{Applied, Ending, Judgement, judge};
-pub use request::{InMemory, Request, RequestError};
+pub use request::{InMemory, Malformed, Request, RequestError};

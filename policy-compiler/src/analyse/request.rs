@@ -7,7 +7,7 @@ use policy::table::{Budget, Id, Quota};
 use policy::vm::State;
 
 use super::body;
-use crate::router::canonical;
+use crate::router::{PathError, received};
 
 /// A request and what it meets.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Request {
     pub host: String,
     /// Port of the Host header, or of the listener.
     pub port: u16,
-    /// Canonical path.
+    /// Canonical path; as written if it has none.
     pub path: String,
     /// Query without `?`.
     pub query: String,
@@ -34,6 +34,38 @@ pub struct Request {
     pub client: Option<IpAddr>,
     /// Whether every quota and budget is spent.
     pub spent: bool,
+    /// Why the gateway answers 400 before it looks for a route.
+    pub malformed: Option<Malformed>,
+}
+
+/// What the gateway refuses whatever the policy says, on a listener with the default rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// The method is no token (RFC 9110 §9.1).
+    Method,
+    /// The path has no canonical form.
+    Path(PathError),
+    /// The query has a control character, a space or a byte outside ASCII.
+    Query,
+    /// The name of a header is no token, or its value has a control character (RFC 9110 §5.1, §5.5).
+    Header,
+}
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Method => "the method is no token",
+            Self::Path(error) => return error.fmt(f),
+            Self::Query => "the query has a character that must be escaped",
+            Self::Header => "a header name is no token, or a value has a control character",
+        })
+    }
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_good)
 }
 
 /// Why a URL is no request.
@@ -84,13 +116,22 @@ impl Request {
         }
         let host = host.to_ascii_lowercase();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let canonical = received(path);
+        let malformed = if !is_token(method) {
+            Some(Malformed::Method)
+        } else if !query.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Some(Malformed::Query)
+        } else {
+            canonical.as_ref().err().copied().map(Malformed::Path)
+        };
         Ok(Self {
+            malformed,
             method: method.to_owned(),
             server_name: if secure { host.clone() } else { String::new() },
             headers: vec![("host".to_owned(), authority.to_ascii_lowercase())],
             host,
             port,
-            path: canonical(path),
+            path: canonical.unwrap_or_else(|_refused| path.to_owned()),
             query: query.to_owned(),
             secure,
             ..Self::default()
@@ -104,6 +145,10 @@ impl Request {
     pub fn header(&mut self, line: &str) -> Result<(), RequestError> {
         let (name, value) = line.split_once(':').ok_or(RequestError::Header)?;
         let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        let is_control = |byte: u8| byte != b'\t' && (byte < b' ' || byte == 0x7f);
+        if !is_token(&name) || value.bytes().any(is_control) {
+            self.malformed = self.malformed.or(Some(Malformed::Header));
+        }
         if name == "host" {
             self.headers.retain(|(name, _)| name != "host");
             let (host, port) = match value.rsplit_once(':') {

@@ -529,6 +529,7 @@ fn request() -> impl Strategy<Value = Request> {
                 body: (body > 0).then(|| body_text.into_bytes()),
                 client,
                 spent,
+                malformed: None,
             }
         },
     )

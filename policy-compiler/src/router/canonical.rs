@@ -70,7 +70,8 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-fn escape(digits: &[u8]) -> Option<u8> {
+/// The byte that two hexadecimal digits at the start stand for.
+pub(super) fn escape(digits: &[u8]) -> Option<u8> {
     let [high, low, ..] = *digits else { return None };
     let value = |digit: u8| {
         char::from(digit)

@@ -8,6 +8,7 @@ mod canonical;
 mod host;
 mod overlap;
 mod priority;
+mod received;
 mod regex;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 pub use canonical::{canonical, escape_literal};
 pub use host::HostPattern;
+pub use received::{PathError, received};
 pub use regex::{Automata, Automaton, AutomatonIndex, Subject};
 
 use crate::deck::entity::{HeaderMatch, Model, Route, RouteIndex, RoutePath};
