@@ -3,13 +3,13 @@
 use policy::Policy;
 use policy::isa::Entry;
 use policy::table::{
-    Acl, Budget, Correlation, Cors, Edit, EditList, EditOp, EditPlace, Id, Log, Metrics, Model, Part,
-    PartKind, Quota, Rows, Size, Source, Table, Text,
+    Acl, Correlation, Cors, Edit, EditList, EditOp, EditPlace, Id, Log, Metrics, Model, Part, PartKind,
+    Quota, Rows, Size, Source, Table, Text,
 };
 use policy::vm::{Effect, Verdict};
 use serde::Serialize;
 
-use super::{Applied, Ending, Judgement, Request};
+use super::{Applied, Asked, Ending, Judgement, Request};
 
 /// What `tollc eval` says about a request. Serialises as its JSON form.
 #[derive(Serialize, Debug)]
@@ -80,10 +80,10 @@ pub struct VerdictAccount {
 /// A limit that was asked.
 #[derive(Serialize, Debug)]
 pub struct QuotaAccount {
-    /// `5 per minute` and the like.
+    /// `5 per minute` and the like; none where no policy is about the call.
     pub limits: Vec<String>,
-    /// Whose counter.
-    pub by: &'static str,
+    /// Whose counter: `policy` is one for all calls that a policy is about.
+    pub by: String,
     /// `file:line`.
     pub source: String,
 }
@@ -121,7 +121,7 @@ impl Account {
                 .quotas
                 .iter()
                 .map(|quota| teller.quota(*quota))
-                .chain(judgement.budgets.iter().map(|budget| teller.budget(*budget)))
+                .chain(judgement.budgets.iter().map(|asked| teller.budget(asked)))
                 .collect(),
             effects: judgement
                 .applied
@@ -178,8 +178,10 @@ impl Account {
             (by, source) => lines.push(format!("rule      {by} ({source})")),
         }
         for quota in &self.quotas {
-            let limits = quota.limits.join(", ");
-            lines.push(format!("quota     {limits}, by {} ({})", quota.by, quota.source));
+            lines.push(match quota.limits.join(", ").as_str() {
+                "" => format!("quota     none that is about this call ({})", quota.source),
+                limits => format!("quota     {limits}, by {} ({})", quota.by, quota.source),
+            });
         }
         for effect in &self.effects {
             let EffectAccount {
@@ -337,24 +339,34 @@ impl Teller<'_> {
             limits: periods
                 .map(|period| format!("{} per {}", period.limit, period.unit.name()))
                 .collect(),
-            by: quota.by.name(),
+            by: quota.by.name().to_owned(),
             source: self.place(quota.source),
         }
     }
 
-    fn budget(&self, id: Id<Budget>) -> QuotaAccount {
-        let budget = self.policy.get(id);
+    fn budget(&self, asked: &Asked) -> QuotaAccount {
+        let budget = self.policy.get(asked.budget);
         let mut limits = Vec::new();
-        for rule in self.policy.rows(budget.rules) {
+        let mut by = Vec::new();
+        for rule in &asked.rules {
             let name = self.policy.text(rule.name);
             limits.extend(self.policy.rows(rule.ceilings).map(|ceiling| {
                 let what = ceiling.strategy.name();
                 format!("{name}: {} {what} per {} s", ceiling.limit, ceiling.window)
             }));
+            let conditions = self.policy.rows(rule.conditions);
+            by.extend(conditions.filter(|it| it.partition).map(|it| it.kind.name()));
         }
+        by.sort_unstable();
+        by.dedup();
+        let by = match (budget.policies, by.as_slice()) {
+            (false, _) => budget.by.name().to_owned(),
+            (true, []) => "policy".to_owned(),
+            (true, kinds) => kinds.join(" and "),
+        };
         QuotaAccount {
             limits,
-            by: budget.by.name(),
+            by,
             source: self.place(budget.source),
         }
     }

@@ -3,10 +3,10 @@
 use policy::Policy;
 use policy::isa::Entry;
 use policy::route::{self, Match};
-use policy::table::{Budget, Consumer, Credential, EditList, HttpsRedirect, Id, Quota, Route, Table};
+use policy::table::{Consumer, Credential, EditList, HttpsRedirect, Id, Quota, Route, Table};
 use policy::vm::{self, Effect, State, Verdict};
 
-use super::{InMemory, Malformed, Request};
+use super::{Asked, InMemory, Malformed, Request};
 
 /// What an artifact makes of a request.
 pub struct Judgement {
@@ -27,7 +27,7 @@ pub struct Judgement {
     /// Quotas that were asked.
     pub quotas: Vec<Id<Quota>>,
     /// Budgets that were asked.
-    pub budgets: Vec<Id<Budget>>,
+    pub budgets: Vec<Asked>,
 }
 
 /// How a request ends.
@@ -69,7 +69,7 @@ pub fn judge(policy: &Policy, request: &Request) -> Judgement {
             budgets: Vec::new(),
         };
     }
-    let mut exchange = request.exchange();
+    let mut exchange = request.exchange(policy);
     let mut state = State::default();
     let matched = route::find(policy, &exchange);
     let mut applied = Vec::new();
@@ -136,6 +136,9 @@ fn access(
             verdict = vm::resume(policy, state, exchange);
         }
         collect(entry, state, applied);
+        exchange.model = exchange
+            .model
+            .or_else(|| applied.iter().find_map(|applied| applied.effect.id()));
         if verdict != Verdict::Forward {
             return verdict;
         }

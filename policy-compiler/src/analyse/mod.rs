@@ -5,6 +5,7 @@
 
 pub mod account;
 mod body;
+mod budget;
 mod eval;
 pub mod explain;
 pub mod reference;
@@ -12,5 +13,6 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub use budget::Asked;
 pub use eval::{Applied, Ending, Judgement, judge};
 pub use request::{InMemory, Malformed, Request, RequestError};

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
+use policy::Policy;
 use policy::field::{BodyLength, Exchange, Found, Method, Span, Taken};
-use policy::table::{Budget, Id, Quota};
+use policy::table::{Budget, Id, Model, Quota};
 use policy::vm::State;
 
-use super::body;
+use super::{Asked, body, budget};
 use crate::router::{PathError, received};
 
 /// A request and what it meets.
@@ -186,10 +187,12 @@ impl Request {
         body::members(self.body.as_deref().unwrap_or_default(), kind, name)
     }
 
-    /// The request as an exchange, for one run.
-    pub fn exchange(&self) -> InMemory<'_> {
+    /// The request as an exchange with a policy, for one run.
+    pub fn exchange<'r>(&'r self, policy: &'r Policy) -> InMemory<'r> {
         InMemory {
             request: self,
+            policy,
+            model: None,
             found: Vec::new(),
             quotas: Vec::new(),
             budgets: Vec::new(),
@@ -200,11 +203,14 @@ impl Request {
 /// One exchange of a request; keeps what was looked up and taken.
 pub struct InMemory<'r> {
     request: &'r Request,
+    policy: &'r Policy,
+    /// The model that the request's head has chosen.
+    pub model: Option<Id<Model>>,
     found: Vec<Vec<u8>>,
     /// Quotas that were asked, in order.
     pub quotas: Vec<Id<Quota>>,
     /// Budgets that were asked, in order.
-    pub budgets: Vec<Id<Budget>>,
+    pub budgets: Vec<Asked>,
 }
 
 impl InMemory<'_> {
@@ -331,8 +337,14 @@ impl Exchange for InMemory<'_> {
         self.quotas.push(quota);
         self.taken()
     }
-    fn reserve(&mut self, budget: Id<Budget>, _: &State) -> Taken {
-        self.budgets.push(budget);
-        self.taken()
+    fn reserve(&mut self, budget: Id<Budget>, state: &State) -> Taken {
+        let rules = budget::rules(self.policy, budget, self.request, state, self.model);
+        let taken = if rules.is_empty() {
+            Taken::Admitted
+        } else {
+            self.taken()
+        };
+        self.budgets.push(Asked { budget, rules });
+        taken
     }
 }

@@ -656,7 +656,7 @@ fn assert_agreement(model: &Model, artifact: &Artifact, request: &Request) {
     let reserved: Vec<PluginIndex> = judged
         .budgets
         .iter()
-        .map(|budget| origin(artifact, policy.get(*budget).source))
+        .map(|budget| origin(artifact, policy.get(budget.budget).source))
         .collect();
     assert_eq!(reserved, ruled.reserved, "budgets");
     for entry in [Entry::Request, Entry::Response, Entry::End] {
