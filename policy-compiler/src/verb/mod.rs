@@ -161,6 +161,12 @@ impl Output {
         }
     }
 
+    /// Says that the command line makes no sense.
+    fn usage(self, words: &str) -> ExitCode {
+        eprintln!("error: {words}");
+        ExitCode::from(2)
+    }
+
     /// Prints a document for programs.
     fn document(self, read: &Read, mut document: serde_json::Value) {
         if self.format == Format::Json {
@@ -172,8 +178,12 @@ impl Output {
 
 /// Prints an answer. A reader that has gone away ends the program quietly.
 fn print(text: &str) {
+    print_bytes(text.as_bytes());
+}
+
+fn print_bytes(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
         std::process::exit(1);
     }
 }

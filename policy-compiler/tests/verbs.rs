@@ -1,0 +1,84 @@
+//! What the verbs of `tollc` do to files and print for programs, through the built binary.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const SOURCE: &str = "_format_version: \"3.0\"\nservices:\n- name: s\n  url: http://s.test\n  routes:\n  - name: r\n    paths:\n    - /r\n";
+
+fn tollc(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tollc"))
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .expect("tollc starts")
+}
+
+fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).expect("it is writable");
+    }
+    folder
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("tollc writes UTF-8")
+}
+
+#[test]
+fn a_source_is_never_replaced_by_its_artifact() {
+    let folder = folder_with(&[("kong.yaml", SOURCE), ("a.toll.secrets", SOURCE)]);
+    std::os::unix::fs::symlink("kong.yaml", folder.path().join("link.toll")).expect("a link");
+    std::fs::hard_link(folder.path().join("kong.yaml"), folder.path().join("hard.toll")).expect("a link");
+    let own = folder.path().join(".").join("kong.yaml");
+    for (source, output) in [
+        ("kong.yaml", "kong.yaml"),
+        ("./kong.yaml", own.to_str().expect("a plain path")),
+        ("kong.yaml", "link.toll"),
+        ("kong.yaml", "hard.toll"),
+        (".", "hard.toll"),
+        ("a.toll.secrets", "a.toll"),
+    ] {
+        let ran = tollc(folder.path(), &["compile", source, "-o", output]);
+        assert_eq!(ran.status.code(), Some(1), "{source} → {output}");
+        assert!(
+            text(&ran.stderr).contains("error[output-is-input]"),
+            "{}",
+            text(&ran.stderr)
+        );
+    }
+    for name in ["kong.yaml", "link.toll", "hard.toll", "a.toll.secrets"] {
+        let now = std::fs::read_to_string(folder.path().join(name)).expect("it is still there");
+        assert_eq!(now, SOURCE, "{name}");
+    }
+}
+
+#[test]
+fn an_artifact_goes_to_standard_output_if_it_needs_no_secrets() {
+    let folder = folder_with(&[("kong.yaml", SOURCE)]);
+    let ran = tollc(folder.path(), &["compile", "kong.yaml", "-o", "-"]);
+    assert!(ran.status.success(), "{}", text(&ran.stderr));
+    let written = tollc(folder.path(), &["compile", "kong.yaml", "-o", "policy.toll"]);
+    assert!(written.status.success());
+    assert_eq!(
+        ran.stdout,
+        std::fs::read(folder.path().join("policy.toll")).expect("it was written")
+    );
+    assert!(!folder.path().join("-").exists());
+    let both = tollc(
+        folder.path(),
+        &["compile", "kong.yaml", "-o", "-", "--format", "json"],
+    );
+    assert_eq!(both.status.code(), Some(2));
+    assert!(both.stdout.is_empty());
+    let secret = SOURCE.replace("  routes:", "  plugins:\n  - name: ai-proxy\n    config: {route_type: llm/v1/chat, auth: {header_name: a, header_value: sk-literal}, model: {provider: openai}}\n  routes:");
+    std::fs::write(folder.path().join("secret.yaml"), secret).expect("it is writable");
+    let refused = tollc(folder.path(), &["compile", "secret.yaml", "-o", "-"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stdout.is_empty());
+    assert!(
+        text(&refused.stderr).contains("error[sealed-secrets]"),
+        "{}",
+        text(&refused.stderr)
+    );
+}
