@@ -1,10 +1,10 @@
-//! Certificates with their server names, authorities, vaults.
+//! Certificates with their server names, authorities.
 
-use super::entity::{CaCertificate, CaCertificateIndex, Certificate, CertificateIndex, Sni, Vault};
+use super::entity::{CaCertificate, CaCertificateIndex, Certificate, CertificateIndex, Sni};
 use super::fields::{Fields, Text};
 use super::{Reader, row, syntax};
 use crate::diagnostic::Diagnostic;
-use crate::source::{Node, Value};
+use crate::source::{Node, Secret, Value};
 
 impl Reader<'_> {
     pub(super) fn certificates(&mut self, file: &mut Fields<'_>) {
@@ -29,11 +29,6 @@ impl Reader<'_> {
                     }
                 }
                 None => fields.missing("certificate"),
-            }
-        }
-        for node in file.list("vaults") {
-            if let Some(fields) = Fields::open("vault", node, self.report) {
-                self.vault(fields);
             }
         }
     }
@@ -77,10 +72,17 @@ impl Reader<'_> {
             return;
         };
         self.pem(&cert, "CERTIFICATE");
-        if !key.value.expose().contains("PRIVATE KEY-----") && !key.value.expose().starts_with("{vault://") {
-            self.report
-                .push(Diagnostic::error("invalid-value", "this is not a PEM private key").at(key.span));
-        }
+        let key = match key.value.expose() {
+            text if text.contains("{vault://") => self
+                .resolve_references(text, key.span)
+                .map_or(key.value, Secret::new),
+            text if text.contains("PRIVATE KEY-----") => key.value,
+            _ => {
+                self.report
+                    .push(Diagnostic::error("invalid-value", "this is not a PEM private key").at(key.span));
+                key.value
+            }
+        };
         let index = CertificateIndex(row(self.model.certificates.len()));
         self.certificates
             .enter(None, meta.id, index, meta.span, self.report);
@@ -88,7 +90,7 @@ impl Reader<'_> {
         self.model.certificates.push(Certificate {
             meta,
             cert: cert.value,
-            key: key.value,
+            key,
             alt,
         });
         for node in snis {
@@ -122,32 +124,13 @@ impl Reader<'_> {
         });
     }
 
-    fn vault(&mut self, mut fields: Fields<'_>) {
-        let name = fields.required("name");
-        let prefix = fields.required("prefix");
-        let key = prefix.as_ref().map_or("", |prefix| &*prefix.value).to_owned();
-        let meta = self.meta(&mut fields, &key, prefix.as_ref().map(|prefix| prefix.span));
-        fields.text("description");
-        let config = fields.take("config").map(|entry| entry.node);
-        fields.close();
-        if let (Some(name), Some(prefix)) = (name, prefix) {
-            if self.model.vaults.iter().any(|vault| vault.prefix == prefix.value) {
-                let words = format!("two vaults have the prefix `{}`", prefix.value);
-                self.report
-                    .push(Diagnostic::error("duplicate-name", words).at(prefix.span));
-            }
-            self.model.vaults.push(Vault {
-                meta,
-                name: name.value,
-                prefix: prefix.value,
-                config,
-            });
-        }
-    }
-
     fn pem(&self, text: &Text, label: &str) {
         let is_pem = text.value.contains(&format!("-----BEGIN {label}-----"));
-        if !is_pem && !text.value.starts_with("{vault://") {
+        if text.value.contains("{vault://") {
+            let words = "certificates are read as they are written: only keys may stand in a vault";
+            self.report
+                .push(Diagnostic::error("vault-reference", words).at(text.span));
+        } else if !is_pem {
             self.report
                 .push(Diagnostic::error("invalid-value", "this is not a PEM certificate").at(text.span));
         }

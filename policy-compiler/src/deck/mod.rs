@@ -24,6 +24,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod vault;
 
 use std::collections::HashMap;
 
@@ -63,6 +64,7 @@ pub fn read(root: Node, options: &Options, report: &Report) -> Model {
     let info = Info::read(&mut file, options, report);
     let mut reader = Reader::new(options, info, report);
     reader.shared(&mut file);
+    reader.vaults(&mut file);
     reader.certificates(&mut file);
     reader.upstreams(&mut file);
     reader.services(&mut file);

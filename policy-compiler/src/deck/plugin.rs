@@ -93,7 +93,7 @@ impl Reader<'_> {
         let Some(resolved) = resolved else { return };
         self.check_scope(&name, &resolved.schema, &scope, parent);
         let protocols = self.plugin_protocols(&name, &resolved.schema, stated_protocols);
-        let checked = schema::check(
+        let mut checked = schema::check(
             &resolved.original,
             &resolved.schema,
             config,
@@ -113,6 +113,9 @@ impl Reader<'_> {
         } else {
             self.note_reliances(&resolved.original, &checked.config, checked.reliances, name.span);
             self.check_anonymous(&name, &checked.config);
+            if enabled && let Some(kind) = kind {
+                self.config_references(kind, "", &mut checked.config);
+            }
         }
         // A scope that did not resolve would look like another instance's.
         if self.report.errors() > errors_before {

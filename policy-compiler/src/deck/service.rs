@@ -36,7 +36,6 @@ impl Reader<'_> {
         let host = fields.required("host");
         if let Some(host) = &host
             && let Err(words) = syntax::host_name(&host.value)
-            && !host.value.starts_with("{vault://")
         {
             fields.refuse(host.span, words);
         }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::entity::{HashOn, Password, RoutePath, SensitivityKind};
 use super::*;
-use crate::source::{self, Sources};
+use crate::source::{self, Sources, Value};
 
 #[derive(Deserialize)]
 struct Table {
@@ -334,4 +334,18 @@ fn a_service_whose_host_is_an_upstream_knows_it() {
     );
     assert_eq!(model.services[0].upstream, Some(UpstreamIndex(0)));
     assert_eq!(model.services[1].upstream, None);
+}
+
+#[test]
+fn a_reference_through_a_vault_names_the_variable() {
+    let model = model(
+        "_format_version: \"3.0\"\nvaults: [{name: env, prefix: my-keys, config: {prefix: LLM_}}]\n\
+         plugins: [{name: ai-proxy, config: {route_type: llm/v1/chat, model: {provider: openai}, \
+         auth: {header_name: a, header_value: 'Bearer {vault://my-keys/open-ai/key}'}}}]\n",
+    );
+    let value = model.plugins[0].config.at("auth.header_value");
+    let Some(Value::Secret(value)) = value.map(|node| &node.value) else {
+        panic!("it is a secret");
+    };
+    assert_eq!(value.expose(), "Bearer {vault://env/LLM_open-ai/key}");
 }

@@ -252,8 +252,8 @@ pub struct Vault {
     pub name: Box<str>,
     /// The word after `vault://`.
     pub prefix: Box<str>,
-    /// Backend settings, unchecked.
-    pub config: Option<Node>,
+    /// What the names of the variables of an `env` vault begin with.
+    pub variables: Box<str>,
 }
 
 /// A place whose meaning depends on `--kong-compat`.
