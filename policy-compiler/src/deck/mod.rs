@@ -105,6 +105,8 @@ struct Reader<'r> {
     plugin_partials: Vec<(Text, Text, Option<Text>)>,
     /// `consumers` of a group, until consumers are read.
     members: Vec<(ConsumerGroupIndex, Text)>,
+    /// Routes and plugins of services, until all services are read.
+    nested: Vec<(ServiceIndex, Vec<Node>, Vec<Node>)>,
     explicit_ids: Map<(&'static str, Uuid), Span>,
     plugin_scopes: Map<(Box<str>, Scope), Span>,
 }
@@ -137,6 +139,7 @@ impl<'r> Reader<'r> {
             pending: Vec::new(),
             plugin_partials: Vec::new(),
             members: Vec::new(),
+            nested: Vec::new(),
             explicit_ids: Map::default(),
             plugin_scopes: Map::default(),
         }

@@ -63,6 +63,7 @@ impl Reader<'_> {
                 self.plugin(fields, parent);
             }
         }
+        self.unused_partials();
         for (plugin, ..) in std::mem::take(&mut self.plugin_partials) {
             let words = format!("plugin {} for plugins_partials: entity not found", plugin.value);
             self.report

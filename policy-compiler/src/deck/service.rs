@@ -15,6 +15,7 @@ impl Reader<'_> {
                 self.service(fields);
             }
         }
+        self.nested_in_services();
     }
 
     fn service(&mut self, mut fields: Fields<'_>) {
@@ -152,12 +153,19 @@ impl Reader<'_> {
         self.services
             .enter(service.name.as_deref(), id, index, span, self.report);
         self.model.services.push(service);
-        for node in routes {
-            if let Some(fields) = Fields::open("route", node, self.report) {
-                self.route(fields, Some(index));
+        self.nested.push((index, routes, plugins));
+    }
+
+    /// What is nested in services, once all of them are known: a route may name another than its parent.
+    fn nested_in_services(&mut self) {
+        for (index, routes, plugins) in std::mem::take(&mut self.nested) {
+            for node in routes {
+                if let Some(fields) = Fields::open("route", node, self.report) {
+                    self.route(fields, Some(index));
+                }
             }
+            self.nested_plugins(plugins, Parent::Service(index));
         }
-        self.nested_plugins(plugins, Parent::Service(index));
     }
 
     /// Wasm filters, on services and routes.

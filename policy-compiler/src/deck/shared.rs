@@ -1,8 +1,11 @@
 //! Configuration that several plugins share: `_plugin_configs`, partials, and plugin definitions.
 
+use std::cell::Cell;
+
 use super::Reader;
 use super::fields::{Fields, Text, complete, reference};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::schema;
 use crate::source::{Entry, Node, Value};
 
 /// A piece of configuration, linked by `plugins[].partials[]`.
@@ -12,6 +15,8 @@ pub(super) struct Partial {
     /// `redis-ce`, `redis-ee`, `vectordb`, `embeddings`, `model`.
     pub(super) kind: Box<str>,
     pub(super) config: Node,
+    /// Whether a plugin's check has seen it.
+    pub(super) is_used: Cell<bool>,
 }
 
 /// A second plugin of the same code under another name (Kong 3.15).
@@ -20,6 +25,9 @@ pub(super) struct Clone {
     pub(super) original: Box<str>,
     pub(super) priority: Option<i32>,
 }
+
+/// The types of partials (Kong 3.15).
+const PARTIALS: [&str; 5] = ["embeddings", "model", "redis-ce", "redis-ee", "vectordb"];
 
 /// What Kong lets one clone.
 const CLONEABLE: [&str; 16] = [
@@ -83,10 +91,25 @@ impl Reader<'_> {
         let meta = self.meta(&mut fields, &key, name.as_ref().map(|name| name.span));
         fields.close();
         let Some(kind) = kind else { return };
+        if !PARTIALS.contains(&&*kind.value) {
+            let hint = nearest(&kind.value, PARTIALS).map(|name| format!("did you mean `{name}`?"));
+            let words = format!("there is no type of partial `{}`", kind.value);
+            let finding = Diagnostic::error("invalid-value", words).at(kind.span);
+            self.report.push(
+                finding
+                    .label(format!("expected one of: {}", PARTIALS.join(", ")))
+                    .help_if(hint),
+            );
+        }
         let config = config.unwrap_or(Node {
             span: meta.span,
             value: Value::Map(Box::default()),
         });
+        if config.as_map().is_none() {
+            let words = "the `config` of a partial must be a mapping";
+            self.report
+                .push(Diagnostic::error("wrong-type", words).at(config.span));
+        }
         let name = name.map(|name| name.value);
         if name.is_some() && self.partials.iter().any(|partial| partial.name == name) {
             self.report
@@ -97,7 +120,28 @@ impl Reader<'_> {
             id: meta.id.to_string().into(),
             kind: kind.value,
             config,
+            is_used: Cell::new(false),
         });
+    }
+
+    /// Checks what no plugin uses. What is used was checked as a part of the plugin's configuration.
+    pub(super) fn unused_partials(&self) {
+        let is_unchecked = |partial: &&Partial| !partial.is_used.get() && partial.config.as_map().is_some();
+        for partial in self.partials.iter().filter(is_unchecked) {
+            let slot = self.catalogue.names().find_map(|name| {
+                let schema = self.catalogue.plugin(name)?;
+                let mut slots = schema.partials.iter();
+                let (_, path) = slots.find(|(kind, path)| *kind == partial.kind && !path.contains("[]"))?;
+                let path = path.strip_prefix("config.")?.to_owned();
+                Some((schema, path))
+            });
+            let field = slot.as_ref().and_then(|(schema, path)| schema.config.at(path));
+            if let Some(field) = field {
+                let what = format!("a {} partial", partial.kind);
+                let (config, compat) = (partial.config.clone(), self.options.compat);
+                schema::check_record(&what, field, config, compat, self.report);
+            }
+        }
     }
 
     /// decK asks for a flag before it touches definitions of a running gateway; a compiler only reads them.
@@ -228,6 +272,7 @@ impl Reader<'_> {
         let at = at.strip_prefix("config.").unwrap_or(at);
         // List slots (`targets[]`) belong to plugins that nothing enforces.
         if !at.contains("[]") {
+            partial.is_used.set(true);
             let wrapped = at.rsplit('.').fold(partial.config.clone(), |node, key| {
                 let span = node.span;
                 let entry = Entry {

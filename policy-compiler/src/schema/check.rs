@@ -58,6 +58,19 @@ pub fn check(
     Checked { config, reliances }
 }
 
+/// Checks a record that stands alone, `what` in words, where no plugin's configuration holds it.
+pub fn check_record(what: &str, field: &Field, record: Node, compat: KongCompat, report: &Report) {
+    let mut checker = Checker {
+        name: what,
+        compat,
+        report,
+        at: record.span,
+        path: Vec::new(),
+        reliances: Vec::new(),
+    };
+    checker.value(field, record);
+}
+
 struct Checker<'c> {
     name: &'c str,
     compat: KongCompat,

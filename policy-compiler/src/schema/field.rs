@@ -136,6 +136,11 @@ impl Field {
         self.default_3_9.as_ref().map(|old| (old, new))
     }
 
+    /// The field at a dotted path below this record.
+    pub(crate) fn at(&self, path: &str) -> Option<&Self> {
+        path.split('.').try_fold(self, |field, key| field.fields.get(key))
+    }
+
     /// Whether type `letter` is accepted.
     pub(super) fn takes(&self, letter: char) -> bool {
         self.types.contains(letter)

@@ -19,7 +19,7 @@ use std::rc::Rc;
 
 use serde_json::value::RawValue;
 
-pub use check::{Checked, Reliance, check};
+pub use check::{Checked, Reliance, check, check_record};
 #[cfg(test)]
 pub(crate) use field::Leaf;
 pub use field::{Field, PluginSchema};
