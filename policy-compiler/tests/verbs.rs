@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use serde_json::Value as Json;
+
 const SOURCE: &str = "_format_version: \"3.0\"\nservices:\n- name: s\n  url: http://s.test\n  routes:\n  - name: r\n    paths:\n    - /r\n";
 
 fn tollc(folder: &Path, arguments: &[&str]) -> Output {
@@ -23,6 +25,61 @@ fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("tollc writes UTF-8")
+}
+
+/// The one JSON document that was printed.
+fn document(ran: &Output) -> Json {
+    let words = || format!("stdout {}\nstderr {}", text(&ran.stdout), text(&ran.stderr));
+    assert!(ran.stderr.is_empty(), "{}", words());
+    serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{error}\n{}", words()))
+}
+
+#[test]
+fn every_verb_prints_one_document_for_programs() {
+    let folder = folder_with(&[
+        ("kong.yaml", SOURCE),
+        ("ugly.yaml", "{_format_version: '3.0'}"),
+        ("bad.toll", "x"),
+    ]);
+    let ran = |arguments: &[&str]| {
+        let ran = tollc(folder.path(), &[arguments, &["--format", "json"]].concat());
+        let document = document(&ran);
+        assert_eq!(document["ok"], ran.status.success(), "{arguments:?}");
+        assert!(document["diagnostics"].is_array(), "{arguments:?}");
+        document
+    };
+    ran(&["check", "kong.yaml"]);
+    ran(&["compile", "kong.yaml", "-o", "policy.toll"]);
+    ran(&["explain", "kong.yaml"]);
+    assert_eq!(
+        ran(&["eval", "kong.yaml", "GET", "http://x.test/r"])["verdict"]["kind"],
+        "forward"
+    );
+    let listed = ran(&["disasm", "policy.toll"]);
+    assert_eq!(listed["rows"]["Service"][0]["host"], "s.test");
+    assert!(listed["code"].is_array());
+    let formatted = ran(&["fmt", "kong.yaml", "ugly.yaml"]);
+    assert_eq!(formatted["formatted"][0]["text"], SOURCE);
+    assert_eq!(formatted["unformatted"], serde_json::json!(["ugly.yaml"]));
+    assert_eq!(
+        ran(&["fmt", "--check", "ugly.yaml"])["formatted"],
+        serde_json::json!([])
+    );
+    for (arguments, code) in [
+        (&["check", "none.yaml"][..], "unreadable-file"),
+        (&["compile", "none.yaml", "-o", "x.toll"], "unreadable-file"),
+        (&["compile", "kong.yaml", "-o", "none/x.toll"], "unwritable-file"),
+        (&["explain", "none.yaml"], "unreadable-file"),
+        (&["eval", "none.yaml", "GET", "http://x.test/"], "unreadable-file"),
+        (&["eval", "bad.toll", "GET", "http://x.test/"], "unsound-artifact"),
+        (&["eval", "kong.yaml", "GET", "x.test"], "usage"),
+        (&["disasm", "none.toll"], "unreadable-file"),
+        (&["disasm", "bad.toll"], "unsound-artifact"),
+        (&["fmt", "none.yaml"], "unreadable-file"),
+    ] {
+        let document = ran(arguments);
+        assert_eq!(document["diagnostics"][0]["code"], code, "{arguments:?}");
+    }
 }
 
 #[test]
@@ -70,7 +127,7 @@ fn an_artifact_goes_to_standard_output_if_it_needs_no_secrets() {
         &["compile", "kong.yaml", "-o", "-", "--format", "json"],
     );
     assert_eq!(both.status.code(), Some(2));
-    assert!(both.stdout.is_empty());
+    assert_eq!(document(&both)["ok"], false);
     let secret = SOURCE.replace("  routes:", "  plugins:\n  - name: ai-proxy\n    config: {route_type: llm/v1/chat, auth: {header_name: a, header_value: sk-literal}, model: {provider: openai}}\n  routes:");
     std::fs::write(folder.path().join("secret.yaml"), secret).expect("it is writable");
     let refused = tollc(folder.path(), &["compile", "secret.yaml", "-o", "-"]);

@@ -6,6 +6,8 @@ use policy::Policy;
 use policy::isa::{Entry, Instr, Op};
 use policy::table::{Code, Id, Name, Refusal, Regex, Route, Select, Table};
 
+use serde_json::{Value, json};
+
 use super::{line, quoted};
 
 pub(super) fn listing(policy: &Policy, out: &mut String) {
@@ -27,6 +29,16 @@ pub(super) fn listing(policy: &Policy, out: &mut String) {
             .map_or_else(|| "?".to_owned(), |instr| instruction(policy, pc, instr));
         line(out, format_args!("{mark}@{pc:<5} {words}"));
     }
+}
+
+/// The instructions in order: their text, and the entries that start there.
+pub(super) fn document(policy: &Policy) -> Value {
+    let mut entries = entries(policy);
+    let instructions = (0..policy.code_len()).map(|pc| {
+        let words = policy.instr(pc).map(|instr| instruction(policy, pc, instr));
+        json!({"at": pc, "instruction": words, "starts": entries.remove(&pc).unwrap_or_default()})
+    });
+    instructions.collect()
 }
 
 /// What starts where. Routes that share a program are counted, not listed, beyond the first three.

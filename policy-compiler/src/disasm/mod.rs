@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use policy::Policy;
 use policy::table::{Column, NO_CODE, Shape, Table, Text};
+use serde_json::{Map, Value};
 
 /// The whole artifact. Long texts are cut, digests shortened.
 pub fn listing(policy: &Policy) -> String {
@@ -19,6 +20,56 @@ pub fn listing(policy: &Policy) -> String {
     }
     code::listing(policy, &mut out);
     out
+}
+
+/// The same for programs: nothing is cut.
+pub fn document(policy: &Policy) -> Value {
+    let (major, minor) = policy::artifact::VERSION;
+    let tables: Map<String, Value> = Table::ALL
+        .iter()
+        .map(|&table| {
+            let rows = (0..policy.count(table)).map(|row| {
+                let cells = cells(policy, table, row);
+                cells
+                    .map(|(column, words)| (column.name.to_owned(), member(policy, column, &words)))
+                    .collect::<Map<_, _>>()
+                    .into()
+            });
+            (table.name().to_owned(), rows.collect::<Vec<Value>>().into())
+        })
+        .collect();
+    serde_json::json!({
+        "format": format!("{major}.{minor}"),
+        "policy_id": hex(policy.id()),
+        "digest": hex(policy.digest()),
+        "generation": policy.generation(),
+        "rows": tables,
+        "code": code::document(policy),
+    })
+}
+
+/// Numbers, truths and texts as such, all else as the listing has it.
+fn member(policy: &Policy, column: &Column, words: &[u32]) -> Value {
+    match column.shape {
+        Shape::Int => words[0].into(),
+        Shape::Bool => (words[0] == 1).into(),
+        Shape::Long => long(words).into(),
+        Shape::Float => f64::from_bits(long(words)).into(),
+        Shape::Text => policy
+            .text(Text {
+                offset: words[0],
+                len: words[1],
+            })
+            .into(),
+        Shape::Digest => {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            hex(&bytes).into()
+        }
+        Shape::MaybeId(_) if words[0] == 0 => Value::Null,
+        Shape::Code if words[0] == NO_CODE => Value::Null,
+        Shape::Rows(_) if words[1] == 0 => Value::Null,
+        _ => value(policy, column, words).into(),
+    }
 }
 
 fn head(policy: &Policy, out: &mut String) {
@@ -46,20 +97,30 @@ fn rows(policy: &Policy, table: Table, out: &mut String) {
     }
     line(out, format_args!("\n[{}]", table.name()));
     for row in 0..count {
-        let words = policy.row_words(table, row);
         let _ = write!(out, "#{row}");
-        let mut at = 0;
-        for column in table.columns() {
-            let cell = &words[at..at + column.shape.width()];
-            at += column.shape.width();
-            let _ = write!(out, " {}={}", column.name, value(policy, column, cell));
+        for (column, words) in cells(policy, table, row) {
+            let _ = write!(out, " {}={}", column.name, value(policy, column, &words));
         }
         out.push('\n');
     }
 }
 
+/// The columns of a row and their words.
+fn cells(policy: &Policy, table: Table, row: u32) -> impl Iterator<Item = (&'static Column, Vec<u32>)> {
+    let words = policy.row_words(table, row).to_vec();
+    let mut at = 0;
+    table.columns().iter().map(move |column| {
+        let cell = words[at..at + column.shape.width()].to_vec();
+        at += column.shape.width();
+        (column, cell)
+    })
+}
+
+fn long(words: &[u32]) -> u64 {
+    u64::from(words[0]) | u64::from(words[1]) << 32
+}
+
 fn value(policy: &Policy, column: &Column, words: &[u32]) -> String {
-    let long = |words: &[u32]| u64::from(words[0]) | u64::from(words[1]) << 32;
     match column.shape {
         Shape::Int => words[0].to_string(),
         Shape::Bool => (words[0] == 1).to_string(),

@@ -47,11 +47,10 @@ impl Compile {
                 read.report.push(Diagnostic::error("unwritable-file", words));
             }
         }
-        output.findings(&read);
         let (Some(artifact), 0) = (artifact, read.report.errors()) else {
-            output.document(&read, serde_json::json!({"ok": false}));
-            return ExitCode::FAILURE;
+            return output.failure(&read);
         };
+        output.findings(&read);
         if output.format == Format::Human && !to_stdout {
             self.tell(&read, &artifact);
         }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Output, eval, print};
-use crate::disasm::listing;
+use super::{Format, Output, eval, print};
+use crate::disasm::{document, listing};
 
 #[derive(Args)]
 pub(super) struct Disasm {
@@ -15,13 +15,19 @@ pub(super) struct Disasm {
 }
 
 impl Disasm {
-    pub(super) fn run(self, _output: Output) -> ExitCode {
-        match eval::load(&self.artifact) {
-            Ok(policy) => {
-                print(&listing(&policy));
-                ExitCode::SUCCESS
+    pub(super) fn run(self, output: Output) -> ExitCode {
+        let (read, policy) = eval::load(&self.artifact);
+        let Some(policy) = policy else {
+            return output.failure(&read);
+        };
+        match output.format {
+            Format::Human => print(&listing(&policy)),
+            Format::Json => {
+                let mut document = document(&policy);
+                document["ok"] = true.into();
+                output.document(&read, document);
             }
-            Err(code) => code,
         }
+        ExitCode::SUCCESS
     }
 }

@@ -1,16 +1,17 @@
 //! `tollc eval`: one request against a policy, without a gateway.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use policy::Policy;
 use policy::artifact::Limits;
 
-use super::{Format, Output, Reading, print};
+use super::{Format, Output, Read, Reading, print};
 use crate::analyse::account::Account;
 use crate::analyse::{Request, judge};
+use crate::diagnostic::Diagnostic;
 use crate::schema::KongCompat;
 
 #[derive(Args)]
@@ -45,21 +46,20 @@ impl Eval {
     pub(super) fn run(self, output: Output) -> ExitCode {
         let request = match self.request() {
             Ok(request) => request,
-            Err(words) => {
-                eprintln!("error: {words}");
-                return ExitCode::from(2);
-            }
+            Err(words) => return output.usage(&words),
         };
-        let policy = match self.load(output) {
-            Ok(policy) => policy,
-            Err(code) => return code,
+        let (read, policy) = self.load();
+        let Some(policy) = policy else {
+            return output.failure(&read);
         };
         let judgement = judge(&policy, &request);
         let account = Account::of(&policy, &request, &judgement);
-        match output.format {
-            Format::Human => print(&account.human()),
-            Format::Json => print(&format!("{}\n", serde_json::json!(account))),
+        if output.format == Format::Human {
+            print(&account.human());
         }
+        let mut document = serde_json::json!(account);
+        document["ok"] = true.into();
+        output.document(&read, document);
         ExitCode::SUCCESS
     }
 
@@ -74,12 +74,9 @@ impl Eval {
         Ok(request)
     }
 
-    fn load(&self, output: Output) -> Result<Policy, ExitCode> {
-        if self
-            .policy
-            .extension()
-            .is_some_and(|extension| extension == "toll")
-        {
+    fn load(&self) -> (Read, Option<Policy>) {
+        let extension = self.policy.extension();
+        if extension.is_some_and(|extension| extension == "toll") {
             return load(&self.policy);
         }
         let reading = Reading {
@@ -90,20 +87,20 @@ impl Eval {
             warnings_as_errors: false,
         };
         let (read, artifact) = reading.compile(0);
-        if artifact.is_none() {
-            output.findings(&read);
-            output.document(&read, serde_json::json!({"ok": false}));
-        }
-        artifact.map(|artifact| artifact.policy).ok_or(ExitCode::FAILURE)
+        (read, artifact.map(|artifact| artifact.policy))
     }
 }
 
-/// Loads an artifact, or says why it is refused.
-pub(super) fn load(path: &std::path::Path) -> Result<Policy, ExitCode> {
-    let refuse = |words: String| {
-        eprintln!("error: {}: {words}", path.display());
-        ExitCode::FAILURE
+/// Loads an artifact, or reports why it is refused.
+pub(super) fn load(path: &Path) -> (Read, Option<Policy>) {
+    let read = Read::default();
+    let refuse = |code, words: String| {
+        let words = format!("{}: {words}", path.display());
+        read.report.push(Diagnostic::error(code, words));
     };
-    let file = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
-    Policy::load(&file, Limits::default()).map_err(|fault| refuse(fault.to_string()))
+    let file = std::fs::read(path).map_err(|error| refuse("unreadable-file", error.to_string()));
+    let policy = file.and_then(|file| {
+        Policy::load(&file, Limits::default()).map_err(|fault| refuse("unsound-artifact", fault.to_string()))
+    });
+    (read, policy.ok())
 }

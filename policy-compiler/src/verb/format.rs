@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Output, Read, compile, print};
+use super::{Format, Output, Read, compile, print};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::format::canonical;
 use crate::source::Sources;
@@ -30,10 +30,22 @@ pub(super) struct Fmt {
     write: bool,
 }
 
+/// What was found and made so far.
+struct Told {
+    format: Format,
+    unformatted: Vec<String>,
+    /// The texts that are printed in the end, in one document.
+    formatted: Vec<serde_json::Value>,
+}
+
 impl Fmt {
     pub(super) fn run(self, output: Output) -> ExitCode {
         let (mut sources, report) = (Sources::default(), Report::default());
-        let mut unformatted = Vec::new();
+        let mut told = Told {
+            format: output.format,
+            unformatted: Vec::new(),
+            formatted: Vec::new(),
+        };
         for path in &self.files {
             match load(path) {
                 Ok(text) => {
@@ -42,13 +54,13 @@ impl Fmt {
                         .get(id)
                         .and_then(|file| Some((file.text(), canonical(file, &report)?)));
                     if let Some((before, after)) = formatted {
-                        self.deliver(path, before, &after, &mut unformatted, &report);
+                        self.deliver(path, before, after, &mut told, &report);
                     }
                 }
                 Err(words) => report.push(Diagnostic::error("unreadable-file", words)),
             }
         }
-        let failed = report.errors() > 0 || (self.check && !unformatted.is_empty());
+        let failed = report.errors() > 0 || (self.check && !told.unformatted.is_empty());
         let read = Read {
             sources,
             report,
@@ -57,30 +69,29 @@ impl Fmt {
         output.findings(&read);
         output.document(
             &read,
-            serde_json::json!({"ok": !failed, "unformatted": unformatted}),
+            serde_json::json!({"ok": !failed, "unformatted": told.unformatted, "formatted": told.formatted}),
         );
         super::code(failed)
     }
 
-    fn deliver(
-        &self,
-        path: &Path,
-        before: &str,
-        after: &str,
-        unformatted: &mut Vec<String>,
-        report: &Report,
-    ) {
+    fn deliver(&self, path: &Path, before: &str, after: String, told: &mut Told, report: &Report) {
         let is_same = before == after;
+        let name = path.display().to_string();
         if !is_same {
-            unformatted.push(path.display().to_string());
+            told.unformatted.push(name.clone());
         }
         if self.check {
-            if !is_same {
-                eprintln!("{}: not in canonical form", path.display());
+            if !is_same && told.format == Format::Human {
+                eprintln!("{name}: not in canonical form");
             }
         } else if !self.write || path.as_os_str() == "-" {
-            print(after);
-        } else if !is_same && let Err(error) = replace(path, after) {
+            match told.format {
+                Format::Human => print(&after),
+                Format::Json => told
+                    .formatted
+                    .push(serde_json::json!({"file": name, "text": after})),
+            }
+        } else if !is_same && let Err(error) = replace(path, &after) {
             let words = format!("cannot write `{}`: {error}", path.display());
             report.push(Diagnostic::error("unwritable-file", words));
         }

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::deck;
 use crate::deck::entity::Model;
-use crate::diagnostic::{Report, human, json};
+use crate::diagnostic::{Diagnostic, Report, human, json};
 use crate::emit::{self, Artifact};
 use crate::lower;
 use crate::schema::KongCompat;
@@ -103,6 +103,7 @@ struct Reading {
 }
 
 /// Files as they were read.
+#[derive(Default)]
 struct Read {
     sources: Sources,
     report: Report,
@@ -163,8 +164,17 @@ impl Output {
 
     /// Says that the command line makes no sense.
     fn usage(self, words: &str) -> ExitCode {
-        eprintln!("error: {words}");
+        let read = Read::default();
+        read.report.push(Diagnostic::error("usage", words));
+        self.failure(&read);
         ExitCode::from(2)
+    }
+
+    /// Says what went wrong, for whoever asks.
+    fn failure(self, read: &Read) -> ExitCode {
+        self.findings(read);
+        self.document(read, serde_json::json!({"ok": false}));
+        ExitCode::FAILURE
     }
 
     /// Prints a document for programs.
