@@ -18,6 +18,9 @@ ORDERED = {
     "consumer_by": ["username", "custom_id"],
     "_param_type": ["header", "query", "body"],
 }
+# Patterns that stand as code in src/schema/rules, or whose published form is not the one the gateway uses.
+OTHERWISE = {"file-log.config.path": [], "acme.config.account_email": ["@"]}
+UUID = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 TYPES = {"string": "s", "boolean": "b", "integer": "i", "number": "n", "array": "l"}
 
 
@@ -34,6 +37,24 @@ def ordered(name, default):
                 if set(default) <= set(order):
                     return [v for v in order if v in default]
     return default
+
+
+def regex(pattern):
+    """A pattern of Lua, of which only escapes differ."""
+    return re.sub(r"%(.)", lambda escape: re.escape(escape[1]), pattern)
+
+
+def patterns(s, path):
+    if path in OTHERWISE:
+        return OTHERWISE[path]
+    every = [s["pattern"]] if "pattern" in s else []
+    every += [s["match_all"]["pattern"]] if "match_all" in s else []
+    found = [regex(pattern) for pattern in every]
+    if "match_any" in s:
+        found.append("|".join(regex(pattern) for pattern in s["match_any"]["patterns"]))
+    if s.get("uuid"):
+        found.append(UUID)
+    return found
 
 
 def field(name, s, path):
@@ -64,6 +85,10 @@ def field(name, s, path):
     for long, short in (("minimum", "lo"), ("maximum", "hi"), ("minLength", "l"), ("maxLength", "h")):
         if long in s and not (long == "minLength" and s[long] == 0):
             f[short] = s[long]
+    if patterns(s, path):
+        f["p"] = patterns(s, path)
+    if "not_one_of" in s:
+        f["no"] = s["not_one_of"]
     # 3.9.1 took this default away; the published 3.9 file shows 3.9.0.
     if path.endswith("model.options.max_tokens"):
         s.pop("default", None)
@@ -105,6 +130,10 @@ def merge(old, new):
             f[bound] = widest(old[bound], new[bound])
         else:
             f.pop(bound, None)
+    # 3.15's files leave patterns out; its gateway has them.
+    for rule in ("p", "no"):
+        if rule in old and f["t"] == old["t"]:
+            f[rule] = old[rule]
     # A field that only one version requires may be left out.
     if "q" in f and "q" not in old:
         del f["q"]

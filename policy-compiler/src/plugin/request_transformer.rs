@@ -23,11 +23,11 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
         let parts = template::parts(context, uri, config.span("replace.uri"));
         edits.push(context.edit(EditOp::Set, EditPlace::Uri, "", &parts));
     }
-    let method = config.word("http_method").map(str::to_ascii_uppercase);
+    let method = config.word("http_method");
     // These have no body: the arguments of a form move to the query.
-    let moves_body = matches!(method.as_deref(), Some("GET" | "HEAD" | "TRACE"));
+    let moves_body = matches!(method, Some("GET" | "HEAD" | "TRACE"));
     if let Some(method) = method {
-        let method = context.literal(&method);
+        let method = context.literal(method);
         edits.push(context.edit(EditOp::Set, EditPlace::Method, "", &[method]));
     }
     for (place, field) in [

@@ -1,5 +1,6 @@
 //! One plugin configuration against its schema: types, bounds, names, aliases, defaults, secrets.
 
+use regex::{Regex, RegexBuilder};
 use serde_json::Value as Json;
 
 use super::{Field, KongCompat, PluginSchema, alias, rules};
@@ -260,16 +261,39 @@ impl Checker<'_> {
     fn text(&mut self, field: &Field, span: Span, text: Box<str>) -> Value {
         if field.is_secret {
             self.report.hide(span);
-            return Value::Secret(Secret::new(text));
         }
-        let is_reference = text.starts_with("{vault://");
+        let is_reference = text.contains("{vault://");
         if !is_reference && !field.takes('l') {
             self.length(field, span, text.chars().count(), "characters");
         }
         if !is_reference && !field.allowed.is_empty() {
             self.choice(field, span, &text);
         }
-        Value::Str(text)
+        if !is_reference {
+            self.pattern(field, span, &text);
+        }
+        if field.is_secret {
+            Value::Secret(Secret::new(text))
+        } else {
+            Value::Str(text)
+        }
+    }
+
+    /// The form of a text. The text itself is not repeated: it may be a secret.
+    fn pattern(&self, field: &Field, span: Span, text: &str) {
+        if field.refused.iter().any(|refused| **refused == *text) {
+            let words = format!("`{}` of {} cannot be this one", self.here(), self.name);
+            self.report.push(self.refuse(span, words));
+        }
+        let wrong = field.patterns.iter().find(|pattern| {
+            let regex = form(pattern).expect("each pattern is part of the program and tested");
+            !regex.is_match(text)
+        });
+        if let Some(pattern) = wrong {
+            let words = format!("`{}` of {} does not have the right form", self.here(), self.name);
+            let finding = self.refuse(span, words);
+            self.report.push(finding.label(format!("must match `{pattern}`")));
+        }
     }
 
     fn choice(&self, field: &Field, span: Span, text: &str) {
@@ -330,6 +354,11 @@ impl Checker<'_> {
                 .push(self.refuse(span, words).label(format!("this has {len}")));
         }
     }
+}
+
+/// A pattern as a regex; `.` is any character, as in Lua.
+pub(super) fn form(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).dot_matches_new_line(true).build()
 }
 
 /// A default as a node that points at what it completes.

@@ -82,6 +82,12 @@ pub struct Field {
     pub(super) len_min: Option<usize>,
     #[serde(rename = "h")]
     pub(super) len_max: Option<usize>,
+    /// Regexes that a text must match, all of them.
+    #[serde(rename = "p", default)]
+    pub(super) patterns: Vec<Box<str>>,
+    /// Texts that it must not be.
+    #[serde(rename = "no", default)]
+    pub(super) refused: Vec<Box<str>>,
     #[serde(rename = "d")]
     default_3_15: Option<Json>,
     #[serde(rename = "o", default, deserialize_with = "present")]
