@@ -139,3 +139,25 @@ fn an_artifact_goes_to_standard_output_if_it_needs_no_secrets() {
         text(&refused.stderr)
     );
 }
+
+#[test]
+fn a_file_that_cannot_be_read_is_one_finding() {
+    let folder = folder_with(&[]);
+    let ran = tollc(folder.path(), &["check", "none.yaml", "--format", "json"]);
+    assert_eq!(document(&ran)["diagnostics"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_tie_between_paths_is_not_put_down_to_the_routes_ids() {
+    let routes = "_format_version: \"3.0\"\nservices:\n- name: s\n  url: http://s.test\n  routes:\n\
+        \x20 - {id: 21111111-1111-4111-8111-111111111111, name: low, paths: [/b, /b/c]}\n\
+        \x20 - {id: efffffff-1111-4111-8111-111111111111, name: high, paths: [/b, /b/d]}\n";
+    let folder = folder_with(&[("kong.yaml", routes)]);
+    let ran = tollc(folder.path(), &["check", "kong.yaml"]);
+    let said = text(&ran.stderr);
+    assert!(
+        said.contains("a path of route `high` matches the same requests as a path of route `low`"),
+        "{said}"
+    );
+    assert!(!said.contains("its id is the greater"), "{said}");
+}

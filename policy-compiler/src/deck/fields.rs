@@ -134,8 +134,25 @@ impl<'r> Fields<'r> {
     }
 
     pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.flag_at(key).map(|flag| flag.value)
+    }
+
+    /// A flag and its place.
+    pub(super) fn flag_at(&mut self, key: &'static str) -> Option<Spanned<bool>> {
         let node = self.take(key)?.node;
-        node.as_bool().or_else(|| self.wrong(key, "true or false", &node))
+        let value = node
+            .as_bool()
+            .or_else(|| self.wrong(key, "true or false", &node))?;
+        Some(Spanned {
+            value,
+            span: node.span,
+        })
+    }
+
+    /// Where a field is named, if it is there.
+    pub(super) fn key_span(&self, key: &str) -> Option<Span> {
+        let entry = self.entries.iter().find(|entry| &*entry.key == key)?;
+        Some(entry.key_span)
     }
 
     /// A whole number within `range`.

@@ -34,30 +34,32 @@ impl Info {
             ..Self::default()
         };
         info.workspace = file.text("_workspace").map(|text| text.value);
-        if file.flag("_transform") == Some(false) {
-            report
-                .push(Diagnostic::error("invalid-value", "_transform: false is not supported").at(file.span));
+        if let Some(transform) = file.flag_at("_transform").filter(|flag| !flag.value) {
+            let words = "_transform: false is not supported";
+            report.push(Diagnostic::error("invalid-value", words).at(transform.span));
         }
         konnect(file, report);
         let mut file_tags = None;
         if let Some(entry) = file.take("_info")
             && let Some(mut fields) = Fields::open("_info", entry.node, report)
         {
+            let tags_span = fields.key_span("select_tags");
             file_tags = fields.texts("select_tags");
-            if file_tags.as_ref().is_some_and(Vec::is_empty) {
-                fields.refuse(entry.key_span, "`select_tags` of _info must not be empty");
+            if let Some(span) = tags_span.filter(|_| file_tags.as_ref().is_some_and(Vec::is_empty)) {
+                fields.refuse(span, "`select_tags` of _info must not be empty");
             }
             info.defaults = defaults(&mut fields, report);
             lookup_tags(&mut fields, report);
             // Guards decK's writing to a running gateway; reading needs no guard.
             fields.flag("include_plugin_definitions");
             info.passwords_are_hashed = fields.flag("skip_hash_for_basic_auth").unwrap_or(false);
-            if fields.flag("consumer_group_policy_overrides") == Some(true) {
+            let overrides = fields.flag_at("consumer_group_policy_overrides");
+            if let Some(overrides) = overrides.filter(|flag| flag.value) {
                 let words = "consumer group policy overrides (Kong before 3.4) are not supported";
                 let help = "put the plugin into the consumer group instead";
                 report.push(
                     Diagnostic::error("rla-consumer-groups-deprecated", words)
-                        .at(entry.key_span)
+                        .at(overrides.span)
                         .help(help),
                 );
             }

@@ -10,6 +10,7 @@ use super::fields::{Fields, Text};
 use super::service::narrow;
 use super::{Reader, defaults, row, syntax};
 use crate::diagnostic::Diagnostic;
+use crate::source::Span;
 
 impl Reader<'_> {
     pub(super) fn upstreams(&mut self, file: &mut Fields<'_>) {
@@ -49,6 +50,7 @@ impl Reader<'_> {
         let meta = self.meta(&mut fields, &name.value, Some(name.span));
         let stated = fields.text("algorithm");
         let hash_on = hash(&mut fields, &PRIMARY);
+        let fallback_span = fields.key_span(FALLBACK.on);
         let hash_fallback = hash(&mut fields, &FALLBACK);
         let from = format!("upstream {}", name.value);
         let client_certificate = fields.reference("client_certificate");
@@ -69,17 +71,19 @@ impl Reader<'_> {
             hash_fallback,
             meta,
         };
-        check_hashes(&upstream, &fields);
+        if let Some(span) = fallback_span {
+            check_hashes(&upstream, span, &fields);
+        }
         if matches!(
             upstream.algorithm,
             Algorithm::LeastConnections | Algorithm::Latency
         ) {
             (upstream.hash_on, upstream.hash_fallback) = (HashOn::None, HashOn::None);
         }
-        if fields.flag("use_srv_name") == Some(true) {
+        if let Some(flag) = fields.flag_at("use_srv_name").filter(|flag| flag.value) {
             self.unsupported(
                 "unsupported-field",
-                upstream.meta.span,
+                flag.span,
                 "`use_srv_name` is not enforced",
                 "requests carry the Host header that they carry without it",
             );
@@ -361,8 +365,7 @@ fn hash(fields: &mut Fields<'_>, names: &HashFields) -> HashOn {
     }
 }
 
-fn check_hashes(upstream: &Upstream, fields: &Fields<'_>) {
-    let span = upstream.meta.span;
+fn check_hashes(upstream: &Upstream, span: Span, fields: &Fields<'_>) {
     let (on, fallback) = (&upstream.hash_on, &upstream.hash_fallback);
     if *fallback == HashOn::None {
         return;

@@ -23,12 +23,15 @@ pub(super) fn report(model: &Model, plan: &Plan, report: &Report) {
     };
     for (rank, later) in plan.subroutes.iter().enumerate() {
         match search.conflict(later) {
+            // What never gets a request takes none from others: whoever takes its requests takes theirs.
             Some(Conflict::Duplicate(earlier)) => report.push(duplicate(model, earlier, later)),
             Some(Conflict::Shadowed(earlier)) => report.push(shadowed(model, earlier, later)),
-            Some(Conflict::Tie(earlier)) => report.push(tie(model, earlier, later)),
-            None => {}
+            Some(Conflict::Tie(earlier)) => {
+                report.push(tie(model, earlier, later));
+                search.insert(rank);
+            }
+            None => search.insert(rank),
         }
-        search.insert(rank);
     }
 }
 
@@ -280,7 +283,7 @@ fn duplicate(model: &Model, earlier: &Subroute, later: &Subroute) -> Diagnostic 
     );
     Diagnostic::warning("duplicate-route", words)
         .at(place(model, later))
-        .also(place(model, earlier), "this one wins: its id is the greater")
+        .also(place(model, earlier), winner(model, earlier))
         .help("remove one, or give them different matchers")
 }
 
@@ -302,15 +305,33 @@ fn tie(model: &Model, earlier: &Subroute, later: &Subroute) -> Diagnostic {
     );
     Diagnostic::warning("route-tie", words)
         .at(place(model, later))
-        .also(place(model, earlier), "this one wins: its id is the greater")
+        .also(place(model, earlier), winner(model, earlier))
         .help("a header, a method or `regex_priority` more on one of them settles it")
+}
+
+/// A route with several kinds of paths is several subroutes, each with an id of its own.
+fn is_whole(model: &Model, subroute: &Subroute) -> bool {
+    subroute.id == model[subroute.route].meta.id
+}
+
+fn winner(model: &Model, subroute: &Subroute) -> &'static str {
+    if is_whole(model, subroute) {
+        "this one wins: its id is the greater"
+    } else {
+        "this one wins: the id that is made for this path of its route is the greater"
+    }
 }
 
 fn title(model: &Model, subroute: &Subroute) -> String {
     let route = &model[subroute.route];
+    let part = if is_whole(model, subroute) {
+        ""
+    } else {
+        "a path of "
+    };
     match &route.name {
-        Some(name) => format!("route `{name}`"),
-        None => format!("route {}", route.meta.id),
+        Some(name) => format!("{part}route `{name}`"),
+        None => format!("{part}route {}", route.meta.id),
     }
 }
 

@@ -126,7 +126,8 @@ pub fn read(
     if report.errors() > errors_before {
         return None;
     }
-    if whole.is_none() {
+    // Where nothing could be read, that nothing was there is no news.
+    if whole.is_none() && report.errors() == 0 {
         report.push(Diagnostic::error("empty-input", "the input is empty"));
     }
     whole
