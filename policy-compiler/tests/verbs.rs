@@ -161,3 +161,25 @@ fn a_tie_between_paths_is_not_put_down_to_the_routes_ids() {
     );
     assert!(!said.contains("its id is the greater"), "{said}");
 }
+
+#[test]
+fn what_another_version_makes_of_unverified_services_is_said() {
+    let services = "_format_version: \"3.0\"\nservices:\n- {name: a, url: 'https://a.test'}\n\
+        - {name: b, url: 'https://b.test', tls_verify: false}\n\
+        - {name: c, url: 'https://c.test', tls_verify: true}\n- {name: d, url: 'http://d.test'}\n";
+    let folder = folder_with(&[("kong.yaml", services)]);
+    let old = document(&tollc(folder.path(), &["check", "kong.yaml", "--format", "json"]));
+    assert_eq!(old["diagnostics"], serde_json::json!([]));
+    assert_eq!(
+        old["other_version"],
+        serde_json::json!([
+            "1 TLS service without `tls_verify` becomes verified",
+            "1 TLS service with `tls_verify: false` is refused, unless verification is off for the whole gateway",
+        ])
+    );
+    let arguments = ["check", "kong.yaml", "--format", "json", "--kong-compat", "3.15"];
+    let new = document(&tollc(folder.path(), &arguments));
+    assert_eq!(new["diagnostics"][0]["code"], "tls-verify-off");
+    assert_eq!(new["diagnostics"][0]["at"]["start"]["line"], 4);
+    assert_eq!(new["diagnostics"].as_array().map(Vec::len), Some(1));
+}

@@ -6,6 +6,7 @@ use super::plugin::Parent;
 use super::{Reader, defaults, row, syntax};
 use crate::deck::entity::Sensitivity;
 use crate::diagnostic::Diagnostic;
+use crate::schema::KongCompat;
 use crate::source::{Node, Span, Value};
 
 impl Reader<'_> {
@@ -135,13 +136,26 @@ impl Reader<'_> {
                 "certificates are checked for the host that is called, not for these names",
             );
         }
-        let tls_verify = fields.flag("tls_verify");
-        if is_tls && tls_verify.is_none() {
-            let kind = SensitivityKind::ServiceTlsVerify;
+        let stated = fields.flag_at("tls_verify");
+        let tls_verify = stated.as_ref().map(|flag| flag.value);
+        let kind = match tls_verify {
+            None => Some(SensitivityKind::ServiceTlsVerify),
+            Some(false) => Some(SensitivityKind::ServiceTlsUnverified),
+            Some(true) => None,
+        };
+        if let Some(kind) = kind.filter(|_| is_tls) {
             self.model.sensitivities.push(Sensitivity {
                 kind,
                 span: service.meta.span,
             });
+        }
+        if let Some(flag) = stated.filter(|flag| is_tls && !flag.value)
+            && self.options.compat == KongCompat::V3_15
+        {
+            let words = "Kong 3.15 refuses `tls_verify: false` while its gateway-wide verification is on";
+            let finding = Diagnostic::warning("tls-verify-off", words).at(flag.span);
+            self.report
+                .push(finding.label("here the service is called without verifying its certificate"));
         }
         service.tls_verify =
             is_tls && tls_verify.unwrap_or_else(|| defaults::tls_verify(self.options.compat));

@@ -88,6 +88,14 @@ fn sensitivities(model: &Model) -> Vec<String> {
                 of(count, ("TLS service", " without `tls_verify`"), "become")
             )
         }
+        SensitivityKind::ServiceTlsUnverified => {
+            let who = of(count, ("TLS service", " with `tls_verify: false`"), "are");
+            if to_old {
+                format!("{who} accepted")
+            } else {
+                format!("{who} refused, unless verification is off for the whole gateway")
+            }
+        }
         SensitivityKind::PluginDefault {
             plugin,
             field,

@@ -272,6 +272,8 @@ pub enum SensitivityKind {
     RouteProtocols,
     /// A TLS service without `tls_verify`: unverified in 3.9, verified in 3.15.
     ServiceTlsVerify,
+    /// A TLS service with `tls_verify: false`: Kong 3.14 and later refuse it by default.
+    ServiceTlsUnverified,
     /// A plugin field left out whose default differs.
     PluginDefault {
         /// The plugin.
