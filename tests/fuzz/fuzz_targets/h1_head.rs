@@ -35,8 +35,8 @@ fn write_and_read(bytes: &[u8], head: &RequestHead) {
     let mut outgoing = headers.start_request(request.headers(), bytes);
     outgoing.set(b"Host", b"upstream");
     let (method, path, query) = (request.method(), request.raw_path(), request.query());
-    let framing = Framing::of_request(head);
-    write_request(method, path, query, outgoing.iter(), framing, Connection::KeepAlive, &mut out);
+    let framing = Framing::of_request(head, method);
+    write_request(method, path, query, &outgoing, framing, Connection::KeepAlive, &mut out);
     let (length, again) = decode(&out, out.len());
     match length {
         Ok(Some(length)) => {
