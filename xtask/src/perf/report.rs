@@ -29,6 +29,8 @@ struct Median {
     user_us: f64,
     system_us: f64,
     spread_us: f64,
+    /// CPU per request by nginx's in the same round: neighbours on the machine slow both.
+    ratio: f64,
     rss_kib: f64,
 }
 
@@ -82,6 +84,13 @@ fn medians(turns: &[Turn]) -> Vec<Median> {
             let cpu: Vec<f64> = own.iter().map(|turn| turn.user_us + turn.system_us).collect();
             let high = cpu.iter().copied().fold(f64::MIN, f64::max);
             let low = cpu.iter().copied().fold(f64::MAX, f64::min);
+            let beside = own.iter().filter_map(|turn| {
+                let mut others = turns.iter();
+                let nginx = others.find(|other| {
+                    other.peer == "nginx" && other.scenario == scenario && other.round == turn.round
+                })?;
+                Some((turn.user_us + turn.system_us) / (nginx.user_us + nginx.system_us))
+            });
             Median {
                 scenario,
                 peer,
@@ -91,6 +100,7 @@ fn medians(turns: &[Turn]) -> Vec<Median> {
                 user_us: of(|turn| turn.user_us),
                 system_us: of(|turn| turn.system_us),
                 spread_us: high - low,
+                ratio: median(beside.collect()),
                 rss_kib: of(|turn| turn.rss_kib as f64),
             }
         })
@@ -118,8 +128,8 @@ fn markdown(options: &Options, machine: &Machine, medians: &[Median], idle: &Idl
     )?;
     text.push_str(
         "Load generator and origin share one core; the gateway has the other, one worker. Peers take turns in every \
-         round; figures are medians, *spread* is highest minus lowest CPU. The ratio compares CPU per request with \
-         nginx in the same scenario, where nginx and HAProxy only proxy.\n\n",
+         round; figures are medians, *spread* is highest minus lowest CPU. The ratio is the median of CPU per request by \
+         nginx's in the same round, where nginx and HAProxy only proxy.\n\n",
     );
     for scenario in scenario::all() {
         let own: Vec<&Median> = medians
@@ -129,10 +139,6 @@ fn markdown(options: &Options, machine: &Machine, medians: &[Median], idle: &Idl
         if own.is_empty() {
             continue;
         }
-        let nginx = own
-            .iter()
-            .find(|median| median.peer == "nginx")
-            .map_or(f64::NAN, |median| median.cpu_us());
         writeln!(text, "## {}\n\n{}.\n", scenario.name, scenario.what)?;
         text.push_str(
             "| | req/s | p50 µs | p99 µs | user µs/req | system µs/req | CPU µs/req | spread | ratio | RSS MiB |\n\
@@ -150,7 +156,7 @@ fn markdown(options: &Options, machine: &Machine, medians: &[Median], idle: &Idl
                 m.system_us,
                 m.cpu_us(),
                 m.spread_us,
-                m.cpu_us() / nginx,
+                m.ratio,
                 m.rss_kib / 1024.0
             )?;
         }
