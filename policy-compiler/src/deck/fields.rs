@@ -161,17 +161,7 @@ impl<'r> Fields<'r> {
         let Some(value) = node.as_int() else {
             return self.wrong(key, "an integer", &node);
         };
-        if !range.contains(&value) {
-            let (low, high) = (range.start(), range.end());
-            self.refuse(
-                node.span,
-                format!(
-                    "`{key}` of {} must be between {low} and {high}",
-                    article(self.kind)
-                ),
-            );
-            return None;
-        }
+        let value = self.within(key, value, range, node.span)?;
         Some(Spanned {
             value,
             span: node.span,
@@ -184,18 +174,26 @@ impl<'r> Fields<'r> {
         let Some(value) = node.as_float() else {
             return self.wrong(key, "a number", &node);
         };
-        if !range.contains(&value) {
-            let (low, high) = (range.start(), range.end());
-            self.refuse(
-                node.span,
-                format!(
-                    "`{key}` of {} must be between {low} and {high}",
-                    article(self.kind)
-                ),
-            );
-            return None;
+        self.within(key, value, range, node.span)
+    }
+
+    fn within<T: PartialOrd + std::fmt::Display>(
+        &self,
+        key: &str,
+        value: T,
+        range: RangeInclusive<T>,
+        span: Span,
+    ) -> Option<T> {
+        if range.contains(&value) {
+            return Some(value);
         }
-        Some(value)
+        let (low, high) = (range.start(), range.end());
+        let kind = article(self.kind);
+        self.refuse(
+            span,
+            format!("`{key}` of {kind} must be between {low} and {high}"),
+        );
+        None
     }
 
     /// The elements of a list; none if it is absent.

@@ -249,7 +249,7 @@ impl Exchange<'_> {
         loop {
             if !ended {
                 let before = output.len();
-                ended = self.take_body(sending, output, progress.body_consumed)?;
+                ended = self.take_body(sending, output)?;
                 progress.body_consumed |= output.len() > before;
             }
             if !output.is_empty() {
@@ -275,7 +275,7 @@ impl Exchange<'_> {
     }
 
     /// Moves body bytes that have arrived to the upstream's buffer; whether the body has ended.
-    fn take_body(&mut self, sending: &Sending, output: &mut Buffer, _began: bool) -> Result<bool, Failure> {
+    fn take_body(&mut self, sending: &Sending, output: &mut Buffer) -> Result<bool, Failure> {
         loop {
             match self.body.advance(&self.client.input) {
                 Ok(BodyStep::Data { start, end }) => {

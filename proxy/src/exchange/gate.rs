@@ -4,12 +4,10 @@ use std::rc::Rc;
 
 use policy::field;
 use policy::table::{Budget, Id, Quota};
-use policy::vm::State;
 
 use super::Context;
 use super::model::{self, Running};
 use super::quota::{self, Caller, Taken};
-use crate::http::headers::HeaderView;
 use crate::snapshot::Epoch;
 use crate::worker::clock;
 
@@ -33,26 +31,13 @@ pub(super) struct Gate<'g> {
 
 impl Gate<'_> {
     /// Takes one request from a quota.
-    pub(super) fn take(
-        &mut self,
-        quota: Id<Quota>,
-        state: &State,
-        headers: HeaderView<'_>,
-        path: &[u8],
-        address: Option<u128>,
-    ) -> field::Taken {
-        let caller = Caller {
-            state,
-            headers,
-            path,
-            address,
-        };
+    pub(super) fn take(&mut self, quota: Id<Quota>, caller: &Caller<'_>) -> field::Taken {
         let (policy, table) = (&self.epoch.snapshot.policy, &self.context.instruments.quotas);
         if quota::take(
             policy,
             table,
             quota,
-            &caller,
+            caller,
             clock::unix_ms(),
             &mut self.ledger.taken,
         ) {
@@ -63,24 +48,11 @@ impl Gate<'_> {
     }
 
     /// Holds a call's bound against a budget. A request that calls no model uses none.
-    pub(super) fn reserve(
-        &mut self,
-        budget: Id<Budget>,
-        state: &State,
-        headers: HeaderView<'_>,
-        path: &[u8],
-        address: Option<u128>,
-    ) -> field::Taken {
+    pub(super) fn reserve(&mut self, budget: Id<Budget>, caller: &Caller<'_>) -> field::Taken {
         let Some(running) = self.ledger.running.as_mut() else {
             return field::Taken::Admitted;
         };
-        let caller = Caller {
-            state,
-            headers,
-            path,
-            address,
-        };
         let (policy, table) = (&self.epoch.snapshot.policy, &self.context.instruments.quotas);
-        model::reserve(policy, table, budget, &caller, running, clock::unix_ms())
+        model::reserve(policy, table, budget, caller, running, clock::unix_ms())
     }
 }

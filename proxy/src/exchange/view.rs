@@ -7,6 +7,7 @@ use policy::vm::State;
 use serde_json::Value;
 
 use super::gate::Gate;
+use super::quota::Caller;
 use crate::edit::body::BodyType;
 use crate::edit::multipart::Parts;
 use crate::http::body::BodyLength;
@@ -51,7 +52,20 @@ pub(super) struct View<'v> {
     pub(super) gate: Gate<'v>,
 }
 
-impl View<'_> {
+impl<'v> View<'v> {
+    /// Who asks, as counters tell callers apart.
+    const fn caller<'c>(&self, state: &'c State) -> Caller<'c>
+    where
+        'v: 'c,
+    {
+        Caller {
+            state,
+            headers: self.head.headers.on(self.received),
+            path: self.path,
+            address: self.peer.client,
+        }
+    }
+
     const fn headers(&self) -> HeaderView<'_> {
         self.head.headers.on(self.received)
     }
@@ -232,14 +246,13 @@ impl field::Exchange for View<'_> {
     }
 
     fn take(&mut self, quota: Id<Quota>, state: &State) -> Taken {
-        let headers = self.head.headers.on(self.received);
-        self.gate.take(quota, state, headers, self.path, self.peer.client)
+        let caller = self.caller(state);
+        self.gate.take(quota, &caller)
     }
 
     fn reserve(&mut self, budget: Id<Budget>, state: &State) -> Taken {
-        let headers = self.head.headers.on(self.received);
-        self.gate
-            .reserve(budget, state, headers, self.path, self.peer.client)
+        let caller = self.caller(state);
+        self.gate.reserve(budget, &caller)
     }
 }
 

@@ -24,12 +24,11 @@ pub(crate) use apply::EditMemory;
 impl Exchange<'_> {
     /// correlation-id: keeps the client's id or makes one. Whatever becomes of the request, it is known by it.
     pub(super) fn correlate(&mut self) {
-        let epoch = std::rc::Rc::clone(&self.epoch);
-        let policy = &epoch.snapshot.policy;
         let effects = self.scratch.effects.as_ref();
         let Some(row) = effects.and_then(|effects| effects.iter().find_map(|effect| effect.id())) else {
             return;
         };
+        let policy = &self.epoch.snapshot.policy;
         let correlation: Correlation = policy.get(row);
         let headers = self.scratch.head.headers.on(&self.scratch.received);
         let own = headers.find(policy.bytes(correlation.header));
