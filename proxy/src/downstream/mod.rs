@@ -51,7 +51,7 @@ async fn client(conn: Conn, tls: Option<ServerTls>) -> Option<Client> {
     let (peer, local) = (conn.peer(), conn.local());
     let within = Duration::from_secs(limits::TLS_HANDSHAKE_S);
     let stream = match tls {
-        None => Stream::Plain(conn),
+        None => Stream::Plain(Box::new(conn)),
         // A client that cannot agree on TLS is told so by TLS; there is no one else to tell.
         // Boxed, as everything that a connection does once: it must not carry the memory for good.
         Some(tls) => Box::pin(Stream::handshake(conn, tls.accept().ok()?, within))
@@ -108,8 +108,9 @@ async fn request(context: &Rc<Context>, client: &mut Client) -> After {
             scratch.received.extend_from_slice(&client.input[..length]);
             client.input.consume(length);
             client.requests += 1;
-            // Boxed: an idle connection must not carry the memory of a running exchange.
-            Box::pin(exchange::run(context, client, &mut scratch)).await
+            // Boxed: an idle connection must not carry the memory of a running exchange. Made in its place: it is large.
+            let run = Box::write(Box::new_uninit(), exchange::run(context, client, &mut scratch));
+            Box::into_pin(run).await
         }
         Head::Refused(error) => {
             Box::pin(exchange::refuse_head(

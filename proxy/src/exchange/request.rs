@@ -109,16 +109,14 @@ impl Exchange<'_> {
         };
         fields.put(KnownHeader::XConsumerId, policy.bytes(consumer.id));
         if !consumer.custom_id.is_empty() {
-            fields.set(b"X-Consumer-Custom-ID", policy.bytes(consumer.custom_id));
+            fields.put_text(KnownHeader::XConsumerCustomId, policy.bytes(consumer.custom_id));
         }
         if !consumer.username.is_empty() {
-            fields.set(b"X-Consumer-Username", policy.bytes(consumer.username));
+            fields.put_text(KnownHeader::XConsumerUsername, policy.bytes(consumer.username));
         }
         if let Some(credential) = state.credential {
-            fields.set(
-                b"X-Credential-Identifier",
-                policy.bytes(policy.get(credential).identifier),
-            );
+            let identifier = policy.get(credential).identifier;
+            fields.put_text(KnownHeader::XCredentialIdentifier, policy.bytes(identifier));
         }
         if state.anonymous {
             fields.put(KnownHeader::XAnonymousConsumer, b"true");
@@ -129,7 +127,7 @@ impl Exchange<'_> {
         let policy = &self.epoch.snapshot.policy;
         let groups = self.scratch.state.consumer.map(|id| policy.get(id).acl_header);
         if let Some(groups) = groups.filter(|groups| !groups.is_empty() && !acl.hide_groups_header) {
-            fields.set(b"X-Consumer-Groups", policy.bytes(groups));
+            fields.put_text(KnownHeader::XConsumerGroups, policy.bytes(groups));
         }
     }
 

@@ -195,11 +195,11 @@ pub struct HeaderView<'a> {
 impl<'a> HeaderView<'a> {
     /// Value of the first field with this id. [`KnownHeader::Other`] finds nothing: use [`HeaderView::find`].
     pub fn get(self, known: KnownHeader) -> Option<&'a [u8]> {
-        if self.headers.contains(known) {
-            self.get_all(known).next()
-        } else {
-            None
+        if !self.headers.contains(known) {
+            return None;
         }
+        let field = self.headers.list.iter().find(|field| field.known == known)?;
+        Some(field.value.of(self.bytes))
     }
 
     /// Values of all fields with this id, in wire order.
@@ -229,6 +229,13 @@ impl<'a> HeaderView<'a> {
     /// True when a field with this id is present.
     pub const fn contains(self, known: KnownHeader) -> bool {
         self.headers.contains(known)
+    }
+
+    /// All fields in wire order, with the places of name and value.
+    pub fn placed(self) -> impl ExactSizeIterator<Item = (Header<'a>, Span, Span)> {
+        let bytes = self.bytes;
+        let list = self.headers.list.iter();
+        list.map(move |span| (span.on(bytes), span.name, span.value))
     }
 
     /// All fields in wire order.

@@ -19,6 +19,7 @@ macro_rules! known_headers {
         }
 
         const NAMES: &[&str] = &["", $($name,)+];
+        const LINE_STARTS: &[&str] = &["", $(concat!($name, ": "),)+];
         const IDS: &[KnownHeader] = &[KnownHeader::Other, $(KnownHeader::$variant,)+];
     };
 }
@@ -127,7 +128,7 @@ impl KnownHeader {
             if id == 0 {
                 return Self::Other;
             }
-            if same(NAMES[id].as_bytes(), name) {
+            if PATTERNS[id].is(name) {
                 return IDS[id];
             }
             slot = (slot + 1) % SLOTS;
@@ -151,6 +152,11 @@ impl KnownHeader {
     /// The usual spelling. Empty for [`KnownHeader::Other`].
     pub const fn name(self) -> &'static str {
         NAMES[self as usize]
+    }
+
+    /// The usual spelling with what separates it from a value. Empty for [`KnownHeader::Other`].
+    pub const fn line_start(self) -> &'static str {
+        LINE_STARTS[self as usize]
     }
 
     /// This header's bit in a set of 128. Zero for [`KnownHeader::Other`], which is never a member.
@@ -222,35 +228,90 @@ impl KnownHeader {
     }
 }
 
-/// Whether `name` is `known`, which has letters, digits and dashes only, without regard to case: eight bytes at a time.
-#[inline]
-fn same(known: &[u8], name: &[u8]) -> bool {
-    const CASE: u64 = 0x2020_2020_2020_2020;
-    if known.len() != name.len() {
-        return false;
+/// A known name as words to compare with.
+struct Pattern {
+    len: usize,
+    /// The name's words at 0, 8 and 16 as far as they are whole, and at the end its last eight bytes.
+    words: [u64; 4],
+    /// The bit that tells upper from lower case, for each letter in them.
+    case: [u64; 4],
+}
+
+static PATTERNS: [Pattern; NAMES.len()] = {
+    let mut patterns = [const { Pattern::of("") }; NAMES.len()];
+    let mut id = 0;
+    while id < NAMES.len() {
+        patterns[id] = Pattern::of(NAMES[id]);
+        id += 1;
     }
-    if name.len() < 8 {
-        return known.eq_ignore_ascii_case(name);
+    patterns
+};
+
+impl Pattern {
+    const fn of(name: &str) -> Self {
+        let name = name.as_bytes();
+        assert!(name.len() <= 32, "four words hold a name");
+        let [mut words, mut case] = [[0; 4]; 2];
+        let last = name.len().saturating_sub(8);
+        let mut number = 0;
+        while number < 4 {
+            let at = if number == 3 { last } else { number * 8 };
+            if number == 3 || at < last {
+                words[number] = word(name, at);
+                case[number] = case_of(words[number]);
+            }
+            number += 1;
+        }
+        let len = name.len();
+        Self { len, words, case }
     }
-    let word = |text: &[u8], at: usize| {
-        let bytes = text[at..at + 8].first_chunk().copied().unwrap_or_default();
-        u64::from_le_bytes(bytes)
-    };
-    let last = name.len() - 8;
-    let differs = |at: usize| {
-        let (known, name) = (word(known, at), word(name, at));
-        // Only letters have a case, and of what a known name has, only letters have bit 6.
-        let caseless = !(known >> 1) & CASE;
-        ((known | CASE) ^ (name | CASE)) | ((known ^ name) & caseless)
-    };
-    let mut at = 0;
-    while at < last {
-        if differs(at) != 0 {
+
+    /// Whether `name` is this one, without regard to case.
+    #[inline]
+    fn is(&self, name: &[u8]) -> bool {
+        if self.len != name.len() {
             return false;
         }
-        at += 8;
+        let last = self.len.saturating_sub(8);
+        let differs = |number: usize, at: usize| (word(name, at) ^ self.words[number]) & !self.case[number];
+        let mut differences = differs(3, last);
+        let mut number = 0;
+        while number < 3 && number * 8 < last {
+            differences |= differs(number, number * 8);
+            number += 1;
+        }
+        differences == 0
     }
-    differs(last) == 0
+}
+
+/// Eight bytes of a name, or all of a shorter one, each at its place.
+#[inline]
+const fn word(name: &[u8], at: usize) -> u64 {
+    if let Some((bytes, _)) = name.split_at(at).1.split_first_chunk() {
+        return u64::from_le_bytes(*bytes);
+    }
+    let mut word = 0;
+    let mut place = at;
+    while place < name.len() {
+        word |= (name[place] as u64) << ((place - at) * 8);
+        place += 1;
+    }
+    word
+}
+
+/// The case bit of every letter in a word.
+const fn case_of(word: u64) -> u64 {
+    let mut bytes = word.to_le_bytes();
+    let mut place = 0;
+    while place < bytes.len() {
+        bytes[place] = if bytes[place].is_ascii_alphabetic() {
+            0x20
+        } else {
+            0
+        };
+        place += 1;
+    }
+    u64::from_le_bytes(bytes)
 }
 
 /// Open addressing over a hash of length and three letters: cheap, and few names share all four.
@@ -309,14 +370,10 @@ mod tests {
                 let mut changed = name.as_bytes().to_vec();
                 changed[at] ^= 0x20;
                 let wanted = name.as_bytes().eq_ignore_ascii_case(&changed);
-                assert_eq!(
-                    same(name.as_bytes(), &changed),
-                    wanted,
-                    "{}",
-                    changed.escape_ascii()
-                );
+                let is = |text: &[u8]| Pattern::of(name).is(text);
+                assert_eq!(is(&changed), wanted, "{}", changed.escape_ascii());
                 changed[at] = b'!';
-                assert!(!same(name.as_bytes(), &changed));
+                assert!(!is(&changed));
             }
         }
     }

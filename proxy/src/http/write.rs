@@ -2,36 +2,8 @@
 
 /// Appends `number` in decimal.
 pub fn push_decimal(number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    let mut rest = number;
-    while rest >= 10 {
-        start -= 2;
-        digits[start..start + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
-        rest /= 100;
-    }
-    if rest > 0 || start == digits.len() {
-        start -= 1;
-        digits[start] = PAIRS[(rest % 10) as usize][1];
-    }
-    out.extend_from_slice(&digits[start..]);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
-
-/// `00` to `99`.
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[b'0'; 2]; 100];
-    let mut number = 1;
-    while number < pairs.len() {
-        let [tens, ones] = pairs[number - 1];
-        pairs[number] = if ones == b'9' {
-            [tens + 1, b'0']
-        } else {
-            [tens, ones + 1]
-        };
-        number += 1;
-    }
-    pairs
-};
 
 /// Appends `%` and two upper-case hexadecimal digits.
 pub fn push_escape(byte: u8, out: &mut Vec<u8>) {

@@ -28,8 +28,8 @@ impl From<ConnError> for StreamError {
 
 /// A connection that carries bytes, encrypted or not.
 pub enum Stream {
-    /// As it is.
-    Plain(Conn),
+    /// As it is. Boxed: a stream changes hands for every request.
+    Plain(Box<Conn>),
     /// Through TLS.
     Tls(Box<Session>),
 }

@@ -37,7 +37,7 @@ pub async fn connect(
         .await
         .map_err(|error| ConnectError::Refused(StreamError::Conn(error)))?;
     match tls {
-        None => Ok(Stream::Plain(conn)),
+        None => Ok(Stream::Plain(Box::new(conn))),
         Some((tls, name)) => {
             let session = tls
                 .connect(name)

@@ -63,16 +63,20 @@ pub(super) fn body_length(
 
 fn content_length(text: &[u8]) -> Result<u64, HeadError> {
     const DIGITS: usize = 16;
-    let plain = match text {
-        [b'0'] => true,
-        [] | [b'0', ..] => false,
-        digits => digits.len() <= DIGITS && digits.iter().all(u8::is_ascii_digit),
+    let digits = match text {
+        [] | [b'0', _, ..] => return Err(HeadError::ContentLength),
+        digits if digits.len() > DIGITS => return Err(HeadError::ContentLength),
+        digits => digits,
     };
-    let length = text
-        .iter()
-        .take(DIGITS)
-        .fold(0_u64, |sum, digit| sum * 10 + u64::from(digit.wrapping_sub(b'0')));
-    if plain && length <= limits::CONTENT_LENGTH {
+    let mut length = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(HeadError::ContentLength);
+        }
+        length = length * 10 + u64::from(digit);
+    }
+    if length <= limits::CONTENT_LENGTH {
         Ok(length)
     } else {
         Err(HeadError::ContentLength)
@@ -93,6 +97,9 @@ impl Connection {
     /// is written.
     pub(super) fn take(headers: &mut Headers, bytes: &[u8]) -> Result<Self, HeadError> {
         let mut options = Self::default();
+        if !headers.contains(KnownHeader::Connection) {
+            return Ok(options);
+        }
         let mut named = [Span::default(); limits::CONNECTION_OPTIONS];
         let mut names = 0;
         for value in headers.on(bytes).get_all(KnownHeader::Connection) {
@@ -101,13 +108,11 @@ impl Connection {
                 .map(<[u8]>::trim_ascii)
                 .filter(|it| !it.is_empty())
             {
-                if !is_token(option) {
-                    return Err(HeadError::Connection);
-                }
                 match option {
-                    it if it.eq_ignore_ascii_case(b"close") => options.close = true,
                     it if it.eq_ignore_ascii_case(b"keep-alive") => options.keep_alive = true,
+                    it if it.eq_ignore_ascii_case(b"close") => options.close = true,
                     it if it.eq_ignore_ascii_case(b"upgrade") => options.upgrade = true,
+                    name if !is_token(name) => return Err(HeadError::Connection),
                     name => {
                         *named.get_mut(names).ok_or(HeadError::Connection)? = Span::locate(name, bytes);
                         names += 1;

@@ -3,7 +3,10 @@
 //! Every byte is looked at once: a call resumes where the last one stopped. Limits are judged by position, never by
 //! how much has arrived, so that the same bytes give the same answer in one read or in a thousand.
 
+use std::sync::LazyLock;
+
 use memchr::memchr_iter;
+use memchr::memmem::Finder;
 
 use super::HeadError;
 use crate::limits;
@@ -30,6 +33,9 @@ pub(super) struct Rules {
     pub(super) start_line: fn(&[u8]) -> bool,
 }
 
+/// What ends a head: the end of a line, and an empty line.
+static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+
 impl LineScan {
     /// Looks for the empty line that ends the head. `Some((start, end))` is the head with its last CRLF.
     pub(super) fn advance(
@@ -37,6 +43,30 @@ impl LineScan {
         bytes: &[u8],
         rules: &Rules,
     ) -> Result<Option<(usize, usize)>, HeadError> {
+        match self.whole(bytes, rules) {
+            Some(end) => Ok(Some((0, end))),
+            None => self.advance_by_line(bytes, rules),
+        }
+    }
+
+    /// The end of a head that came in one piece, has nothing to object to and is below every limit: nearly all are.
+    /// Says nothing of others. Looks at many bytes at once, where line by line each line costs a search.
+    fn whole(&self, bytes: &[u8], rules: &Rules) -> Option<usize> {
+        if self.scanned > 0 || !bytes.first().is_some_and(u8::is_ascii_graphic) {
+            return None;
+        }
+        let below_limits = bytes.len().min(limits::HEADER_BYTES).min(rules.start_line_bytes);
+        let end = END.find(&bytes[..below_limits])? + END.needle().len();
+        let head = &bytes[..end];
+        let bare = |any, (before, byte): (&u8, &u8)| any | ((*byte == b'\n') & (*before != b'\r'));
+        if head.iter().zip(&head[1..]).fold(false, bare) {
+            return None;
+        }
+        let newline = memchr::memchr(b'\n', head)?;
+        (rules.start_line)(&head[..newline - 1]).then_some(end)
+    }
+
+    fn advance_by_line(&mut self, bytes: &[u8], rules: &Rules) -> Result<Option<(usize, usize)>, HeadError> {
         let already = self.scanned;
         for found in memchr_iter(b'\n', &bytes[already..]) {
             let newline = already + found;

@@ -25,53 +25,26 @@ struct Field {
     name: Text,
     value: Text,
     known: KnownHeader,
+    /// Where the name's buffer has the field as a line, `name: value` and CRLF; of no bytes where it does not.
+    line: Span,
 }
-
-/// Bytes of one of the two buffers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lines {
-    Received(Range),
-    Written(Range),
-}
-
-type Range = (usize, usize);
 
 impl Field {
-    /// Where the buffer it lies in has it as a line, `name: value` and CRLF.
-    fn line(&self, received: &[u8], written: &[u8]) -> Option<Lines> {
-        let whole = |name: Span, value: Span, bytes: &[u8]| {
-            let is_line = bytes.get(name.end()..value.start()) == Some(b": ")
-                && bytes.get(value.end()..value.end() + 2) == Some(b"\r\n");
-            is_line.then_some((name.start(), value.end() + 2))
+    /// A field that lies in `received`.
+    fn received(name: Span, value: Span, known: KnownHeader, received: &[u8]) -> Self {
+        let is_line = received.get(name.end()..value.start()) == Some(b": ")
+            && received.get(value.end()..value.end() + 2) == Some(b"\r\n");
+        let line = if is_line {
+            Span::new(name.start(), value.end() + 2)
+        } else {
+            Span::default()
         };
-        match (self.name, self.value) {
-            (Text::Received(name), Text::Received(value)) => {
-                whole(name, value, received).map(Lines::Received)
-            }
-            (Text::Written(name), Text::Written(value)) => whole(name, value, written).map(Lines::Written),
-            _ => None,
-        }
-    }
-}
-
-impl Lines {
-    /// The two as one, if the second follows the first.
-    const fn joined(self, next: Self) -> Option<Self> {
-        match (self, next) {
-            (Self::Received((start, end)), Self::Received((next, last))) if end == next => {
-                Some(Self::Received((start, last)))
-            }
-            (Self::Written((start, end)), Self::Written((next, last))) if end == next => {
-                Some(Self::Written((start, last)))
-            }
-            _ => None,
-        }
-    }
-
-    fn of<'a>(self, received: &'a [u8], written: &'a [u8]) -> &'a [u8] {
-        match self {
-            Self::Received((start, end)) => &received[start..end],
-            Self::Written((start, end)) => &written[start..end],
+        let [name, value] = [name, value].map(Text::Received);
+        Self {
+            name,
+            value,
+            known,
+            line,
         }
     }
 }
@@ -125,19 +98,16 @@ impl OutgoingHeaders {
         keep: impl Fn(&Header<'_>) -> bool,
     ) -> Outgoing<'a> {
         self.clear();
-        for header in headers.iter() {
-            let of_this_hop = is_of_this_hop(header.known);
-            let value = match header.known {
-                KnownHeader::Te => trailers(header.value),
-                _ if of_this_hop || !keep(&header) => None,
-                _ => Some(header.value),
+        for (header, name, value) in headers.placed() {
+            let known = header.known;
+            let value = match known {
+                KnownHeader::Te => trailers(header.value).map(|value| Span::locate(value, received)),
+                _ if is_of_this_hop(known) || !keep(&header) => None,
+                _ => Some(value),
             };
             if let Some(value) = value {
-                let [name, value] =
-                    [header.name, value].map(|text| Text::Received(Span::locate(text, received)));
-                let known = header.known;
                 self.present |= known.bit();
-                self.list.push(Field { name, value, known });
+                self.list.push(Field::received(name, value, known, received));
             }
         }
         Outgoing {
@@ -184,7 +154,7 @@ impl Outgoing<'_> {
         let (received, fields) = (self.received, &mut *self.fields);
         for field in &mut fields.list {
             if old.is(field, received, &fields.written) {
-                (field.name, field.known) = (name, new.known);
+                (field.name, field.known, field.line) = (name, new.known, Span::default());
             }
         }
         fields.present = fields.present & !old.known.bit() | new.known.bit();
@@ -222,15 +192,27 @@ impl Outgoing<'_> {
 
     /// [`Outgoing::put`] with a value that `write` appends to the buffer it is given.
     pub fn put_with(&mut self, known: KnownHeader, write: impl FnOnce(&mut Vec<u8>)) {
-        debug_assert!(known != KnownHeader::Other && !is_of_this_hop(known));
-        let name = known.name().as_bytes();
-        let named = Named { name, known };
-        let field = self.line(&named, |written| {
+        self.put_line(known, |written| {
             let start = written.len();
             write(written);
             debug_assert!(!written[start..].iter().any(|byte| is_control(*byte)));
         });
-        self.place(&named, field);
+    }
+
+    /// [`Outgoing::put`] for a value that an operator wrote: it may hold control characters.
+    pub fn put_text(&mut self, known: KnownHeader, value: &[u8]) {
+        self.put_line(known, |written| {
+            let start = written.len();
+            written.extend_from_slice(value);
+            escape_controls(written, start);
+        });
+    }
+
+    fn put_line(&mut self, known: KnownHeader, write: impl FnOnce(&mut Vec<u8>)) {
+        debug_assert!(known != KnownHeader::Other && !is_of_this_hop(known));
+        let field = self.line([known.line_start().as_bytes(), b""], known, write);
+        let name = known.name().as_bytes();
+        self.place(&Named { name, known }, field);
     }
 
     /// Adds `name: value` at the end if there is no field of that name. False when there is one.
@@ -271,29 +253,36 @@ impl Outgoing<'_> {
     /// row.
     pub fn write_lines(&self, out: &mut Vec<u8>) {
         let (received, written) = (self.received, &self.fields.written[..]);
-        let mut ready: Option<Lines> = None;
+        let mut ready = Text::Written(Span::default());
         for field in &self.fields.list {
-            let line = field.line(received, written);
-            if let (Some(before), Some(line)) = (ready, line)
-                && let Some(joined) = before.joined(line)
-            {
-                ready = Some(joined);
+            let line = field.line;
+            let joined = match (ready, field.name) {
+                _ if line.is_empty() => None,
+                (Text::Received(lines), Text::Received(_)) if lines.end() == line.start() => {
+                    Some(Text::Received(Span::new(lines.start(), line.end())))
+                }
+                (Text::Written(lines), Text::Written(_)) if lines.end() == line.start() => {
+                    Some(Text::Written(Span::new(lines.start(), line.end())))
+                }
+                _ => None,
+            };
+            if let Some(joined) = joined {
+                ready = joined;
                 continue;
             }
-            if let Some(before) = ready.take() {
-                out.extend_from_slice(before.of(received, written));
-            }
-            ready = line;
-            if line.is_none() {
+            out.extend_from_slice(ready.of(received, written));
+            ready = match field.name {
+                Text::Received(_) => Text::Received(line),
+                Text::Written(_) => Text::Written(line),
+            };
+            if line.is_empty() {
                 out.extend_from_slice(field.name.of(received, written));
                 out.extend_from_slice(b": ");
                 out.extend_from_slice(field.value.of(received, written));
                 out.extend_from_slice(b"\r\n");
             }
         }
-        if let Some(before) = ready {
-            out.extend_from_slice(before.of(received, written));
-        }
+        out.extend_from_slice(ready.of(received, written));
     }
 
     /// All fields in order.
@@ -345,7 +334,7 @@ impl Outgoing<'_> {
     fn field(&mut self, named: &Named<'_>, write: impl FnOnce(&mut Vec<u8>)) -> Option<Field> {
         let writable = named.is_writable();
         writable.then(|| {
-            self.line(named, |written| {
+            self.line([named.name, b": "], named.known, |written| {
                 let start = written.len();
                 write(written);
                 escape_controls(written, start);
@@ -353,16 +342,25 @@ impl Outgoing<'_> {
         })
     }
 
-    /// Writes a field as the line that it may become.
+    /// Writes a field as the line that it may become. The two parts of `start` are its name and `: `.
     #[inline]
-    fn line(&mut self, named: &Named<'_>, write: impl FnOnce(&mut Vec<u8>)) -> Field {
+    fn line(&mut self, start: [&[u8]; 2], known: KnownHeader, write: impl FnOnce(&mut Vec<u8>)) -> Field {
         let written = &mut self.fields.written;
-        let name = Text::write(named.name, written);
-        written.extend_from_slice(b": ");
+        let begin = written.len();
+        for part in start {
+            written.extend_from_slice(part);
+        }
+        let colon = written.len() - b": ".len();
         let value = Text::write_with(written, write);
         written.extend_from_slice(b"\r\n");
-        let known = named.known;
-        Field { name, value, known }
+        let [name, line] = [colon, written.len()].map(|end| Span::new(begin, end));
+        let name = Text::Written(name);
+        Field {
+            name,
+            value,
+            known,
+            line,
+        }
     }
 }
 
