@@ -211,7 +211,7 @@ impl Exchange<'_> {
         let tls = endpoint
             .tls
             .as_ref()
-            .map(|tls| (self.epoch.snapshot.epoch, tls.identity, Arc::clone(place.name)));
+            .map(|tls| (tls.identity, Arc::clone(place.name)));
         let key = Key { address, tls };
         let pooled = self.context.pool.borrow_mut().take(&key);
         let leased = match pooled {

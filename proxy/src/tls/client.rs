@@ -39,12 +39,12 @@ impl fmt::Display for TlsSetupError {
 
 impl std::error::Error for TlsSetupError {}
 
-/// How to speak TLS to one service. Equal values may share connections.
+/// How to speak TLS to one service. Equal identities may share connections.
 #[derive(Clone)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
-    /// Tells configurations apart in pool keys.
-    pub identity: u32,
+    /// Digest of all that this configuration was made of. The same in every epoch that has the same.
+    pub identity: u128,
 }
 
 impl ClientTls {
@@ -60,12 +60,11 @@ impl ClientTls {
     }
 }
 
-type Key = (bool, Vec<u8>, Option<(Vec<u8>, Vec<u8>)>);
-
 /// The client configurations of an epoch, each made once.
 pub struct ClientConfigs {
     system: Arc<RootCertStore>,
-    made: HashMap<Key, ClientTls>,
+    system_digest: [u8; policy::digest::LEN],
+    made: HashMap<u128, ClientTls>,
 }
 
 impl ClientConfigs {
@@ -83,6 +82,7 @@ impl ClientConfigs {
             }
         };
         Ok(Self {
+            system_digest: digest_of(&system),
             system: Arc::new(system),
             made: HashMap::new(),
         })
@@ -99,12 +99,8 @@ impl ClientConfigs {
         authorities: &[u8],
         client: Option<(&[u8], &[u8])>,
     ) -> Result<ClientTls, TlsSetupError> {
-        let key = (
-            verify,
-            authorities.to_vec(),
-            client.map(|(chain, key)| (chain.to_vec(), key.to_vec())),
-        );
-        if let Some(made) = self.made.get(&key) {
+        let identity = self.identity(verify, authorities, client);
+        if let Some(made) = self.made.get(&identity) {
             return Ok(made.clone());
         }
         let roots = if authorities.is_empty() {
@@ -137,14 +133,42 @@ impl ClientConfigs {
             }
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let identity = u32::try_from(self.made.len()).unwrap_or(u32::MAX);
         let made = ClientTls {
             config: Arc::new(config),
             identity,
         };
-        self.made.insert(key, made.clone());
+        self.made.insert(identity, made.clone());
         Ok(made)
     }
+
+    fn identity(&self, verify: bool, authorities: &[u8], client: Option<(&[u8], &[u8])>) -> u128 {
+        let authorities = if authorities.is_empty() {
+            &self.system_digest
+        } else {
+            authorities
+        };
+        let (chain, key) = client.unwrap_or_default();
+        let digest = digest(&[&[u8::from(verify)], authorities, chain, key]);
+        u128::from_le_bytes(*digest.first_chunk().expect("a digest is longer"))
+    }
+}
+
+fn digest_of(roots: &RootCertStore) -> [u8; policy::digest::LEN] {
+    let names = roots.roots.iter().flat_map(|root| {
+        let constraints = root.name_constraints.as_deref().unwrap_or_default();
+        [&*root.subject, &*root.subject_public_key_info, constraints]
+    });
+    digest(&names.collect::<Vec<_>>())
+}
+
+/// Digest of parts, none of which can pass for another part's end.
+fn digest(parts: &[&[u8]]) -> [u8; policy::digest::LEN] {
+    let mut bytes = Vec::new();
+    for part in parts {
+        bytes.extend_from_slice(&part.len().to_le_bytes());
+        bytes.extend_from_slice(part);
+    }
+    policy::digest::plain(&bytes)
 }
 
 fn roots(pem: &[u8]) -> Result<RootCertStore, TlsSetupError> {

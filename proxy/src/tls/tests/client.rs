@@ -52,10 +52,10 @@ fn an_upstream_is_shown_our_certificate_when_it_asks() {
 }
 
 #[test]
-fn equal_configurations_are_made_once() {
+fn equal_configurations_share_connections_in_every_epoch() {
     let authority = Authority::new();
     let own = authority.sign("gateway.test");
-    let mut configs = configs(&authority);
+    let [mut configs, mut next_epoch] = [(); 2].map(|()| configs(&authority));
     let shown = Some((own.chain.as_bytes(), own.key.as_bytes()));
     let ways = [
         (true, &b""[..], None),
@@ -63,20 +63,23 @@ fn equal_configurations_are_made_once() {
         (true, authority.pem.as_bytes(), None),
         (true, b"", shown),
     ];
-    let identities: Vec<u32> = ways
+    let identities: Vec<u128> = ways
         .iter()
         .map(|&(verify, roots, own)| configs.get(verify, roots, own).unwrap().identity)
         .collect();
     for (number, &(verify, roots, own)) in ways.iter().enumerate() {
-        assert_eq!(
-            configs.get(verify, roots, own).unwrap().identity,
-            identities[number]
-        );
+        for configs in [&mut configs, &mut next_epoch] {
+            let again = configs.get(verify, roots, own).unwrap();
+            assert_eq!(again.identity, identities[number], "way {number}");
+        }
         assert!(
             !identities[..number].contains(&identities[number]),
             "way {number} shares connections"
         );
     }
+    let others = Authority::new();
+    let other_system = self::configs(&others).get(true, b"", None).unwrap();
+    assert!(!identities.contains(&other_system.identity));
 }
 
 #[test]

@@ -21,8 +21,8 @@ use crate::worker::clock::{self, Moment};
 pub struct Key {
     /// Where it leads.
     pub address: SocketAddr,
-    /// TLS configuration and server name; `None` for plaintext.
-    pub tls: Option<(u64, u32, Arc<str>)>,
+    /// Identity of the TLS configuration, and server name; `None` for plaintext.
+    pub tls: Option<(u128, Arc<str>)>,
 }
 
 struct Idle {
