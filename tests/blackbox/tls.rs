@@ -127,3 +127,39 @@ fn an_origins_certificate_is_verified_when_the_service_says_so() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_reload_keeps_the_connections_that_are_still_right() -> Result<()> {
+    let authority = Authority::new()?;
+    let nginx = Nginx::start_tls(
+        "location / { return 200 $connection; }",
+        &authority.issue(&["localhost"])?,
+    )?;
+    let port = nginx.tls_addr().map_or(0, |addr| addr.port());
+    let id = "00000000-0000-4000-8000-000000000001";
+    let policy = |route: &str, verify: bool| {
+        format!(
+            "_format_version: \"3.0\"\nservices:\n- name: origin\n  url: https://localhost:{port}\n  tls_verify: {verify}\n  \
+             ca_certificates: [{id}]\n  routes: [{{name: {route}, paths: [/]}}]\nca_certificates:\n- id: {id}\n  cert: |\n{}",
+            indented(&authority.pem())
+        )
+    };
+    let mut gateway = Gateway::builder(policy("one", true)).workers(1).start()?;
+    let mut connections = Vec::new();
+    for (route, verify) in [("one", true), ("two", true), ("two", false)] {
+        if !connections.is_empty() {
+            gateway.replace_policy(policy(route, verify))?;
+            assert!(gateway.admin().reload()?.status < 300);
+        }
+        connections.push(Curl::new(&gateway.url("/"))?.run()?.text());
+    }
+    assert_eq!(
+        connections[0], connections[1],
+        "another route is no reason to leave"
+    );
+    assert_ne!(
+        connections[1], connections[2],
+        "a server that was verified, and one that is not"
+    );
+    Ok(())
+}
