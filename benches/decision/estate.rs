@@ -4,7 +4,7 @@
 use std::fmt;
 
 use policy::artifact::Builder;
-use policy::digest::{self, Domain};
+use policy::digest::{self, Domain, Salted};
 use policy::field::{BodyLength, Exchange, Found, Method, Span, Taken};
 use policy::index;
 use policy::isa::{Instr, Op};
@@ -325,9 +325,14 @@ pub(crate) fn calls(size: Size, traffic: Traffic) -> Vec<Call> {
         .collect()
 }
 
+/// The salt, as a loaded policy keeps it.
+pub(crate) fn salted() -> Salted {
+    Salted::new(&SALT)
+}
+
 /// What looking a key up begins with.
-pub(crate) fn digest(call: &Call) -> [u8; 32] {
-    digest::keyed(&SALT, Domain::Key, &[call.key.bytes()])
+pub(crate) fn digest(salted: &Salted, call: &Call) -> [u8; 32] {
+    salted.digest(Domain::Key, &[call.key.bytes()])
 }
 
 impl Exchange for Call {

@@ -13,6 +13,7 @@ use core::ops::Range;
 
 use regex_automata::dfa::dense;
 
+use crate::digest::Salted;
 use crate::fault::Fault;
 use crate::isa::Instr;
 use crate::table::{Id, Meta, Regex, Row, Rows, Table, Text};
@@ -36,7 +37,7 @@ pub use write::{BuildError, Builder};
 /// ```
 pub const MAGIC: [u8; 8] = *b"\x89TLG\r\n\x1a\n";
 /// Format version that this build writes and reads.
-pub const VERSION: (u16, u16) = (1, 0);
+pub const VERSION: (u16, u16) = (2, 0);
 const ENDIANNESS: u32 = 0x0a0b_0c0d;
 const HEADER_LEN: usize = 104;
 const SECTION_LEN: usize = 56;
@@ -82,6 +83,7 @@ pub struct Policy {
     /// For every regex, which of the automata is its own.
     automaton_of: Vec<u32>,
     meta: Meta,
+    salted: Salted,
     id: [u8; 32],
     digest: [u8; 32],
     generation: u64,
@@ -170,6 +172,11 @@ impl Policy {
     /// What holds for the whole artifact.
     pub const fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    /// The salt of credentials, made ready.
+    pub(crate) const fn salted(&self) -> &Salted {
+        &self.salted
     }
 
     /// Digest of the compiled source.

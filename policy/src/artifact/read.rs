@@ -12,7 +12,7 @@ use super::{
     AUTOMATA, CODE, ENDIANNESS, FILE_MAX, HEAD_DIGEST_LEN, HEADER_LEN, MAGIC, Policy, SECTION_LEN, TEXT,
     VERSION,
 };
-use crate::digest;
+use crate::digest::{self, Salted};
 use crate::fault::{Fault, FaultKind};
 use crate::isa::Instr;
 use crate::table::{Automaton, Cell, Meta, Regex, Row, Table};
@@ -226,6 +226,7 @@ fn assemble(words: Box<[u32]>, frame: &Frame) -> Result<Policy, Fault> {
         code,
         automata,
         automaton_of,
+        salted: Salted::new(&meta.salt),
         meta,
         id,
         digest,

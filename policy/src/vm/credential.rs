@@ -13,7 +13,7 @@ pub(super) fn by_key(policy: &Policy, key: &[u8]) -> Option<Id<Credential>> {
         return None;
     }
     let meta = policy.meta();
-    let lookup = digest::keyed(&meta.salt, Domain::Key, &[key]);
+    let lookup = policy.salted().digest(Domain::Key, &[key]);
     candidate(policy, meta.keys, meta.key_seeds, &lookup)
 }
 
@@ -28,8 +28,8 @@ pub(super) fn by_basic(policy: &Policy, value: &[u8]) -> Option<Id<Credential>> 
     let colon = decoded.iter().position(|&byte| byte == b':')?;
     let (user, password) = (&decoded[..colon], &decoded[colon + 1..]);
     let meta = policy.meta();
-    let lookup = digest::keyed(&meta.salt, Domain::User, &[user]);
-    let proof = digest::keyed(&meta.salt, Domain::Password, &[user, password]);
+    let lookup = policy.salted().digest(Domain::User, &[user]);
+    let proof = policy.salted().digest(Domain::Password, &[user, password]);
     let credential = candidate(policy, meta.basics, meta.basic_seeds, &lookup)?;
     let row = policy.get(credential);
     (row.proof == Proof::Keyed && digest::equal(&row.digest, &proof)).then_some(credential)

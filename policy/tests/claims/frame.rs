@@ -59,8 +59,8 @@ fn an_artifact_says_what_it_is() {
 #[test]
 fn a_damaged_header_is_named_by_its_byte() {
     assert_eq!(damaged(|file| file[4] = b'\n'), header(0, FaultKind::Magic));
-    assert_eq!(damaged(|file| file[8] = 2), header(8, FaultKind::Version(2, 1)));
-    assert_eq!(damaged(|file| file[10] = 1), header(8, FaultKind::Version(1, 1)));
+    assert_eq!(damaged(|file| file[8] = 1), header(8, FaultKind::Version(1, 2)));
+    assert_eq!(damaged(|file| file[10] = 1), header(8, FaultKind::Version(2, 2)));
     assert_eq!(damaged(|file| file[12] = 0), header(12, FaultKind::Magic));
     assert_eq!(
         damaged(|file| file.extend([0; 8])),
