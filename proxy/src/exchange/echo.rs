@@ -20,7 +20,7 @@ impl Exchange<'_> {
             "message": message,
             "kong": {"node_id": node.id, "worker_pid": std::process::id(), "hostname": node.hostname},
             "request": {
-                "scheme": if self.is_secure() { "https" } else { "http" },
+                "scheme": if self.record.secure { "https" } else { "http" },
                 "host": lossy(&scratch.host),
                 "port": self.client.local_port,
                 "headers": gathered(request.headers().iter().map(|it| {

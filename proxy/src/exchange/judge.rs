@@ -124,17 +124,18 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// The client is the peer, or who a trusted peer says it is.
+    /// The client is the peer, or who a trusted peer says it is; its side is encrypted here, or before that peer.
     fn find_client(&mut self) {
-        self.record.client = self.client.address;
-        if self.context.node.trusts(self.client.address) {
-            let headers = self.scratch.head.headers.on(&self.scratch.received);
-            let named = headers
-                .get(KnownHeader::XRealIp)
-                .and_then(|value| str::from_utf8(value).ok());
-            if let Some(address) = named.and_then(|text| text.parse().ok()) {
-                self.record.client = address_bits(address);
-            }
+        if !self.context.node.trusts(self.client.address) {
+            return;
+        }
+        let headers = self.scratch.head.headers.on(&self.scratch.received);
+        self.record.secure |= headers.get(KnownHeader::XForwardedProto) == Some(b"https");
+        let named = headers
+            .get(KnownHeader::XRealIp)
+            .and_then(|value| str::from_utf8(value).ok());
+        if let Some(address) = named.and_then(|text| text.parse().ok()) {
+            self.record.client = address_bits(address);
         }
     }
 
@@ -151,7 +152,7 @@ impl Exchange<'_> {
 
     fn check_protocol(&self, route: policy::table::Id<Route>) -> Option<Refusal> {
         let route = self.epoch.snapshot.policy.get(route);
-        if route.protocols & HTTP != 0 || self.is_secure() || route.protocols & HTTPS == 0 {
+        if route.protocols & HTTP != 0 || self.record.secure || route.protocols & HTTPS == 0 {
             return None;
         }
         Some(match route.https_redirect {
@@ -161,13 +162,6 @@ impl Exchange<'_> {
             HttpsRedirect::S307 => Refusal::Redirect(307),
             HttpsRedirect::S308 => Refusal::Redirect(308),
         })
-    }
-
-    /// Whether the client's side is encrypted: here, or before a trusted peer.
-    pub(super) fn is_secure(&self) -> bool {
-        let headers = self.scratch.head.headers.on(&self.scratch.received);
-        let claimed = || headers.get(KnownHeader::XForwardedProto) == Some(b"https");
-        self.client.secure || (self.context.node.trusts(self.client.address) && claimed())
     }
 
     /// Runs an entry of the request's route.
@@ -189,7 +183,7 @@ impl Exchange<'_> {
     }
 
     fn view(&mut self) -> (View<'_>, &mut vm::State) {
-        let secure = self.is_secure();
+        let secure = self.record.secure;
         let scratch = &mut *self.scratch;
         let view = View {
             head: &scratch.head,

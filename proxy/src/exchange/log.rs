@@ -17,7 +17,7 @@ use crate::tls::Stream;
 impl Exchange<'_> {
     /// Hands the line over to the log's writer. Never waits.
     pub(super) fn write_log(&mut self, log: Id<table::Log>, times: &Times) {
-        let secure = self.is_secure();
+        let secure = self.record.secure;
         let epoch = std::rc::Rc::clone(&self.epoch);
         let (epoch, record) = (&epoch, &self.record);
         let call = model::finished(epoch, record, times).filter(|call| call.logged);

@@ -122,7 +122,12 @@ pub async fn refuse_head(
 impl<'e> Exchange<'e> {
     fn begin(context: &'e Context, client: &'e mut Client, scratch: &'e mut Scratch) -> Self {
         context.presence.begun();
-        let record = Record::begin(context.ids.next(), scratch.received.len(), client.address);
+        let record = Record::begin(
+            context.ids.next(),
+            scratch.received.len(),
+            client.address,
+            client.secure,
+        );
         Self {
             epoch: context.pin(),
             body: BodyReader::new(scratch.head.body),

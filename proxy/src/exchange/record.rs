@@ -51,6 +51,8 @@ pub(super) struct Record {
     pub(super) tries: [Option<Try>; TRIES],
     /// The client's address, IPv4 mapped.
     pub(super) client: u128,
+    /// Whether the client's side is encrypted.
+    pub(super) secure: bool,
     /// The port that the request names.
     pub(super) port: Option<u16>,
     /// Whether the request was understood, so that a route was looked for.
@@ -76,7 +78,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(id: RequestId, head_bytes: usize, client: u128) -> Self {
+    pub(super) fn begin(id: RequestId, head_bytes: usize, client: u128, secure: bool) -> Self {
         Self {
             id,
             began: clock::now(),
@@ -91,6 +93,7 @@ impl Record {
             sent_bytes: 0,
             tries: [None; TRIES],
             client,
+            secure,
             port: None,
             sought: false,
             matched_len: 0,

@@ -13,7 +13,6 @@ use crate::http::head::{Method, Version};
 use crate::http::known::KnownHeader;
 use crate::http::refusal_body::{self, BodyType};
 use crate::http::status;
-use crate::http::write::push_decimal;
 use crate::limits;
 
 /// How the gateway calls itself in `Server` and `Via`.
@@ -188,9 +187,7 @@ impl Exchange<'_> {
                 };
                 fields.put(KnownHeader::ContentType, kind.content_type().as_bytes());
                 if kind == BodyType::Grpc {
-                    fields.put_with(KnownHeader::GrpcStatus, |out| {
-                        push_decimal(status::grpc_status(status).into(), out)
-                    });
+                    fields.put_number(KnownHeader::GrpcStatus, status::grpc_status(status).into());
                     fields.set(b"grpc-message", message.as_bytes());
                 }
                 kind.write(message, self.record.id_text(), text);
@@ -263,9 +260,7 @@ impl Exchange<'_> {
     /// What Kong adds to answers of its own.
     fn write_own_headers(&self, fields: &mut crate::http::outgoing::Outgoing<'_>) {
         let took = crate::worker::clock::now() - self.record.began;
-        fields.put_with(KnownHeader::XKongResponseLatency, |out| {
-            push_decimal(milliseconds(took), out)
-        });
+        fields.put_number(KnownHeader::XKongResponseLatency, milliseconds(took));
         self.write_date(fields);
         fields.put(KnownHeader::Server, PRODUCT.as_bytes());
         fields.put(KnownHeader::XKongRequestId, &self.record.id);

@@ -16,7 +16,6 @@ use crate::http::h1::encode::{self, Connection, Framing};
 use crate::http::head::{Method, Version};
 use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
-use crate::http::write::push_decimal;
 use crate::limits;
 use crate::snapshot::Endpoint;
 use crate::tls::StreamError;
@@ -134,12 +133,12 @@ impl Exchange<'_> {
         let waited = record.answered.unwrap_or(answered) - forwarded;
         let total = answered - record.began;
         let own = total.saturating_sub(waited);
-        fields.put_with(KnownHeader::XKongUpstreamLatency, |out| {
-            push_decimal(milliseconds(waited), out)
-        });
-        fields.put_with(KnownHeader::XKongProxyLatency, |out| {
-            push_decimal(milliseconds(own), out)
-        });
+        for (known, time) in [
+            (KnownHeader::XKongUpstreamLatency, waited),
+            (KnownHeader::XKongProxyLatency, own),
+        ] {
+            fields.put_number(known, milliseconds(time));
+        }
         write_via(
             self.scratch.response.headers.on(received),
             self.scratch.response.version,

@@ -7,7 +7,6 @@ use super::head::Version;
 use super::headers::HeaderView;
 use super::known::KnownHeader;
 use super::outgoing::Outgoing;
-use super::write::push_decimal;
 
 /// The facts about one request that an upstream is told.
 #[derive(Clone, Copy, Debug)]
@@ -40,18 +39,15 @@ impl Forwarding<'_> {
     /// Writes the fields to an upstream request; `claims` are the client's fields as received.
     pub fn write(&self, claims: HeaderView<'_>, outgoing: &mut Outgoing<'_>) {
         self.write_address(claims, outgoing);
-        self.write_claim(KnownHeader::XForwardedProto, claims, outgoing, |value| {
-            value.extend_from_slice(self.scheme.as_bytes());
-        });
-        self.write_claim(KnownHeader::XForwardedHost, claims, outgoing, |value| {
-            value.extend_from_slice(self.host);
-        });
-        self.write_claim(KnownHeader::XForwardedPort, claims, outgoing, |value| {
-            push_decimal(self.port.into(), value);
-        });
-        self.write_claim(KnownHeader::XForwardedPath, claims, outgoing, |value| {
-            value.extend_from_slice(self.path)
-        });
+        let mut port = itoa::Buffer::new();
+        for (known, fact) in [
+            (KnownHeader::XForwardedProto, self.scheme.as_bytes()),
+            (KnownHeader::XForwardedHost, self.host),
+            (KnownHeader::XForwardedPort, port.format(self.port).as_bytes()),
+            (KnownHeader::XForwardedPath, self.path),
+        ] {
+            outgoing.put(known, self.claim(known, claims).unwrap_or(fact));
+        }
         if let Some(prefix) = self.claim(KnownHeader::XForwardedPrefix, claims).or(self.prefix) {
             outgoing.put(KnownHeader::XForwardedPrefix, prefix);
         }
@@ -63,6 +59,10 @@ impl Forwarding<'_> {
     }
 
     fn write_address(&self, claims: HeaderView<'_>, outgoing: &mut Outgoing<'_>) {
+        if !claims.contains(KnownHeader::XForwardedFor) {
+            outgoing.put(KnownHeader::XForwardedFor, self.client.as_bytes());
+            return;
+        }
         outgoing.put_with(KnownHeader::XForwardedFor, |value| {
             if push_list(claims, KnownHeader::XForwardedFor, value) {
                 value.extend_from_slice(b", ");
@@ -79,19 +79,6 @@ impl Forwarding<'_> {
         } else {
             None
         }
-    }
-
-    fn write_claim(
-        &self,
-        known: KnownHeader,
-        claims: HeaderView<'_>,
-        outgoing: &mut Outgoing<'_>,
-        fact: impl FnOnce(&mut Vec<u8>),
-    ) {
-        outgoing.put_with(known, |value| match self.claim(known, claims) {
-            Some(claim) => value.extend_from_slice(claim),
-            None => fact(value),
-        });
     }
 }
 

@@ -321,7 +321,7 @@ impl Exchange<'_> {
         }
         self.write_budget_headers(fields);
         if !budget.hide_headers {
-            fields.put_with(KnownHeader::RetryAfter, |out| push_decimal(standing.reset_s, out));
+            fields.put_number(KnownHeader::RetryAfter, standing.reset_s);
             fields.set(b"x-should-retry", b"false");
         }
     }

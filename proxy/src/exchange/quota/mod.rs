@@ -11,7 +11,6 @@ use policy::{Policy, select};
 use super::Exchange;
 use crate::http::headers::HeaderView;
 use crate::http::outgoing::Outgoing;
-use crate::http::write::push_decimal;
 use crate::quota::rate::{Decision, RateLimit};
 use crate::quota::window::Period;
 use crate::quota::{Key, Table, headers, identifier};
@@ -100,9 +99,7 @@ impl Exchange<'_> {
     /// Where the client stands: on proxied responses and on refusals.
     pub(super) fn write_quota_headers(&self, fields: &mut Outgoing<'_>) {
         if let Some(decision) = &self.record.ledger.taken.told {
-            headers::rate_limit(decision, |name, value| {
-                fields.put_with(name, |out| push_decimal(value, out));
-            });
+            headers::rate_limit(decision, |name, value| fields.put_number(name, value));
         }
     }
 }

@@ -190,6 +190,11 @@ impl Outgoing<'_> {
         self.put_with(known, |text| text.extend_from_slice(value));
     }
 
+    /// [`Outgoing::put`] with a number.
+    pub fn put_number(&mut self, known: KnownHeader, value: u64) {
+        self.put(known, itoa::Buffer::new().format(value).as_bytes());
+    }
+
     /// [`Outgoing::put`] with a value that `write` appends to the buffer it is given.
     pub fn put_with(&mut self, known: KnownHeader, write: impl FnOnce(&mut Vec<u8>)) {
         self.put_line(known, |written| {
