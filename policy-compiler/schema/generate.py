@@ -20,6 +20,11 @@ ORDERED = {
 }
 # Patterns that stand as code in src/schema/rules, or whose published form is not the one the gateway uses.
 OTHERWISE = {"file-log.config.path": [], "acme.config.account_email": ["@"]}
+# Spellings that the 3.15 gateway still reads although its files leave them out.
+STILL_READ = {"openid-connect.config.consumer_claim", "konnect-application-auth.config.v2_strategies.openid_connect[].config.consumer_claim"}
+# 3.9.1 reads these although the 3.9 files lack them, with these values.
+READ_SINCE_3_9_1 = {"llm_format": ["openai", "bedrock", "gemini"]}
+READ_SINCE_3_9_1_BY = {"ai-proxy", "ai-prompt-guard", "ai-prompt-decorator"}
 UUID = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 TYPES = {"string": "s", "boolean": "b", "integer": "i", "number": "n", "array": "l"}
 
@@ -101,28 +106,36 @@ def field(name, s, path):
     return f
 
 
-def merge(old, new):
+def merge(old, new, path):
     """One field that reads both versions; "o" is the 3.9 default where it differs ("d" is 3.15's)."""
+    plugin, name = path.split(".")[0], path.split(".")[-1]
+    if old is None and plugin in READ_SINCE_3_9_1_BY and name in READ_SINCE_3_9_1:
+        return new | {"ne": [v for v in new["e"] if v not in READ_SINCE_3_9_1[name]]}
     if old is None:
         return new | {"n": 1}
     if new is None:
-        return old | {"g": 1}
+        return old if path in STILL_READ else old | {"g": 1}
     f = dict(new)
     if old["t"] != new["t"]:
         f["t"] = "".join(dict.fromkeys(new["t"] + old["t"]))
         if f["t"] in ("m?", "?m"):
             f["t"] = "m"
+        elif "?" not in f["t"]:
+            f["nt"], f["gt"] = old["t"], new["t"]
         if "v" in old and "v" not in new:
             f["v"] = old["v"]
     elif new["t"] == "r":
         names = sorted(set(old["f"]) | set(new["f"]))
-        f["f"] = {k: merge(old["f"].get(k), new["f"].get(k)) for k in names}
+        f["f"] = {k: merge(old["f"].get(k), new["f"].get(k), path + "." + k) for k in names}
     elif "v" in old and "v" in new:
-        f["v"] = merge(old["v"], new["v"])
+        f["v"] = merge(old["v"], new["v"], path + "[]")
     if "a" in old:
         f["a"] = old["a"]
     if "e" in old and "e" in new:
-        f["e"] = new["e"] + [v for v in old["e"] if v not in new["e"]]
+        f["e"] = union(new["e"], old["e"])
+        for lacks, values in (("ne", old["e"]), ("ge", new["e"])):
+            if [v for v in f["e"] if v not in values]:
+                f[lacks] = [v for v in f["e"] if v not in values]
     elif "e" in f and "e" not in old:
         del f["e"]
     for bound, widest in (("lo", min), ("l", min), ("hi", max), ("h", max)):
@@ -137,6 +150,9 @@ def merge(old, new):
     # A field that only one version requires may be left out.
     if "q" in f and "q" not in old:
         del f["q"]
+        f["gq"] = 1
+    if "q" in old and "q" not in new:
+        f["nq"] = 1
     if old.get("d") != new.get("d"):
         f["o"] = old.get("d")
     if "x" in old or "x" in new:
@@ -183,10 +199,12 @@ def main():
                 "protocols": n["protocols"],
                 "allowed": union(n["allowed"], o["allowed"]),
                 "partials": n["partials"],
-                "config": merge(o["config"], n["config"]),
+                "config": merge(o["config"], n["config"], name + ".config"),
             }
             if o["protocols"] != n["protocols"]:
                 p["protocols_3_9"] = o["protocols"]
+            if set(p["allowed"]) != set(o["allowed"]):
+                p["not_allowed_3_9"] = [v for v in p["allowed"] if v not in o["allowed"]]
         else:
             p = dict(o or n)
             p["only"] = "3.9" if o else "3.15"

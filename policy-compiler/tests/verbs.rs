@@ -171,10 +171,16 @@ fn what_another_version_makes_of_unverified_services_is_said() {
     let old = document(&tollc(folder.path(), &["check", "kong.yaml", "--format", "json"]));
     assert_eq!(old["diagnostics"], serde_json::json!([]));
     assert_eq!(
-        old["other_version"],
+        old["versions"],
         serde_json::json!([
-            "1 TLS service without `tls_verify` becomes verified",
-            "1 TLS service with `tls_verify: false` is refused, unless verification is off for the whole gateway",
+            {
+                "kong": "3.15", "count": 1, "first": "kong.yaml:3",
+                "message": "1 TLS service without `tls_verify` becomes verified",
+            },
+            {
+                "kong": "3.15", "count": 1, "first": "kong.yaml:4",
+                "message": "1 TLS service with `tls_verify: false` is refused, unless verification is off for the whole gateway",
+            },
         ])
     );
     let arguments = ["check", "kong.yaml", "--format", "json", "--kong-compat", "3.15"];

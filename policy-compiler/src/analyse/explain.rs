@@ -13,7 +13,7 @@ use crate::plugin;
 use crate::router::{PathTest, Subroute};
 use crate::schema::PluginKind;
 use crate::scope::{self, Choice, Named, Site};
-use crate::source::{Sources, Span};
+use crate::source::Sources;
 
 /// Instances of a level that are named; the rest is counted.
 const NAMED_MAX: usize = 3;
@@ -108,12 +108,6 @@ struct Teller<'t> {
 }
 
 impl Teller<'_> {
-    fn place(&self, span: Span) -> String {
-        self.sources.get(span.file).map_or_else(String::new, |file| {
-            format!("{}:{}", file.name(), file.position(span.start).line)
-        })
-    }
-
     fn route(&self, row: u32, subroute: &Subroute) -> RouteLine {
         let route = &self.model[subroute.route];
         let row_of_route = self.policy.get(Id::<SubrouteRow>::new(row)).route;
@@ -123,7 +117,7 @@ impl Teller<'_> {
             priority: subroute.priority,
             id: route.meta.id.to_string(),
             name: route.name.as_deref().unwrap_or_default().to_owned(),
-            source: self.place(route.meta.span),
+            source: self.sources.line(route.meta.span),
             matches: matches(route, &subroute.path),
             service: service.map_or_else(String::new, |service| {
                 service.name.as_deref().unwrap_or(&service.host).to_owned()
@@ -155,7 +149,7 @@ impl Teller<'_> {
         let scope = instances.first().map(|instance| self.model[*instance].scope);
         let shown = instances.iter().take(NAMED_MAX).map(|instance| {
             let plugin = &self.model[*instance];
-            let place = self.place(plugin.meta.span);
+            let place = self.sources.line(plugin.meta.span);
             match self.caller(plugin.scope) {
                 Some(caller) => format!("{place} ({caller})"),
                 None => place,

@@ -12,6 +12,7 @@ pub mod reference;
 mod request;
 #[cfg(test)]
 mod tests;
+pub mod versions;
 
 pub use budget::Asked;
 pub use eval::{Applied, Ending, Judgement, judge};

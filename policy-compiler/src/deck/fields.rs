@@ -70,6 +70,11 @@ impl<'r> Fields<'r> {
         (!entry.node.is_null()).then_some(entry)
     }
 
+    /// What nobody has taken yet.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// Whether the field is there and not null.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries

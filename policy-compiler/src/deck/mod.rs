@@ -25,6 +25,7 @@ mod syntax;
 mod tests;
 mod upstream;
 mod vault;
+mod version;
 
 use std::collections::HashMap;
 
@@ -33,7 +34,7 @@ use uuid::Uuid;
 pub use entity::Model;
 
 use crate::diagnostic::{Diagnostic, Report};
-use crate::schema::{Catalogue, KongCompat};
+use crate::schema::{Catalogue, Entities, KongCompat};
 use crate::source::{Node, Span};
 use entity::{
     CaCertificateIndex, CertificateIndex, ConsumerGroupIndex, ConsumerIndex, Meta, RouteIndex, Scope,
@@ -63,6 +64,7 @@ pub fn read(root: Node, options: &Options, report: &Report) -> Model {
     };
     let info = Info::read(&mut file, options, report);
     let mut reader = Reader::new(options, info, report);
+    reader.note_entity(&file);
     reader.shared(&mut file);
     reader.vaults(&mut file);
     reader.certificates(&mut file);
@@ -86,6 +88,7 @@ struct Reader<'r> {
     report: &'r Report,
     info: Info,
     catalogue: Catalogue,
+    entities: Entities,
     model: Model,
     services: Directory<ServiceIndex>,
     routes: Directory<RouteIndex>,
@@ -123,6 +126,7 @@ impl<'r> Reader<'r> {
             report,
             info,
             catalogue: Catalogue::default(),
+            entities: Entities::default(),
             model,
             services: Directory::new("service"),
             routes: Directory::new("route"),

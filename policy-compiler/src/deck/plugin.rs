@@ -3,15 +3,12 @@
 use std::rc::Rc;
 
 use super::Reader;
-use super::entity::{
-    ConsumerGroupIndex, ConsumerIndex, Plugin, Protocol, RouteIndex, Scope, Sensitivity, SensitivityKind,
-    ServiceIndex,
-};
+use super::entity::{ConsumerGroupIndex, ConsumerIndex, Plugin, Protocol, RouteIndex, Scope, ServiceIndex};
 use super::fields::{Fields, Text};
 use super::route::protocols;
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::schema::{self, PluginKind, PluginSchema, Reliance};
-use crate::source::{Node, Span, Spanned, Value};
+use crate::schema::{self, PluginKind, PluginSchema};
+use crate::source::{Node, Spanned, Value};
 
 /// Where a plugin is nested.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,6 +70,7 @@ impl Reader<'_> {
 
     fn plugin(&mut self, mut fields: Fields<'_>, parent: Parent) {
         let errors_before = self.report.errors();
+        self.note_entity(&fields);
         let Some(name) = fields.required("name") else {
             return;
         };
@@ -93,6 +91,13 @@ impl Reader<'_> {
         fields.close();
         let Some(resolved) = resolved else { return };
         self.check_scope(&name, &resolved.schema, &scope, parent);
+        let written = (&*resolved.original, name.span);
+        self.note_plugin(
+            written,
+            &resolved.schema,
+            stated_protocols.as_ref(),
+            config.as_ref(),
+        );
         let protocols = self.plugin_protocols(&name, &resolved.schema, stated_protocols);
         let mut checked = schema::check(
             &resolved.original,
@@ -382,26 +387,6 @@ impl Reader<'_> {
                 &format!("anonymous of plugin {}", name.value),
                 self.report,
             );
-        }
-    }
-
-    fn note_reliances(&mut self, plugin: &str, config: &Node, reliances: Vec<Reliance>, span: Span) {
-        let is_redis = |path| config.at(path).and_then(Node::as_str) == Some("redis");
-        let uses_redis = ["policy", "strategy", "brute_force_protection.strategy"]
-            .into_iter()
-            .any(is_redis);
-        for reliance in reliances {
-            // How to reach a store that is not used changes nothing.
-            if reliance.field.split('.').any(|key| key == "redis") && !uses_redis {
-                continue;
-            }
-            let kind = SensitivityKind::PluginDefault {
-                plugin: plugin.into(),
-                field: reliance.field,
-                default_3_9: reliance.default_3_9,
-                default_3_15: reliance.default_3_15,
-            };
-            self.model.sensitivities.push(Sensitivity { kind, span });
         }
     }
 

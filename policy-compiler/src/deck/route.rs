@@ -1,8 +1,6 @@
 //! Routes, at top level or nested in a service.
 
-use super::entity::{
-    PathHandling, Protocol, Route, RouteIndex, RoutePath, Sensitivity, SensitivityKind, ServiceIndex,
-};
+use super::entity::{PathHandling, Protocol, Route, RouteIndex, RoutePath, SensitivityKind, ServiceIndex};
 use super::fields::{Fields, Text};
 use super::matcher::{headers, hosts, methods, snis};
 use super::plugin::Parent;
@@ -102,7 +100,7 @@ impl Reader<'_> {
     fn route_protocols(&mut self, fields: &mut Fields<'_>, name: Span) -> (Vec<Protocol>, Option<Span>) {
         let Some(texts) = fields.texts("protocols").filter(|texts| !texts.is_empty()) else {
             let kind = SensitivityKind::RouteProtocols;
-            self.model.sensitivities.push(Sensitivity { kind, span: name });
+            self.note(kind, name);
             return (defaults::route_protocols(self.options.compat), None);
         };
         let span = texts[0].span.to(texts[texts.len() - 1].span);

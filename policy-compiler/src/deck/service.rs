@@ -4,7 +4,6 @@ use super::entity::{Protocol, SensitivityKind, Service, ServiceIndex};
 use super::fields::Fields;
 use super::plugin::Parent;
 use super::{Reader, defaults, row, syntax};
-use crate::deck::entity::Sensitivity;
 use crate::diagnostic::Diagnostic;
 use crate::schema::KongCompat;
 use crate::source::{Node, Span, Value};
@@ -24,6 +23,7 @@ impl Reader<'_> {
         if let Some(defaults) = &self.info.defaults.service {
             fields.complete(defaults);
         }
+        self.note_entity(&fields);
         let name = self.name(&mut fields, "name");
         if name.is_none() && !fields.has("id") {
             fields.missing("name` or `id");
@@ -144,10 +144,7 @@ impl Reader<'_> {
             Some(true) => None,
         };
         if let Some(kind) = kind.filter(|_| is_tls) {
-            self.model.sensitivities.push(Sensitivity {
-                kind,
-                span: service.meta.span,
-            });
+            self.note(kind, service.meta.span);
         }
         if let Some(flag) = stated.filter(|flag| is_tls && !flag.value)
             && self.options.compat == KongCompat::V3_15

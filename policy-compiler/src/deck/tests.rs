@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::entity::{HashOn, Password, RoutePath, SensitivityKind};
 use super::*;
+use crate::analyse::versions::notes;
 use crate::source::{self, Sources, Value};
 
 #[derive(Deserialize)]
@@ -101,6 +102,52 @@ fn entities_keep_the_rules_in_the_table() {
 #[test]
 fn configurations_keep_the_rules_in_the_table() {
     run(include_str!("../../testdata/files/plugin.toml"));
+}
+
+#[derive(Deserialize)]
+struct Versions {
+    case: Vec<OfVersions>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfVersions {
+    name: String,
+    yaml: String,
+    #[serde(default)]
+    kong_compat: String,
+    #[serde(default)]
+    allow_unsupported: bool,
+    versions: Vec<String>,
+}
+
+#[test]
+fn what_the_versions_of_kong_read_in_different_ways_is_in_the_table() {
+    let table: Versions =
+        toml::from_str(include_str!("../../testdata/files/versions.toml")).expect("the table is TOML");
+    for case in table.case {
+        let compat = match &*case.kong_compat {
+            "3.15" => KongCompat::V3_15,
+            _ => KongCompat::V3_9,
+        };
+        let options = Options {
+            compat,
+            allow_unsupported: case.allow_unsupported,
+            ..Options::default()
+        };
+        let Reading {
+            model,
+            report,
+            sources,
+        } = reading(&case.yaml, &options, &HashMap::new());
+        assert_eq!(report.errors(), 0, "{}: {:?}", case.name, report.findings());
+        let notes = notes(&model, &sources).into_iter();
+        let mut notes: Vec<String> = notes
+            .map(|note| format!("{}: {} ({})", note.kong, note.message, note.first))
+            .collect();
+        notes.sort();
+        assert_eq!(notes, case.versions, "{}", case.name);
+    }
 }
 
 #[test]

@@ -38,6 +38,7 @@ impl Reader<'_> {
         if let Some(defaults) = &self.info.defaults.upstream {
             fields.complete(defaults);
         }
+        self.note_entity(&fields);
         let Some(name) = fields.required("name") else {
             return;
         };
@@ -107,6 +108,7 @@ impl Reader<'_> {
         if let Some(defaults) = &self.info.defaults.target {
             fields.complete(defaults);
         }
+        self.note_entity(&fields);
         let Some(text) = fields.required("target") else {
             return;
         };

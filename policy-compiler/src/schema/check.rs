@@ -3,7 +3,7 @@
 use regex::{Regex, RegexBuilder};
 use serde_json::Value as Json;
 
-use super::{Field, KongCompat, PluginSchema, alias, rules};
+use super::{Field, KongCompat, PluginSchema, alias, rules, versions};
 use crate::diagnostic::{Diagnostic, Report, nearest};
 use crate::source::{Entry, Node, Secret, Span, Value};
 
@@ -124,15 +124,7 @@ impl Checker<'_> {
     }
 
     fn wrong_type(&self, field: &Field, node: &Node) {
-        let wanted = match field.types.chars().next() {
-            Some('s') => "a string",
-            Some('b') => "a boolean",
-            Some('i') => "an integer",
-            Some('n') => "a number",
-            Some('l') => "a list",
-            Some('m' | 'r') => "a mapping",
-            _ => "something else",
-        };
+        let wanted = versions::words(&field.types);
         let words = format!("`{}` of {} must be {wanted}", self.here(), self.name);
         let finding = self
             .refuse(node.span, words)

@@ -18,6 +18,10 @@ pub struct PluginSchema {
     /// The protocols an instance may name.
     #[serde(default)]
     pub allowed: Vec<Box<str>>,
+    #[serde(default)]
+    not_allowed_3_9: Vec<Box<str>>,
+    /// The only version that has the plugin, if one lacks it.
+    only: Option<Box<str>>,
     /// Partial types it takes and where each attaches (`config.redis`).
     #[serde(default)]
     pub partials: Vec<(Box<str>, Box<str>)>,
@@ -29,6 +33,18 @@ impl PluginSchema {
     /// Whether an instance may be attached to a scope: `s`ervice, `r`oute, `c`onsumer or consumer `g`roup.
     pub fn takes_scope(&self, letter: char) -> bool {
         self.scopes.contains(letter)
+    }
+
+    /// Whether a version has no such plugin.
+    pub fn is_absent_in(&self, version: KongCompat) -> bool {
+        self.only
+            .as_ref()
+            .is_some_and(|only| **only != *version.to_string())
+    }
+
+    /// Whether a version refuses a protocol that the other lets an instance name.
+    pub fn refuses_protocol(&self, protocol: &str, version: KongCompat) -> bool {
+        version == KongCompat::V3_9 && self.not_allowed_3_9.iter().any(|refused| **refused == *protocol)
     }
 
     /// Every field that holds no record, by its dotted path; `[]` stands for the elements of a list of records.
@@ -96,6 +112,22 @@ pub struct Field {
     pub(super) is_required: bool,
     #[serde(rename = "x", default, deserialize_with = "flag")]
     pub(super) is_secret: bool,
+    #[serde(rename = "n", default, deserialize_with = "flag")]
+    is_absent_in_3_9: bool,
+    #[serde(rename = "g", default, deserialize_with = "flag")]
+    is_absent_in_3_15: bool,
+    #[serde(rename = "ne", default)]
+    not_in_3_9: Vec<Json>,
+    #[serde(rename = "ge", default)]
+    not_in_3_15: Vec<Json>,
+    #[serde(rename = "nt")]
+    types_3_9: Option<Box<str>>,
+    #[serde(rename = "gt")]
+    types_3_15: Option<Box<str>>,
+    #[serde(rename = "nq", default, deserialize_with = "flag")]
+    is_required_in_3_9: bool,
+    #[serde(rename = "gq", default, deserialize_with = "flag")]
+    is_required_in_3_15: bool,
     /// Deprecated spellings of a record's fields, with their type letters.
     #[serde(rename = "a", default)]
     pub(super) aliases: BTreeMap<Box<str>, Box<str>>,
@@ -140,6 +172,38 @@ impl Field {
     pub(super) fn differing_defaults(&self) -> Option<(&Json, &Json)> {
         let new = self.default_3_15.as_ref().unwrap_or(&Json::Null);
         self.default_3_9.as_ref().map(|old| (old, new))
+    }
+
+    /// Whether a version lacks the field.
+    pub(super) fn is_absent_in(&self, version: KongCompat) -> bool {
+        match version {
+            KongCompat::V3_9 => self.is_absent_in_3_9,
+            KongCompat::V3_15 => self.is_absent_in_3_15,
+        }
+    }
+
+    /// Allowed values that a version does not take.
+    pub(super) fn values_absent_in(&self, version: KongCompat) -> &[Json] {
+        match version {
+            KongCompat::V3_9 => &self.not_in_3_9,
+            KongCompat::V3_15 => &self.not_in_3_15,
+        }
+    }
+
+    /// The only type letters that a version takes, where the other takes others.
+    pub(super) fn types_in(&self, version: KongCompat) -> Option<&str> {
+        match version {
+            KongCompat::V3_9 => self.types_3_9.as_deref(),
+            KongCompat::V3_15 => self.types_3_15.as_deref(),
+        }
+    }
+
+    /// Whether a version, and not the other, requires the field.
+    pub(super) fn is_required_by(&self, version: KongCompat) -> bool {
+        match version {
+            KongCompat::V3_9 => self.is_required_in_3_9,
+            KongCompat::V3_15 => self.is_required_in_3_15,
+        }
     }
 
     /// The field at a dotted path below this record.

@@ -15,6 +15,9 @@ pub enum KongCompat {
 }
 
 impl KongCompat {
+    /// Both, the older first.
+    pub const BOTH: [Self; 2] = [Self::V3_9, Self::V3_15];
+
     /// The one that was not chosen.
     pub fn other(self) -> Self {
         match self {

@@ -12,6 +12,7 @@ mod priority;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +26,7 @@ pub(crate) use field::Leaf;
 pub use field::{Field, PluginSchema};
 pub use kind::{KongCompat, PluginKind};
 pub use priority::priority;
+pub use versions::{Difference, Entities, Lack, written};
 
 /// Both versions' plugin schemas, merged. See `schema/README.md` for the format and `schema/NOTICE` for the origin.
 const DATA: &str = include_str!("../../schema/plugins.json");

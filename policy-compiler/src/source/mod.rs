@@ -55,6 +55,13 @@ impl Sources {
         self.files.get(id.0 as usize)
     }
 
+    /// `file:line` of a place; empty if its file is not known.
+    pub fn line(&self, span: Span) -> String {
+        self.get(span.file).map_or_else(String::new, |file| {
+            format!("{}:{}", file.name(), file.position(span.start).line)
+        })
+    }
+
     /// All files, in the order they were read.
     pub fn iter(&self) -> impl Iterator<Item = &SourceFile> {
         self.files.iter()

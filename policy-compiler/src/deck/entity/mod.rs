@@ -8,6 +8,7 @@
 mod balancing;
 mod caller;
 mod traffic;
+mod version;
 
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ pub use caller::{
     OtherCredential, Password,
 };
 pub use traffic::{HeaderMatch, PathHandling, Route, RoutePath, Service};
+pub use version::{Sensitivity, SensitivityKind};
 
 use crate::schema::{KongCompat, PluginKind};
 use crate::source::{Node, Secret, Span};
@@ -60,7 +62,7 @@ pub struct Model {
     pub ca_certificates: Vec<CaCertificate>,
     /// Where `{vault://…}` references lead.
     pub vaults: Vec<Vault>,
-    /// Places that mean something else under the other [`KongCompat`], in the order they were found.
+    /// Places that one Kong version reads otherwise than the other, or refuses, in the order they were found.
     pub sensitivities: Vec<Sensitivity>,
 }
 
@@ -254,35 +256,4 @@ pub struct Vault {
     pub prefix: Box<str>,
     /// What the names of the variables of an `env` vault begin with.
     pub variables: Box<str>,
-}
-
-/// A place whose meaning depends on `--kong-compat`.
-#[derive(Clone, Debug)]
-pub struct Sensitivity {
-    /// What would change.
-    pub kind: SensitivityKind,
-    /// The entity that relies on the default.
-    pub span: Span,
-}
-
-/// What the other version would change. Equal kinds are counted together by `check`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum SensitivityKind {
-    /// A route without `protocols`: http and https in 3.9, https only in 3.15.
-    RouteProtocols,
-    /// A TLS service without `tls_verify`: unverified in 3.9, verified in 3.15.
-    ServiceTlsVerify,
-    /// A TLS service with `tls_verify: false`: Kong 3.14 and later refuse it by default.
-    ServiceTlsUnverified,
-    /// A plugin field left out whose default differs.
-    PluginDefault {
-        /// The plugin.
-        plugin: Box<str>,
-        /// Dotted path in its config.
-        field: Box<str>,
-        /// JSON text of the default in 3.9; `none` if it had none.
-        default_3_9: Box<str>,
-        /// The same in 3.15.
-        default_3_15: Box<str>,
-    },
 }
