@@ -1,8 +1,8 @@
 //! The contract between Tollgate's compiler and its gateway.
 //!
 //! An *artifact* is a file of *tables* and *bytecode*. [`artifact::Builder`] writes one, [`Policy::load`] reads and
-//! verifies one, whoever wrote it; [`route::find`] and [`vm::run`] judge requests with it. Nothing here does I/O,
-//! reads a clock, or allocates after load. Deliberately absent: decK, YAML, sockets, counters.
+//! verifies one, whoever wrote it; [`path::canonicalise`], [`route::find`] and [`vm::run`] judge requests with it.
+//! Nothing here does I/O, reads a clock, or allocates after load. Deliberately absent: decK, YAML, sockets, counters.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -19,6 +19,8 @@ pub mod fault;
 pub mod field;
 pub mod index;
 pub mod isa;
+pub mod path;
+pub mod percent;
 mod ranges;
 pub mod route;
 pub mod select;

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use policy::Policy;
 use policy::field::{BodyLength, Exchange, Found, Method, Span, Taken};
+use policy::path::{PathError, PathRules, canonicalise};
 use policy::table::{Budget, Id, Model, Quota};
 use policy::vm::State;
 
 use super::{Asked, body, budget};
-use crate::router::{PathError, received};
 
 /// A request and what it meets.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ pub struct Request {
     pub malformed: Option<Malformed>,
 }
 
-/// What the gateway refuses whatever the policy says, on a listener with the default rules.
+/// What the gateway refuses whatever the policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// The method is no token (RFC 9110 §9.1).
@@ -93,11 +93,19 @@ impl std::fmt::Display for RequestError {
 impl std::error::Error for RequestError {}
 
 impl Request {
-    /// A request for a URL.
+    /// A request for a URL, to a gateway with the default rules for paths.
     ///
     /// # Errors
     /// [`RequestError`] for what is no http or https URL.
     pub fn new(method: &str, url: &str) -> Result<Self, RequestError> {
+        Self::under(PathRules::default(), method, url)
+    }
+
+    /// A request for a URL, to a gateway with these rules for paths.
+    ///
+    /// # Errors
+    /// [`RequestError`] for what is no http or https URL.
+    pub fn under(rules: PathRules, method: &str, url: &str) -> Result<Self, RequestError> {
         let (scheme, rest) = url.split_once("://").ok_or(RequestError::Scheme)?;
         let (secure, default_port) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (false, 80),
@@ -117,13 +125,14 @@ impl Request {
         }
         let host = host.to_ascii_lowercase();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let canonical = received(path);
+        let mut canonical = Vec::new();
+        let refused = canonicalise(path.as_bytes(), rules, &mut canonical).err();
         let malformed = if !is_token(method) {
             Some(Malformed::Method)
         } else if !query.bytes().all(|byte| byte.is_ascii_graphic()) {
             Some(Malformed::Query)
         } else {
-            canonical.as_ref().err().copied().map(Malformed::Path)
+            refused.map(Malformed::Path)
         };
         Ok(Self {
             malformed,
@@ -132,7 +141,10 @@ impl Request {
             headers: vec![("host".to_owned(), authority.to_ascii_lowercase())],
             host,
             port,
-            path: canonical.unwrap_or_else(|_refused| path.to_owned()),
+            path: match refused {
+                None => String::from_utf8_lossy(&canonical).into_owned(),
+                Some(_) => path.to_owned(),
+            },
             query: query.to_owned(),
             secure,
             ..Self::default()

@@ -3,6 +3,8 @@
 //! Escapes of unreserved characters are decoded once, all others kept in upper case; characters that a request
 //! cannot carry as they are get escaped; dot segments are resolved and runs of `/` merged.
 
+use policy::percent::{self, hex_digit, is_delimiter, is_unreserved};
+
 /// The canonical form of a plain path that starts with `/`.
 ///
 /// Idempotent, and ASCII. `%` that begins no escape is itself escaped.
@@ -34,12 +36,17 @@ pub fn canonical(path: &str) -> String {
     out
 }
 
-/// Whether the gateway refuses every request with this canonical path in front: what hides separators or parameters
-/// from one reader and not from the next.
-pub(super) fn is_refused(canonical: &str) -> bool {
-    [";", "%2F", "%5C", "%00"]
-        .iter()
-        .any(|piece| canonical.contains(piece))
+/// Why the gateway refuses every request with this canonical path in front, if it does: it hides separators or
+/// parameters from one reader and not from the next.
+pub(super) fn refusal(canonical: &str) -> Option<&'static str> {
+    let holds = |pieces: &[&str]| pieces.iter().any(|piece| canonical.contains(piece));
+    if holds(&[";", "%00"]) {
+        Some("no request that is served has `;` or `%00` in its path")
+    } else if holds(&["%2F", "%5C"]) {
+        Some("`%2F` and `%5C` are refused, unless the gateway runs with `--encoded-slashes keep`")
+    } else {
+        None
+    }
 }
 
 /// Text that stands for itself, as it is spelled inside a canonical path.
@@ -62,32 +69,19 @@ pub fn escape_literal(text: &[u8]) -> String {
 
 /// Whether a byte stands for itself in a canonical path (RFC 3986 §3.3 `pchar`, and the separator).
 pub(super) fn is_path_char(byte: u8) -> bool {
-    is_unreserved(byte) || b"!$&'()*+,;=:@/".contains(&byte)
-}
-
-/// RFC 3986 §2.3.
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+    is_unreserved(byte) || is_delimiter(byte) || matches!(byte, b';' | b'/')
 }
 
 /// The byte that two hexadecimal digits at the start stand for.
-pub(super) fn escape(digits: &[u8]) -> Option<u8> {
+fn escape(digits: &[u8]) -> Option<u8> {
     let [high, low, ..] = *digits else { return None };
-    let value = |digit: u8| {
-        char::from(digit)
-            .to_digit(16)
-            .and_then(|value| u8::try_from(value).ok())
-    };
-    Some(value(high)? << 4 | value(low)?)
+    Some(hex_digit(high)? << 4 | hex_digit(low)?)
 }
 
 fn push(out: &mut String, byte: u8, plain: bool) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
     if plain {
         out.push(char::from(byte));
     } else {
-        out.push('%');
-        out.push(char::from(HEX[usize::from(byte >> 4)]));
-        out.push(char::from(HEX[usize::from(byte & 15)]));
+        out.extend(percent::escape(byte).map(char::from));
     }
 }

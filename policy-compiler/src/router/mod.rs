@@ -8,7 +8,6 @@ mod canonical;
 mod host;
 mod overlap;
 mod priority;
-mod received;
 mod regex;
 #[cfg(test)]
 mod tests;
@@ -18,7 +17,6 @@ use uuid::Uuid;
 
 pub use canonical::{canonical, escape_literal};
 pub use host::HostPattern;
-pub use received::{PathError, received};
 pub use regex::{Automata, Automaton, AutomatonIndex, Subject};
 
 use crate::deck::entity::{HeaderMatch, Model, Route, RouteIndex, RoutePath};
@@ -209,12 +207,12 @@ impl Planner<'_> {
                             .push(Diagnostic::error("path-too-long", words).at(path.span));
                         continue;
                     }
-                    if canonical::is_refused(&prefix) {
+                    if let Some(why) = canonical::refusal(&prefix) {
                         let words = "requests with such a path are refused before they are routed";
                         self.report.push(
                             Diagnostic::warning("unreachable-path", words)
                                 .at(path.span)
-                                .label("`;`, `%2F`, `%5C` and `%00` hide what a path means"),
+                                .label(why),
                         );
                     }
                     let known = groups.iter_mut().find_map(|group| match group {

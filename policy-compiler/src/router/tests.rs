@@ -310,33 +310,6 @@ fn paths_become_canonical() {
     }
 }
 
-/// The gateway's own vectors: what it refuses is refused here, and the rest gets the same form.
-#[test]
-fn received_paths_become_what_the_gateway_makes_of_them() {
-    let text = include_str!("../../../proxy/testdata/path.toml");
-    let vectors: toml::Table = toml::from_str(text).expect("the vectors are TOML");
-    let cases = vectors["case"].as_array().expect("a list of cases");
-    let by_default = |case: &&toml::Value| case.as_table().is_some_and(|case| case.len() == 2);
-    let mut count = 0;
-    for case in cases.iter().filter(by_default) {
-        let written = case["path"].as_str().expect("a path");
-        // Escapes of the vectors. Bytes outside ASCII may be any: all are refused.
-        let path = written
-            .replace("\\xef\\xbc\\x8f", "ä")
-            .replace("\\x7f", "\u{7f}")
-            .replace("\\0", "\0")
-            .replace("\\\\", "\\");
-        let wanted = match case["result"].as_str().expect("a result") {
-            "HiddenDots" => "Parameter",
-            wanted => wanted,
-        };
-        let found = received(&path).unwrap_or_else(|error| format!("{error:?}"));
-        assert_eq!(found, wanted, "{written}");
-        count += 1;
-    }
-    assert!(count > 40, "only {count} vectors apply");
-}
-
 #[test]
 fn hosts_cover_what_they_match() {
     let covers = |outer: &str, inner: &str| HostPattern::of(outer).covers(&HostPattern::of(inner));

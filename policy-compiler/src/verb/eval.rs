@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use policy::Policy;
 use policy::artifact::Limits;
+use policy::path::{EmptySegments, EncodedSeparators, NotAChoice, Parameters, PathRules};
 
 use super::{Format, Output, Read, Reading, print};
 use crate::analyse::account::Account;
@@ -31,6 +34,15 @@ pub(super) struct Eval {
     /// The client's address
     #[arg(long, value_name = "ADDRESS")]
     client_ip: Option<IpAddr>,
+    /// What the gateway does about %2F and %5C in a path
+    #[arg(long, default_value = "reject", value_parser = choice::<EncodedSeparators>(EncodedSeparators::NAMES))]
+    encoded_slashes: EncodedSeparators,
+    /// What the gateway does about `;` parameters in a path
+    #[arg(long, default_value = "reject", value_parser = choice::<Parameters>(Parameters::NAMES))]
+    path_parameters: Parameters,
+    /// What the gateway does about // in a path
+    #[arg(long, default_value = "merge", value_parser = choice::<EmptySegments>(EmptySegments::NAMES))]
+    empty_segments: EmptySegments,
     /// Judge as if every quota and budget were spent
     #[arg(long)]
     spent: bool,
@@ -40,6 +52,14 @@ pub(super) struct Eval {
     /// Warn instead of failing where Kong would enforce something that Tollgate does not
     #[arg(long)]
     allow_unsupported: bool,
+}
+
+/// A flag that takes one of `names`.
+fn choice<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = NotAChoice> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
 }
 
 impl Eval {
@@ -64,7 +84,8 @@ impl Eval {
     }
 
     fn request(&self) -> Result<Request, String> {
-        let mut request = Request::new(&self.method, &self.url).map_err(|error| error.to_string())?;
+        let mut request =
+            Request::under(self.paths(), &self.method, &self.url).map_err(|error| error.to_string())?;
         for line in &self.headers {
             request.header(line).map_err(|error| error.to_string())?;
         }
@@ -72,6 +93,14 @@ impl Eval {
         request.client = self.client_ip.or(request.client);
         request.spent = self.spent;
         Ok(request)
+    }
+
+    fn paths(&self) -> PathRules {
+        PathRules {
+            empty_segments: self.empty_segments,
+            parameters: self.path_parameters,
+            encoded_separators: self.encoded_slashes,
+        }
     }
 
     fn load(&self) -> (Read, Option<Policy>) {

@@ -1,9 +1,10 @@
-//! Claims about artifacts, their verifier, the router and the machine, on artifacts assembled by hand.
+//! Claims about paths; about artifacts, their verifier, the router and the machine, on artifacts assembled by hand.
 
 mod agreement;
 mod decisions;
 mod frame;
 mod mutation;
+mod path;
 mod programs;
 mod reference;
 mod routing;

@@ -3,12 +3,12 @@
 //! Enters: pieces in order, and the request as the client sent it. Leaves: the value's bytes. There is no expression
 //! language: a piece is a literal or one look-up. A look-up that finds nothing gives nothing.
 
+use policy::path::{PathError, PathRules, canonicalise};
+use policy::percent::push_escape;
 use policy::table::PartKind;
 
 use crate::http::headers::HeaderView;
-use crate::http::path::{PathError, PathRules, canonicalise};
 use crate::http::query;
-use crate::http::write::push_escape;
 
 /// One piece of a template.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,6 @@
 //! Kong's transformers on headers, queries and bodies.
 
+use policy::path::PathError;
 use policy::table::PartKind;
 use proptest::prelude::*;
 
@@ -9,7 +10,6 @@ use super::{Edit, EditOp, JsonType};
 use crate::http::headers::Headers;
 use crate::http::known::KnownHeader;
 use crate::http::outgoing::OutgoingHeaders;
-use crate::http::path::PathError;
 use crate::http::query::Arguments;
 
 fn edit<'a>(op: EditOp, name: &'a str, value: &'a str) -> Edit<'a> {

@@ -1,6 +1,7 @@
 //! Runs policy on a request: canonical path, route, program, and the body if a program asks for it.
 
 use policy::isa::Entry;
+use policy::path;
 use policy::route;
 use policy::table::{HttpsRedirect, Model, Route, Size};
 use policy::vm::{self, Question, Verdict};
@@ -11,7 +12,6 @@ use super::view::{Peer, View};
 use super::{Exchange, Vanished};
 use crate::http::head::TargetForm;
 use crate::http::known::KnownHeader;
-use crate::http::path;
 use crate::limits;
 use crate::node::address_bits;
 

@@ -1,4 +1,4 @@
-//! HTTP without I/O: bytes in, neutral heads, bodies and paths out, and back to bytes.
+//! HTTP without I/O: bytes in, neutral heads and bodies out, and back to bytes.
 //!
 //! Enters: what a connection received. Leaves: offsets into it, and wire bytes in buffers the caller keeps.
 //! `h1` is the only wire format so far; every other module is written for any of them.
@@ -13,7 +13,6 @@ pub mod head;
 pub mod headers;
 pub mod known;
 pub mod outgoing;
-pub mod path;
 pub mod query;
 pub mod refusal_body;
 pub mod status;

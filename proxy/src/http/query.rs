@@ -3,8 +3,9 @@
 //! Enters: the encoded bytes as received. Leaves: pairs, decoded values, or the same arguments changed in place; what
 //! is not changed keeps its bytes. `+` is a space. An escape that is none stands for itself, as everywhere.
 
+use policy::percent::{hex_digit, is_unreserved, push_escape};
+
 use super::headers::{Span, Text};
-use super::write::{hex_digit, push_escape};
 
 /// Name and value of every argument as received, in order. `a` has no value, `a=` an empty one; `&&` holds nothing.
 pub fn pairs(encoded: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
@@ -30,7 +31,7 @@ pub fn decodes_to(encoded: &[u8], text: &[u8]) -> bool {
 /// Appends `text` so that it decodes to itself: everything but unreserved characters is escaped.
 pub fn encode(text: &[u8], out: &mut Vec<u8>) {
     for byte in text {
-        if super::path::is_unreserved(*byte) {
+        if is_unreserved(*byte) {
             out.push(*byte)
         } else {
             push_escape(*byte, out)

@@ -1,5 +1,7 @@
 //! The whole room at once: a request goes through, and no memory is asked for.
 
+use policy::path::{PathRules, canonicalise};
+
 use super::body::{BodyLength, BodyReader, BodyStep};
 use super::forwarding::{Forwarding, write_via};
 use super::h1::encode::{Connection, Framing, write_request, write_response};
@@ -7,7 +9,6 @@ use super::h1::head::RequestDecoder;
 use super::h1::response::ResponseDecoder;
 use super::head::{RequestHead, ResponseHead, Version};
 use super::outgoing::OutgoingHeaders;
-use super::path::{PathRules, canonicalise};
 use super::query::Arguments;
 use super::refusal_body::BodyType;
 use super::upstream_path;

@@ -62,10 +62,10 @@ fn join_rest(rest: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use policy::path::{PathRules, canonicalise};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::http::path::{PathRules, canonicalise};
 
     fn joined(base: &str, path: &str, stripped: Option<usize>) -> String {
         let mut out = b"left over".to_vec();

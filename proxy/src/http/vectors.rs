@@ -13,7 +13,6 @@ pub(crate) fn cases<T: DeserializeOwned>(file: &str) -> Vec<T> {
         "request_head.toml" => include_str!("../../testdata/request_head.toml"),
         "response_head.toml" => include_str!("../../testdata/response_head.toml"),
         "chunked.toml" => include_str!("../../testdata/chunked.toml"),
-        "path.toml" => include_str!("../../testdata/path.toml"),
         _ => panic!("no vectors named {file}"),
     };
     let parsed: File<T> = toml::from_str(text).unwrap_or_else(|error| panic!("{file}: {error}"));

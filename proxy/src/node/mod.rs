@@ -6,11 +6,13 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use policy::path::{EmptySegments, EncodedSeparators, NotAChoice, Parameters, PathRules};
 use serde::Deserialize;
 
-use crate::http::path::{EmptySegments, EncodedSeparators, Parameters, PathRules};
 use crate::limits;
 
 /// How the workers wait for the kernel.
@@ -58,13 +60,16 @@ pub struct Settings {
     )]
     pub trusted_ips: Vec<Network>,
     /// What to do about %2F and %5C in a path: backends read them in two ways [default: reject]
-    #[arg(long, value_enum, env = "TOLLGATE_ENCODED_SLASHES")]
+    #[arg(long, env = "TOLLGATE_ENCODED_SLASHES", value_parser = choice::<EncodedSeparators>(EncodedSeparators::NAMES))]
+    #[serde(deserialize_with = "named")]
     pub encoded_slashes: Option<EncodedSeparators>,
     /// What to do about `;` parameters in a path: backends read them in two ways [default: reject]
-    #[arg(long, value_enum, env = "TOLLGATE_PATH_PARAMETERS")]
+    #[arg(long, env = "TOLLGATE_PATH_PARAMETERS", value_parser = choice::<Parameters>(Parameters::NAMES))]
+    #[serde(deserialize_with = "named")]
     pub path_parameters: Option<Parameters>,
     /// What to do about // in a path [default: merge]
-    #[arg(long, value_enum, env = "TOLLGATE_EMPTY_SEGMENTS")]
+    #[arg(long, env = "TOLLGATE_EMPTY_SEGMENTS", value_parser = choice::<EmptySegments>(EmptySegments::NAMES))]
+    #[serde(deserialize_with = "named")]
     pub empty_segments: Option<EmptySegments>,
     /// Seconds that running requests get to finish after SIGTERM [default: 30]
     #[arg(long, value_name = "SECONDS", env = "TOLLGATE_GRACE")]
@@ -82,6 +87,22 @@ pub struct Settings {
     /// Connections that a worker holds at most [default: 20000]
     #[arg(long, value_name = "N", env = "TOLLGATE_CONNECTIONS")]
     pub connections: Option<usize>,
+}
+
+/// A flag that takes one of `names`.
+fn choice<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = NotAChoice> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
+}
+
+/// A key of the node file that takes one of its words.
+fn named<'de, D: serde::Deserializer<'de>, T: FromStr<Err = NotAChoice>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    word.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// A network of addresses, as the gateway compares them: IPv4 mapped into IPv6.
@@ -107,7 +128,7 @@ pub fn address_bits(address: IpAddr) -> u128 {
     }
 }
 
-impl std::str::FromStr for Network {
+impl FromStr for Network {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use proxy::http::path::{EmptySegments, EncodedSeparators, Parameters, PathRules, canonicalise};
+use policy::path::{EmptySegments, EncodedSeparators, Parameters, PathRules, canonicalise};
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (choice, raw) = input;

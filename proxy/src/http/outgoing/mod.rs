@@ -7,9 +7,10 @@
 #[cfg(test)]
 mod tests;
 
+use policy::percent::push_escape;
+
 use super::headers::{Header, HeaderView, Span, Text};
 use super::known::KnownHeader;
-use super::write::push_escape;
 
 /// The memory of one outgoing head. Keep one per direction of a connection.
 #[derive(Debug, Default)]

@@ -168,7 +168,7 @@ pub fn push_json(text: &str, out: &mut Vec<u8>) {
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
             0..0x20 => {
-                let digits = super::write::escape(byte);
+                let digits = policy::percent::escape(byte);
                 out.extend_from_slice(b"\\u00");
                 out.extend_from_slice(&digits[1..]);
             }

@@ -1,8 +1,18 @@
+//! Canonical paths, by the vectors of `testdata/path.toml` and by what must hold of any.
+
+use std::str::FromStr;
+
+use policy::path::{
+    EmptySegments, EncodedSeparators, NotAChoice, Parameters, PathError, PathRules, canonicalise,
+};
+use policy::percent::is_unreserved;
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::*;
-use crate::http::vectors;
+#[derive(Deserialize)]
+struct Vectors {
+    case: Vec<Case>,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,17 +29,18 @@ struct Case {
 
 impl Case {
     fn rules(&self) -> PathRules {
-        let mut rules = PathRules::default();
-        if self.empty_segments == "reject" {
-            rules.empty_segments = EmptySegments::Reject;
+        PathRules {
+            empty_segments: choice(&self.empty_segments),
+            parameters: choice(&self.parameters),
+            encoded_separators: choice(&self.encoded_separators),
         }
-        if self.parameters == "strip" {
-            rules.parameters = Parameters::Strip;
-        }
-        if self.encoded_separators == "keep" {
-            rules.encoded_separators = EncodedSeparators::Keep;
-        }
-        rules
+    }
+}
+
+fn choice<T: FromStr<Err = NotAChoice> + Default>(word: &str) -> T {
+    match word {
+        "" => T::default(),
+        word => word.parse().expect("a choice"),
     }
 }
 
@@ -40,13 +51,34 @@ fn canonical(raw: &[u8], rules: PathRules) -> Result<Vec<u8>, PathError> {
 
 #[test]
 fn vectors_hold() {
-    for case in vectors::cases::<Case>("path.toml") {
-        let actual = match canonical(&vectors::bytes(&case.path), case.rules()) {
+    let vectors: Vectors =
+        toml::from_str(include_str!("../../testdata/path.toml")).expect("the vectors are TOML");
+    for case in vectors.case {
+        let actual = match canonical(case.path.as_bytes(), case.rules()) {
             Ok(path) => String::from_utf8(path).unwrap(),
             Err(error) => format!("{error:?}"),
         };
         assert_eq!(actual, case.result, "{}", case.path);
     }
+}
+
+#[test]
+fn bytes_outside_ascii_are_refused() {
+    for byte in 0x80..=0xff {
+        assert_eq!(
+            canonical(&[b'/', byte], PathRules::default()),
+            Err(PathError::Byte),
+            "{byte}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_choice_is_told_the_choices() {
+    assert_eq!(
+        "drop".parse::<Parameters>().map_err(|error| error.to_string()),
+        Err("expected one of: reject, strip".to_owned())
+    );
 }
 
 fn any_rules() -> impl Strategy<Value = PathRules> {

@@ -4,50 +4,86 @@
 //! segments, with one spelling for every escape (RFC 3986 §6.2.2), or the reason for a 400. The query is not touched.
 //! A backend that decodes, merges or resolves once more finds nothing left to do, so it cannot see another path.
 
-#[cfg(test)]
-mod tests;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+use core::str::FromStr;
 
-use std::ops::Range;
+use crate::percent::{hex_digit, is_delimiter, is_unreserved, push_escape};
 
-use clap::ValueEnum;
-use serde::Deserialize;
+macro_rules! choices {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$about])* $variant,)*
+        }
 
-use super::write::{hex_digit, push_escape};
+        impl $name {
+            /// The words that operators choose with, the default first.
+            pub const NAMES: &'static [&'static str] = &[$($word),*];
+        }
 
-/// What a listener does about `//`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EmptySegments {
-    /// Runs of `/` become one, as Kong and nginx do.
-    #[default]
-    Merge,
-    /// 400.
-    Reject,
+        impl FromStr for $name {
+            type Err = NotAChoice;
+
+            fn from_str(word: &str) -> Result<Self, NotAChoice> {
+                match word {
+                    $($word => Ok(Self::$variant),)*
+                    _ => Err(NotAChoice(Self::NAMES)),
+                }
+            }
+        }
+    )*};
 }
 
-/// What a listener does about `;` parameters in a segment. Leaving them is no choice: a backend that strips them would
-/// take `/admin;x` for `/admin` where policy did not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Parameters {
-    /// 400. Kong passes them on; refusing them loudly was preferred to changing requests silently.
-    #[default]
-    Reject,
-    /// Everything from `;` to the end of the segment goes, for policy and upstream alike.
-    Strip,
+choices! {
+    /// What a listener does about `//`.
+    EmptySegments {
+        /// Runs of `/` become one, as Kong and nginx do.
+        #[default]
+        Merge = "merge",
+        /// 400.
+        Reject = "reject",
+    }
+
+    /// What a listener does about `;` parameters in a segment. Leaving them is no choice: a backend that strips them
+    /// would take `/admin;x` for `/admin` where policy did not.
+    Parameters {
+        /// 400. Kong passes them on; refusing them loudly was preferred to changing requests silently.
+        #[default]
+        Reject = "reject",
+        /// Everything from `;` to the end of the segment goes, for policy and upstream alike.
+        Strip = "strip",
+    }
+
+    /// What a listener does about `%2F` and `%5C`.
+    EncodedSeparators {
+        /// 400.
+        #[default]
+        Reject = "reject",
+        /// They stay escaped, for policy and upstream alike. What would be a dot segment if they were decoded is
+        /// refused all the same.
+        Keep = "keep",
+    }
 }
 
-/// What a listener does about `%2F` and `%5C`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EncodedSeparators {
-    /// 400.
-    #[default]
-    Reject,
-    /// They stay escaped, for policy and upstream alike. What would be a dot segment if they were decoded is refused all
-    /// the same.
-    Keep,
+/// A word that is none of the words for a choice, which it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAChoice(&'static [&'static str]);
+
+impl fmt::Display for NotAChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected one of: ")?;
+        for (at, name) in self.0.iter().enumerate() {
+            f.write_str(if at == 0 { "" } else { ", " })?;
+            f.write_str(name)?;
+        }
+        Ok(())
+    }
 }
+
+impl core::error::Error for NotAChoice {}
 
 /// The choices of one listener. The default is the safest reading of what Kong accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +121,25 @@ pub enum PathError {
     Parameter,
 }
 
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAbsolute => "the path does not start with `/`",
+            Self::Byte => "the path has a character that must be escaped",
+            Self::Escape => "the path has a `%` without two hexadecimal digits",
+            Self::Nul => "the path has `%00`",
+            Self::NotUtf8 => "the path has escapes that are no UTF-8",
+            Self::EncodedSeparator => "the path has `%2F` or `%5C`",
+            Self::AboveRoot => "the path leaves the root with `..`",
+            Self::HiddenDots => "the path hides a `.` or `..` segment",
+            Self::EmptySegment => "the path has an empty segment",
+            Self::Parameter => "the path has a `;`",
+        })
+    }
+}
+
+impl core::error::Error for PathError {}
+
 /// Writes the canonical form of `raw` to `out`, which is cleared first and keeps its memory. An empty `raw` (the
 /// target `http://a`) is `/`. The result is at most three times as long as `raw`.
 ///
@@ -120,7 +175,7 @@ pub fn canonicalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<(
 /// Where the segment before the one at `start` begins.
 fn parent(out: &[u8], start: usize) -> Option<usize> {
     let before = out[..start].strip_suffix(b"/")?;
-    Some(memchr::memrchr(b'/', before)? + 1)
+    Some(before.iter().rposition(|byte| *byte == b'/')? + 1)
 }
 
 /// Whether the segment had a parameter.
@@ -232,23 +287,11 @@ fn write_utf8(escapes: &[u8], out: &mut Vec<u8>) -> Result<usize, PathError> {
             _ => return Err(PathError::NotUtf8),
         };
     }
-    if str::from_utf8(character).is_err() {
+    if core::str::from_utf8(character).is_err() {
         return Err(PathError::NotUtf8);
     }
     for byte in character {
         push_escape(*byte, out);
     }
     Ok(length * 3)
-}
-
-pub(super) const fn is_unreserved(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
-}
-
-/// What `pchar` of RFC 3986 §3.3 allows besides: these and their escapes are different paths. `;` is handled apart.
-const fn is_delimiter(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@'
-    )
 }
