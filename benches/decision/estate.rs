@@ -217,8 +217,6 @@ fn route(builder: &mut Builder, number: u32, apikey: u32, refusals: &Refusals) -
         https_redirect: HttpsRedirect::S426,
         strip_path: true,
         preserve_host: false,
-        request_buffering: true,
-        response_buffering: true,
         json: Text::EMPTY,
         on_request: Code(Some(builder.program(&program))),
         on_body: Code(None),

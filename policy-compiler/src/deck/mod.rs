@@ -27,7 +27,7 @@ mod upstream;
 mod vault;
 mod version;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
@@ -110,6 +110,8 @@ struct Reader<'r> {
     members: Vec<(ConsumerGroupIndex, Text)>,
     /// Routes and plugins of services, until all services are read.
     nested: Vec<(ServiceIndex, Vec<Node>, Vec<Node>)>,
+    /// Where routes ask for bodies to be held, by the flag.
+    buffered: BTreeMap<&'static str, Vec<Span>>,
     explicit_ids: Map<(&'static str, Uuid), Span>,
     plugin_scopes: Map<(Box<str>, Scope), Span>,
 }
@@ -144,6 +146,7 @@ impl<'r> Reader<'r> {
             plugin_partials: Vec::new(),
             members: Vec::new(),
             nested: Vec::new(),
+            buffered: BTreeMap::new(),
             explicit_ids: Map::default(),
             plugin_scopes: Map::default(),
         }
@@ -215,6 +218,7 @@ impl<'r> Reader<'r> {
     fn finish(mut self) -> Model {
         self.join_members();
         self.resolve_plugins();
+        self.say_what_streams();
         for consumer in &mut self.model.consumers {
             consumer.groups.sort_unstable();
             consumer.groups.dedup();

@@ -54,8 +54,8 @@ impl Reader<'_> {
             path_handling: path_handling(&mut fields),
             preserve_host: fields.flag("preserve_host").unwrap_or(false),
             https_redirect_status_code: redirect_status(&mut fields),
-            request_buffering: fields.flag("request_buffering").unwrap_or(true),
-            response_buffering: fields.flag("response_buffering").unwrap_or(true),
+            request_buffering: self.buffering(&mut fields, "request_buffering"),
+            response_buffering: self.buffering(&mut fields, "response_buffering"),
             enforced: true,
             protocols,
             meta,
@@ -121,6 +121,45 @@ impl Reader<'_> {
             );
         }
         (protocols, Some(span))
+    }
+
+    /// Kong's default holds bodies back too, but only a file that says so is told that Tollgate does not.
+    fn buffering(&mut self, fields: &mut Fields<'_>, key: &'static str) -> bool {
+        let Some(flag) = fields.flag_at(key) else {
+            return true;
+        };
+        if flag.value {
+            self.buffered.entry(key).or_default().push(flag.span);
+        }
+        flag.value
+    }
+
+    /// One finding for each of the two flags, at the first route that has it: a dump writes them into every route.
+    pub(super) fn say_what_streams(&self) {
+        for (key, spans) in &self.buffered {
+            let Some(first) = spans.iter().min() else { continue };
+            let (whose, help) = match *key {
+                "request_buffering" => (
+                    "requests",
+                    "the body goes on as it comes, through bounded buffers, and the request is tried again only \
+                     while nothing of it was sent; `false` says so",
+                ),
+                _ => (
+                    "responses",
+                    "the body goes on as it comes, through bounded buffers, so a slow client slows its upstream \
+                     down; `false` says so",
+                ),
+            };
+            let words = format!(
+                "`{key}: true` is not followed: bodies of {whose} are streamed, unless a plugin needs them whole"
+            );
+            let label = match spans.len() {
+                1 => String::new(),
+                count => format!("on {count} routes"),
+            };
+            let finding = Diagnostic::warning("streamed-body", words).at(*first);
+            self.report.push(finding.label(label).help(help));
+        }
     }
 
     fn paths(&mut self, fields: &mut Fields<'_>) -> Vec<Spanned<RoutePath>> {

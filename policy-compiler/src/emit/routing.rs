@@ -53,8 +53,6 @@ pub(super) fn routes(context: &mut Context<'_>, tests: &[Option<Tests>], lowerer
             https_redirect: redirect(route.https_redirect_status_code),
             strip_path: route.strip_path,
             preserve_host: route.preserve_host,
-            request_buffering: route.request_buffering,
-            response_buffering: route.response_buffering,
             json: context.builder.unique_text(&json::route(model, route)),
             ..empty(programs)
         };
@@ -89,8 +87,6 @@ fn empty(programs: Programs) -> Route {
         https_redirect: HttpsRedirect::S426,
         strip_path: false,
         preserve_host: false,
-        request_buffering: false,
-        response_buffering: false,
         json: Text::EMPTY,
         on_request: programs.request,
         on_body: programs.body,

@@ -184,10 +184,6 @@ rows! {
         strip_path: bool,
         /// Whether the client's Host goes to the upstream.
         preserve_host: bool,
-        /// Whether the request body is read before it is sent on.
-        request_buffering: bool,
-        /// Whether the response body is read before it is sent on.
-        response_buffering: bool,
         /// JSON of the entity as Kong logs it.
         json: Text,
     }

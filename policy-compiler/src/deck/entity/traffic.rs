@@ -73,9 +73,9 @@ pub struct Route {
     pub preserve_host: bool,
     /// Answer to plain HTTP on an https-only route: 426, 301, 302, 307 or 308.
     pub https_redirect_status_code: u16,
-    /// Reads the request whole before proxying.
+    /// What the file says, for the log: bodies are always streamed.
     pub request_buffering: bool,
-    /// Reads the response whole before answering.
+    /// The same of responses.
     pub response_buffering: bool,
     /// False only under `--allow-unsupported` (tcp, udp, tls or expression routes): leave it out of the router.
     pub enforced: bool,

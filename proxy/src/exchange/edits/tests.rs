@@ -480,8 +480,6 @@ const ROUTE: Route = Route {
     https_redirect: HttpsRedirect::S426,
     strip_path: true,
     preserve_host: false,
-    request_buffering: true,
-    response_buffering: true,
     json: Text::EMPTY,
     on_request: Code(None),
     on_body: Code(None),

@@ -131,8 +131,6 @@ fn route(id: Text, json: Text, service: Option<Id<Service>>) -> Route {
         https_redirect: HttpsRedirect::S426,
         strip_path: false,
         preserve_host: false,
-        request_buffering: true,
-        response_buffering: true,
         json,
         on_request: Code(None),
         on_body: Code(None),
