@@ -9,7 +9,7 @@ use crate::artifact::Policy;
 use crate::field::{HEAD_MAX, HEADERS_MAX};
 use crate::isa::{Instr, Op};
 use crate::ranges::Sums;
-use crate::route::{LABELS_MAX, PATH_MAX};
+use crate::route::{self, LABELS_MAX, PATH_MAX};
 use crate::table::{
     Acl, Bucket, Candidate, Consumer, Cors, HeaderTest, Id, IpRule, Level, Node, Quota, Rows, Select,
     Subject, Subroute,
@@ -84,14 +84,53 @@ impl<'c> Costs<'c> {
 pub(crate) fn route_search(policy: &Policy) -> u32 {
     let meta = policy.meta();
     let search = SearchCosts::of(policy);
-    let buckets = policy.rows(policy.all::<Bucket>());
-    let heaviest = buckets.map(|bucket| search.bucket(bucket)).max().unwrap_or(0);
+    let buckets: Vec<u32> = policy
+        .rows(policy.all::<Bucket>())
+        .map(|bucket| search.bucket(bucket))
+        .collect();
     let wildcards = u32::from(meta.suffix_hosts) + u32::from(meta.prefix_hosts);
     let ports = 1 + u32::from(meta.port_hosts);
     let lookups = (1 + wildcards * LABELS_MAX) * ports;
-    let visited =
-        lookups.min(meta.hosts.count.saturating_mul(1 + wildcards)) + u32::from(meta.any_host.is_some());
-    (lookups * HASH_LOOKUP).saturating_add(visited.saturating_mul(heaviest))
+    let any_host = meta.any_host.map_or(0, |bucket| buckets[bucket.index()]);
+    (lookups * HASH_LOOKUP)
+        .saturating_add(any_host)
+        .saturating_add(heaviest_host(policy, &buckets))
+}
+
+/// The buckets that one host meets at most. Of patterns written alike it meets those that fit into each other, such
+/// as `*.a.test` and `*.test`, and no two beside each other; with a port in the pattern once more.
+fn heaviest_host(policy: &Policy, buckets: &[u32]) -> u32 {
+    // Of patterns without and with a port: the host itself, wildcards in front, wildcards at the end.
+    let mut heaviest = [[0_u32; 3]; 2];
+    for host in policy.rows(policy.meta().hosts) {
+        let key = policy.bytes(host.key);
+        let (name, port) = route::split_port(key);
+        let fits = route::lookups_of(key);
+        let dots = || (0..name.len()).filter(|at| name[*at] == b'.');
+        let sum = |fitting: &mut dyn Iterator<Item = u32>| fitting.fold(0, u32::saturating_add);
+        let of = |key: &[u8]| route::host_of(policy, key).map_or(0, |host| buckets[host.bucket.index()]);
+        // A host may be spelled like a pattern, `.a.test`, and then meets it once more.
+        let itself = buckets[host.bucket.index()];
+        let in_front = if fits.suffix {
+            sum(&mut dots().map(|at| of(&key[at..])))
+        } else {
+            0
+        };
+        let at_the_end = if fits.prefix {
+            let shorter = |at: usize| [&name[..=at], port].concat();
+            sum(&mut dots().map(|at| of(&shorter(at))))
+        } else {
+            0
+        };
+        let heaviest = &mut heaviest[usize::from(fits.port)];
+        for (heaviest, found) in heaviest.iter_mut().zip([itself, in_front, at_the_end]) {
+            *heaviest = (*heaviest).max(found);
+        }
+    }
+    heaviest
+        .as_flattened()
+        .iter()
+        .fold(0, |sum, cost| sum.saturating_add(*cost))
 }
 
 struct SearchCosts {

@@ -87,13 +87,7 @@ impl<E: Exchange> Search<'_, E> {
     }
 
     fn exact(&mut self, key: &[u8]) {
-        let meta = self.policy.meta();
-        let hash = host_hash(&meta.salt, key);
-        let Some(slot) = index::slot(hash, self.policy.seeds(meta.host_seeds), meta.hosts.count) else {
-            return;
-        };
-        let host = self.policy.get(Id::<Host>::new(meta.hosts.first + slot));
-        if self.policy.bytes(host.key) == key {
+        if let Some(host) = host_of(self.policy, key) {
             self.bucket(host.bucket);
         }
     }
@@ -248,6 +242,15 @@ pub fn name_fits(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
+/// The host that is written so.
+pub(crate) fn host_of(policy: &Policy, key: &[u8]) -> Option<Host> {
+    let meta = policy.meta();
+    let hash = host_hash(&meta.salt, key);
+    let slot = index::slot(hash, policy.seeds(meta.host_seeds), meta.hosts.count)?;
+    let host = policy.get(Id::<Host>::new(meta.hosts.first + slot));
+    (policy.bytes(host.key) == key).then_some(host)
+}
+
 /// Hash of a host key for the artifact's host index.
 pub fn host_hash(salt: &[u8; 32], key: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(key, crate::digest::index_hash(salt))
@@ -262,15 +265,20 @@ pub(crate) struct Lookups {
 
 /// What [`Search::host`] must try for this key.
 pub(crate) fn lookups_of(key: &[u8]) -> Lookups {
-    let colon = key.iter().rposition(|&byte| byte == b':');
-    // The last colon of a bare IPv6 address stands inside brackets.
-    let port = colon.filter(|&at| key[at + 1..].iter().all(u8::is_ascii_digit));
-    let name = &key[..port.unwrap_or(key.len())];
+    let (name, port) = split_port(key);
     Lookups {
         suffix: name.starts_with(b"."),
         prefix: name.ends_with(b"."),
-        port: port.is_some(),
+        port: !port.is_empty(),
     }
+}
+
+/// Name of a host key, and its port with the colon; empty if it has none.
+pub(crate) fn split_port(key: &[u8]) -> (&[u8], &[u8]) {
+    let colon = key.iter().rposition(|&byte| byte == b':');
+    // The last colon of a bare IPv6 address stands inside brackets.
+    let port = colon.filter(|&at| key[at + 1..].iter().all(u8::is_ascii_digit));
+    key.split_at(port.unwrap_or(key.len()))
 }
 
 fn write_port(port: u16, out: &mut [u8; 6]) -> &[u8] {

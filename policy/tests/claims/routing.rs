@@ -313,3 +313,47 @@ fn hosts_of_any_length_are_looked_up_without_a_panic() {
         );
     }
 }
+
+fn regex_of(host: &str) -> Wanted {
+    Wanted {
+        hosts: strings(&[host]),
+        path: Path::Regexes(strings(&[r"/[a-z]+/\d+"])),
+        ..Wanted::default()
+    }
+}
+
+fn search_cost(hosts: &[&str]) -> u32 {
+    let ranked: Vec<Wanted> = hosts.iter().map(|host| regex_of(host)).collect();
+    assemble(&ranked).policy.meta().route_cost
+}
+
+#[test]
+fn wildcards_beside_each_other_cost_what_one_of_them_costs() {
+    let one = search_cost(&["*.a.test"]);
+    assert_eq!(search_cost(&["*.a.test", "*.b.test", "*.c.test"]), one);
+    assert_eq!(search_cost(&["a.*"]), one);
+    assert_eq!(search_cost(&["a.*", "b.*"]), one);
+    assert!(
+        search_cost(&["*.a.test", "*.test"]) > one,
+        "b.a.test is asked both"
+    );
+    assert!(search_cost(&["*.a.test", "a.*"]) > one, "a.a.test is asked both");
+    assert!(
+        search_cost(&["*.a.test", "*.b.test:81"]) > one,
+        "told apart by the request"
+    );
+    assert_eq!(search_cost(&["a.test"]), search_cost(&["a.test", "b.test"]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn no_host_is_asked_more_regexes_than_the_cost_says(
+        hosts in subsequence(HOSTS.as_slice(), 1..HOSTS.len()),
+        request in request(),
+    ) {
+        let asked = hosts.iter().filter(|host| host_fits(&regex_of(host), &request)).count();
+        let asked = u32::try_from(asked).expect("few hosts");
+        prop_assert!(search_cost(&hosts) >= asked * route::PATH_MAX);
+    }
+}
