@@ -3,45 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::deck::entity::{HeaderMatch, Meta, PathHandling, Protocol};
+use crate::deck::entity::HeaderMatch;
+use crate::deck::entity::sample::{self, spanned};
 use crate::diagnostic::Severity;
-use crate::source::Spanned;
 
-fn spanned<T>(value: T) -> Spanned<T> {
-    Spanned {
-        value,
-        span: Span::default(),
-    }
-}
-
-/// A route with an id and paths; `~` starts a regex.
+/// A route with an id, a name and paths; `~` starts a regex.
 fn route(id: u128, paths: &[&str]) -> Route {
-    let path = |path: &&str| match path.strip_prefix('~') {
-        Some(regex) => RoutePath::Regex(regex.into()),
-        None => RoutePath::Prefix((*path).into()),
-    };
     Route {
-        meta: Meta {
-            id: Uuid::from_u128(id),
-            span: Span::default(),
-            tags: Vec::new(),
-        },
         name: Some(format!("r{id}").into()),
-        service: None,
-        protocols: vec![Protocol::Http],
-        methods: Vec::new(),
-        hosts: Vec::new(),
-        paths: paths.iter().map(path).map(spanned).collect(),
-        headers: Vec::new(),
-        snis: Vec::new(),
-        regex_priority: 0,
-        strip_path: true,
-        path_handling: PathHandling::V0,
-        preserve_host: false,
-        https_redirect_status_code: 426,
-        request_buffering: true,
-        response_buffering: true,
-        enforced: true,
+        ..sample::route(id, paths)
     }
 }
 

@@ -1,11 +1,10 @@
 //! Levels of precedence at hand-written sites.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use super::*;
-use crate::deck::entity::{Meta, Scope};
-use crate::source::{Node, Span, Value};
+use crate::deck::entity::Scope;
+use crate::deck::entity::sample::plugin;
 
 const SITE: Site = Site {
     route: Some(RouteIndex(0)),
@@ -15,29 +14,15 @@ const SITE: Site = Site {
 /// A rate-limiting instance: which of consumer, group, service and route its scope names.
 fn instance(scope: &str) -> Plugin {
     let named = |what| scope.contains(what);
+    let scope = Scope {
+        service: named('s').then_some(ServiceIndex(0)),
+        route: named('r').then_some(RouteIndex(0)),
+        consumer: named('c').then_some(ConsumerIndex(0)),
+        consumer_group: named('g').then_some(ConsumerGroupIndex(0)),
+    };
     Plugin {
-        meta: Meta {
-            id: Uuid::nil(),
-            span: Span::default(),
-            tags: Vec::new(),
-        },
-        name: "rate-limiting".into(),
-        kind: PluginKind::RateLimiting,
-        priority: 910,
-        instance_name: None,
         enabled: !named('-'),
-        scope: Scope {
-            service: named('s').then_some(ServiceIndex(0)),
-            route: named('r').then_some(RouteIndex(0)),
-            consumer: named('c').then_some(ConsumerIndex(0)),
-            consumer_group: named('g').then_some(ConsumerGroupIndex(0)),
-        },
-        protocols: Vec::new(),
-        config: Node {
-            span: Span::default(),
-            value: Value::Map(Box::default()),
-        },
-        enforced: true,
+        ..plugin("rate-limiting", 910, scope, &json!({}))
     }
 }
 

@@ -7,6 +7,8 @@
 
 mod balancing;
 mod caller;
+#[cfg(test)]
+pub(crate) mod sample;
 mod traffic;
 mod version;
 
