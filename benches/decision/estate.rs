@@ -9,8 +9,8 @@ use policy::field::{BodyLength, Exchange, Found, Method, Span, Taken};
 use policy::index;
 use policy::isa::{Instr, Op};
 use policy::table::{
-    Acl, BodyShape, Budget, Code, Compat, Consumer, Credential, HttpsRedirect, Id, LimitBy, MessageTail,
-    Meta, Period, PeriodUnit, Proof, Quota, Refusal, Route, Rows, Seed, Table, Text, Word,
+    Acl, BodyShape, Budget, Code, Consumer, Credential, Id, LimitBy, MessageTail, Meta, Period, PeriodUnit,
+    Proof, Quota, Refusal, Route, Rows, Seed, Table, Text, Word,
 };
 use policy::vm::State;
 
@@ -87,22 +87,13 @@ pub(crate) fn artifact(size: Size) -> Vec<u8> {
     let hosts = router::write(&mut builder, &SALT, &ranked);
     let workspace = builder.text("default");
     builder.row(&Meta {
-        compat: Compat::V3_9,
         salt: SALT,
         workspace,
         hosts: hosts.hosts,
         host_seeds: hosts.seeds,
-        suffix_hosts: false,
-        prefix_hosts: false,
-        port_hosts: false,
-        any_host: None,
-        route_cost: 0,
         keys,
         key_seeds,
-        basics: Rows::NONE,
-        basic_seeds: Rows::NONE,
-        unmatched: Id::new(0),
-        snis: Rows::NONE,
+        ..Meta::EMPTY
     });
     builder.finish([0; 32], 1).expect("the estate is sound")
 }
@@ -211,19 +202,9 @@ fn route(builder: &mut Builder, number: u32, apikey: u32, refusals: &Refusals) -
     let row = Route {
         id: builder.unique_text(&format!("10000000-0000-4000-8000-{number:012}")),
         name: builder.unique_text(&format!("route-{number:06}")),
-        source: None,
-        service: None,
-        protocols: 3,
-        https_redirect: HttpsRedirect::S426,
         strip_path: true,
-        preserve_host: false,
-        json: Text::EMPTY,
         on_request: Code(Some(builder.program(&program))),
-        on_body: Code(None),
-        on_response: Code(None),
-        on_chunk: Code(None),
-        on_end: Code(None),
-        cost: 0,
+        ..Route::EMPTY
     };
     builder.row(&row)
 }

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use policy::table::{
-    Bucket, Candidate, Code, HeaderTest, Host, HttpsRedirect, Id, Node, Regex, Route, Rows, Seed, Service,
-    Subroute,
+    Bucket, Candidate, HeaderTest, Host, HttpsRedirect, Id, Node, Regex, Route, Rows, Seed, Service, Subroute,
 };
 use policy::{index, route};
 
@@ -75,25 +74,14 @@ pub(super) fn routes(context: &mut Context<'_>, tests: &[Option<Tests>], lowerer
     }
 }
 
-/// A route that says nothing but its programs. Costs are the builder's to state.
+/// A route that says nothing but its programs.
 fn empty(programs: Programs) -> Route {
-    use policy::table::Text;
     Route {
-        id: Text::EMPTY,
-        name: Text::EMPTY,
-        source: None,
-        service: None,
-        protocols: 3,
-        https_redirect: HttpsRedirect::S426,
-        strip_path: false,
-        preserve_host: false,
-        json: Text::EMPTY,
         on_request: programs.request,
         on_body: programs.body,
         on_response: programs.response,
-        on_chunk: Code(None),
         on_end: programs.end,
-        cost: 0,
+        ..Route::EMPTY
     }
 }
 

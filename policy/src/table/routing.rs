@@ -188,3 +188,47 @@ rows! {
         json: Text,
     }
 }
+
+impl Meta {
+    /// An artifact without hosts, routes and credentials: what is there is set over it.
+    pub const EMPTY: Self = Self {
+        compat: Compat::V3_9,
+        salt: [0; 32],
+        workspace: Text::EMPTY,
+        hosts: Rows::NONE,
+        host_seeds: Rows::NONE,
+        suffix_hosts: false,
+        prefix_hosts: false,
+        port_hosts: false,
+        any_host: None,
+        route_cost: 0,
+        keys: Rows::NONE,
+        key_seeds: Rows::NONE,
+        basics: Rows::NONE,
+        basic_seeds: Rows::NONE,
+        unmatched: Id::new(0),
+        snis: Rows::NONE,
+    };
+}
+
+impl Route {
+    /// A route to nowhere that runs nothing. Its cost is the builder's to state.
+    pub const EMPTY: Self = Self {
+        id: Text::EMPTY,
+        name: Text::EMPTY,
+        source: None,
+        service: None,
+        // http and https.
+        protocols: 3,
+        https_redirect: HttpsRedirect::S426,
+        strip_path: false,
+        preserve_host: false,
+        json: Text::EMPTY,
+        on_request: Code(None),
+        on_body: Code(None),
+        on_response: Code(None),
+        on_chunk: Code(None),
+        on_end: Code(None),
+        cost: 0,
+    };
+}

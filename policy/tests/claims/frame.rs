@@ -184,11 +184,7 @@ fn rows_of_another_width_are_refused() {
 fn a_file_without_its_only_row_is_refused() {
     // Two `Meta` rows take the place of none: exactly one is read.
     let mut scene = sample::estate();
-    let meta = policy::table::Meta {
-        hosts: policy::table::Rows::NONE,
-        ..sample::META
-    };
-    scene.builder.row(&meta);
+    scene.builder.row(&policy::table::Meta::EMPTY);
     let refused = scene.try_finish().expect_err("there are two");
     let missing = Fault {
         section: "Meta",

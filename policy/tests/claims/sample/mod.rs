@@ -15,8 +15,8 @@ use policy::artifact::{BuildError, Builder, Limits};
 use policy::digest::{self, Domain};
 use policy::isa::Instr;
 use policy::table::{
-    Acl, Code, Compat, Consumer, Credential, Group, HttpsRedirect, Id, Membership, Meta, Proof, Route, Rows,
-    Seed, Sni, Text, Word,
+    Acl, Code, Compat, Consumer, Credential, Group, Id, Membership, Meta, Proof, Route, Rows, Seed, Sni,
+    Text, Word,
 };
 use policy::{Policy, index};
 
@@ -78,7 +78,7 @@ impl Scene {
         let snis = plugins::snis(&mut builder);
         let unmatched = builder.row(&Route {
             source: Some(plugins.source),
-            ..ROUTE
+            ..Route::EMPTY
         });
         Self {
             builder,
@@ -131,7 +131,7 @@ impl Scene {
             name: self.builder.text(name),
             service: Some(self.plugins.service),
             source: Some(self.plugins.source),
-            ..ROUTE
+            ..Route::EMPTY
         };
         let id = self.builder.row(&row);
         self.routes.push((wanted, id));
@@ -195,7 +195,7 @@ pub(crate) fn tiny() -> Vec<u8> {
     let mut builder = Builder::new();
     let id = builder.row(&Route {
         on_request: Code(Some(0)),
-        ..ROUTE
+        ..Route::EMPTY
     });
     builder.program(
         &assembly::Assembly::new()
@@ -213,47 +213,11 @@ pub(crate) fn tiny() -> Vec<u8> {
         host_seeds: hosts.seeds,
         any_host: None,
         unmatched: id,
-        ..META
+        salt: SALT,
+        ..Meta::EMPTY
     });
     builder.finish([0; 32], 1).expect("the tiny artifact is sound")
 }
-
-pub(crate) const META: Meta = Meta {
-    compat: Compat::V3_9,
-    salt: SALT,
-    workspace: Text::EMPTY,
-    hosts: Rows::NONE,
-    host_seeds: Rows::NONE,
-    suffix_hosts: false,
-    prefix_hosts: false,
-    port_hosts: false,
-    any_host: None,
-    route_cost: 0,
-    keys: Rows::NONE,
-    key_seeds: Rows::NONE,
-    basics: Rows::NONE,
-    basic_seeds: Rows::NONE,
-    unmatched: Id::new(0),
-    snis: Rows::NONE,
-};
-
-pub(crate) const ROUTE: Route = Route {
-    id: Text::EMPTY,
-    name: Text::EMPTY,
-    source: None,
-    service: None,
-    protocols: 3,
-    https_redirect: HttpsRedirect::S426,
-    strip_path: true,
-    preserve_host: false,
-    json: Text::EMPTY,
-    on_request: Code(None),
-    on_body: Code(None),
-    on_response: Code(None),
-    on_chunk: Code(None),
-    on_end: Code(None),
-    cost: 0,
-};
 
 fn people(builder: &mut Builder) -> Vec<Id<Consumer>> {
     for name in ["alpha", "beta", "gamma"] {

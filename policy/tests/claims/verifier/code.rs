@@ -328,7 +328,7 @@ fn programs_that_overlap_without_end_are_refused() {
         let id = scene.route(&format!("r{start}"), Wanted::default(), &Entries::default());
         let row = policy::table::Route {
             on_request: policy::table::Code(Some(first + start)),
-            ..crate::sample::ROUTE
+            ..policy::table::Route::EMPTY
         };
         scene.builder.set(id, &row);
     }
