@@ -1,10 +1,7 @@
 //! Lists as the compiler writes them, on the parts of a message. The edits themselves are tested in `edit`.
 
 use policy::artifact::{Builder, Limits, Policy};
-use policy::table::{
-    self, Code, Compat, EditList, EditOp, EditPlace, HttpsRedirect, Id, JsonType, Meta, Part, PartKind,
-    Route, Rows, Text,
-};
+use policy::table::{self, EditList, EditOp, EditPlace, JsonType, Meta, Part, PartKind, Route, Text};
 
 use super::apply::{self, EditMemory, Groups, Renderer, RequestParts, Unrendered};
 use crate::edit::template::Sources;
@@ -23,8 +20,8 @@ fn text(value: &str) -> [(PartKind, &str); 1] {
 /// A verified artifact with these lists, numbered from 0.
 fn policy(lists: &[&[Row<'_>]]) -> Policy {
     let mut builder = Builder::new();
-    builder.row(&ROUTE);
-    builder.row(&META);
+    builder.row(&Route::EMPTY);
+    builder.row(&Meta::EMPTY);
     for list in lists {
         let rows: Vec<_> = list.iter().map(|row| edit(&mut builder, row)).collect();
         let edits = builder.unique_list(&rows);
@@ -451,40 +448,3 @@ fn captures_are_had_only_where_a_template_asks() {
         .collect();
     assert_eq!(asks, [false, true]);
 }
-
-const META: Meta = Meta {
-    compat: Compat::V3_15,
-    salt: [0; 32],
-    workspace: Text::EMPTY,
-    hosts: Rows::NONE,
-    host_seeds: Rows::NONE,
-    suffix_hosts: false,
-    prefix_hosts: false,
-    port_hosts: false,
-    any_host: None,
-    route_cost: 0,
-    keys: Rows::NONE,
-    key_seeds: Rows::NONE,
-    basics: Rows::NONE,
-    basic_seeds: Rows::NONE,
-    unmatched: Id::new(0),
-    snis: Rows::NONE,
-};
-
-const ROUTE: Route = Route {
-    id: Text::EMPTY,
-    name: Text::EMPTY,
-    source: None,
-    service: None,
-    protocols: 3,
-    https_redirect: HttpsRedirect::S426,
-    strip_path: true,
-    preserve_host: false,
-    json: Text::EMPTY,
-    on_request: Code(None),
-    on_body: Code(None),
-    on_response: Code(None),
-    on_chunk: Code(None),
-    on_end: Code(None),
-    cost: 0,
-};

@@ -2,10 +2,9 @@
 
 use policy::artifact::{Builder, Limits};
 use policy::table::{
-    BodyShape, Compat, Consumer, Group, HttpsRedirect, Membership, MessageTail, Meta, Period as Row, Refusal,
+    BodyShape, Consumer, Credential, Group, Membership, MessageTail, Meta, Period as Row, Proof, Refusal,
     Route, Rows, Scheme, Service, Text, Verify,
 };
-use policy::table::{Code, Credential, Proof};
 
 use super::*;
 use crate::http::h1::head::RequestDecoder;
@@ -102,22 +101,10 @@ fn add_quota(
 
 fn meta(id: Text, unmatched: Id<Route>) -> Meta {
     Meta {
-        compat: Compat::V3_15,
         salt: [7; 32],
         workspace: id,
-        hosts: Rows::NONE,
-        host_seeds: Rows::NONE,
-        suffix_hosts: false,
-        prefix_hosts: false,
-        port_hosts: false,
-        any_host: None,
-        route_cost: 0,
-        keys: Rows::NONE,
-        key_seeds: Rows::NONE,
-        basics: Rows::NONE,
-        basic_seeds: Rows::NONE,
         unmatched,
-        snis: Rows::NONE,
+        ..Meta::EMPTY
     }
 }
 
@@ -125,19 +112,9 @@ fn route(id: Text, json: Text, service: Option<Id<Service>>) -> Route {
     Route {
         id,
         name: id,
-        source: None,
         service,
-        protocols: 3,
-        https_redirect: HttpsRedirect::S426,
-        strip_path: false,
-        preserve_host: false,
         json,
-        on_request: Code(None),
-        on_body: Code(None),
-        on_response: Code(None),
-        on_chunk: Code(None),
-        on_end: Code(None),
-        cost: 0,
+        ..Route::EMPTY
     }
 }
 
