@@ -126,7 +126,7 @@ impl Account {
             effects: judgement
                 .applied
                 .iter()
-                .flat_map(|applied| teller.effects(applied))
+                .flat_map(|applied| teller.effects(applied, judgement.model_name.as_deref()))
                 .collect(),
             reads_body: judgement.body_read,
         }
@@ -289,6 +289,11 @@ impl Teller<'_> {
                 "Please use HTTPS protocol",
             ),
             Ending::NoService => gateway(503, "no Service found with those values"),
+            Ending::Unrendered(model) => VerdictAccount {
+                by: "ai-proxy".to_owned(),
+                source: self.place(self.policy.get(model).source),
+                ..gateway(500, "An unexpected error occurred")
+            },
             Ending::Verdict(verdict) => self.program_verdict(verdict),
         }
     }
@@ -371,9 +376,9 @@ impl Teller<'_> {
         }
     }
 
-    fn effects(&self, applied: &Applied) -> Vec<EffectAccount> {
+    fn effects(&self, applied: &Applied, model: Option<&str>) -> Vec<EffectAccount> {
         let Applied { entry, effect } = *applied;
-        let (plugin, source, whats) = self.effect(entry, effect);
+        let (plugin, source, whats) = self.effect(entry, effect, model);
         let source = self.place(source);
         whats
             .into_iter()
@@ -387,7 +392,12 @@ impl Teller<'_> {
     }
 
     /// The plugin, its place, and what it does.
-    fn effect(&self, entry: Entry, effect: Effect) -> (String, Option<Id<Source>>, Vec<String>) {
+    fn effect(
+        &self,
+        entry: Entry,
+        effect: Effect,
+        model: Option<&str>,
+    ) -> (String, Option<Id<Source>>, Vec<String>) {
         let policy = self.policy;
         let row = effect.row;
         let one = |plugin: &str, source, what: String| (plugin.to_owned(), source, vec![what]);
@@ -437,14 +447,14 @@ impl Teller<'_> {
                 )
             }
             Table::Model => {
-                let model = policy.get(Id::<Model>::new(row));
-                let (provider, name) = (model.provider.name(), policy.text(model.name));
+                let called = policy.get(Id::<Model>::new(row));
+                let (provider, name) = (called.provider.name(), model.unwrap_or(policy.text(called.name)));
                 let name = if name.is_empty() {
                     "the model that the request names"
                 } else {
                     name
                 };
-                one("ai-proxy", model.source, format!("call {name} of {provider}"))
+                one("ai-proxy", called.source, format!("call {name} of {provider}"))
             }
             other => one(other.name(), None, "apply".to_owned()),
         }

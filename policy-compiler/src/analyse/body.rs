@@ -12,6 +12,18 @@ pub(super) fn arguments(text: &[u8], name: &str) -> Vec<String> {
         .collect()
 }
 
+/// The decoded value of the first argument of a name; of one without `=` it is `true`, as OpenResty reads it.
+pub(super) fn first_argument(text: &[u8], name: &str) -> Option<String> {
+    text.split(|&byte| byte == b'&')
+        .filter(|pair| !pair.is_empty())
+        .find_map(|pair| {
+            let equals = pair.iter().position(|&byte| byte == b'=');
+            let is_named = decoded(&pair[..equals.unwrap_or(pair.len())]) == name;
+            let value = || equals.map_or_else(|| "true".to_owned(), |at| decoded(&pair[at + 1..]));
+            is_named.then(value)
+        })
+}
+
 /// Decoded names of all arguments, with a value or without.
 pub(super) fn names(text: &[u8]) -> impl Iterator<Item = String> {
     text.split(|&byte| byte == b'&')

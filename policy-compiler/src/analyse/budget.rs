@@ -15,20 +15,21 @@ pub struct Asked {
     pub rules: Vec<Rule>,
 }
 
-/// The rules of `budget` that a call to `model` meets.
+/// The rules of `budget` that a call to `model` meets; with it comes its name where the request makes it.
 pub(super) fn rules(
     policy: &Policy,
     budget: Id<Budget>,
     request: &Request,
     state: &State,
-    model: Option<Id<Model>>,
+    model: Option<(Id<Model>, Option<&str>)>,
 ) -> Vec<Rule> {
     let budget = policy.get(budget);
     let call = Call {
         policy,
         request,
         consumer: state.consumer,
-        model: model.map(|id| policy.get(id)),
+        model: model.map(|(id, _)| policy.get(id)),
+        rendered: model.and_then(|(_, rendered)| rendered),
     };
     let all = || policy.rows(budget.rules);
     if !budget.policies {
@@ -53,6 +54,7 @@ struct Call<'c> {
     request: &'c Request,
     consumer: Option<Id<Consumer>>,
     model: Option<Model>,
+    rendered: Option<&'c str>,
 }
 
 impl Call<'_> {
@@ -107,13 +109,10 @@ impl Call<'_> {
         one.into_iter().collect()
     }
 
-    /// The configured model, or the one that the body names. One that is made of the request's parts is not known.
+    /// The configured model, or the one that the body names.
     fn model_name(&self) -> Option<String> {
         let model = self.model?;
-        if !model.name_parts.is_empty() {
-            return None;
-        }
-        match self.policy.text(model.name) {
+        match self.rendered.unwrap_or(self.policy.text(model.name)) {
             "" => {
                 let body: Value = serde_json::from_slice(self.request.body.as_deref()?).ok()?;
                 body.get("model")?.as_str().map(str::to_owned)

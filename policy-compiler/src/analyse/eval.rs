@@ -3,7 +3,7 @@
 use policy::Policy;
 use policy::isa::Entry;
 use policy::route::{self, Match};
-use policy::table::{Consumer, Credential, EditList, HttpsRedirect, Id, Quota, Route, Table};
+use policy::table::{Consumer, Credential, EditList, HttpsRedirect, Id, Model, Quota, Route, Table};
 use policy::vm::{self, Effect, State, Verdict};
 
 use super::{Asked, InMemory, Malformed, Request};
@@ -26,6 +26,8 @@ pub struct Judgement {
     pub applied: Vec<Applied>,
     /// Quotas that were asked.
     pub quotas: Vec<Id<Quota>>,
+    /// The model that is called, where its name is made of parts of the request.
+    pub model_name: Option<String>,
     /// Budgets that were asked.
     pub budgets: Vec<Asked>,
 }
@@ -41,6 +43,8 @@ pub enum Ending {
     HttpsRequired(HttpsRedirect),
     /// No plugin answered, and there is no service: the gateway answers 503.
     NoService,
+    /// The name of the model looks up what the request does not have: the gateway answers 500.
+    Unrendered(Id<Model>),
     /// As the route's program says; never a question.
     Verdict(Verdict),
 }
@@ -66,6 +70,7 @@ pub fn judge(policy: &Policy, request: &Request) -> Judgement {
             anonymous: false,
             applied: Vec::new(),
             quotas: Vec::new(),
+            model_name: None,
             budgets: Vec::new(),
         };
     }
@@ -81,7 +86,8 @@ pub fn judge(policy: &Policy, request: &Request) -> Judgement {
             policy.meta().unmatched,
         ),
         Some((id, route)) => {
-            let verdict = access(
+            exchange.matched = matched;
+            let ending = access(
                 policy,
                 id,
                 &mut state,
@@ -89,9 +95,9 @@ pub fn judge(policy: &Policy, request: &Request) -> Judgement {
                 &mut body_read,
                 &mut applied,
             );
-            let ending = match verdict {
-                Verdict::Forward if route.service.is_none() => Ending::NoService,
-                verdict => Ending::Verdict(verdict),
+            let ending = match ending {
+                Ending::Verdict(Verdict::Forward) if route.service.is_none() => Ending::NoService,
+                ending => ending,
             };
             (ending, id)
         }
@@ -113,6 +119,7 @@ pub fn judge(policy: &Policy, request: &Request) -> Judgement {
         anonymous: state.anonymous,
         applied,
         quotas: exchange.quotas,
+        model_name: exchange.model_name,
         budgets: exchange.budgets,
     }
 }
@@ -128,7 +135,7 @@ fn access(
     exchange: &mut InMemory<'_>,
     body_read: &mut bool,
     applied: &mut Vec<Applied>,
-) -> Verdict {
+) -> Ending {
     for entry in [Entry::Request, Entry::Body] {
         let mut verdict = vm::run(policy, route, entry, state, exchange);
         while let Verdict::Wait(vm::Question::Body) = verdict {
@@ -136,11 +143,8 @@ fn access(
             verdict = vm::resume(policy, state, exchange);
         }
         collect(entry, state, applied);
-        exchange.model = exchange
-            .model
-            .or_else(|| applied.iter().find_map(|applied| applied.effect.id()));
         if verdict != Verdict::Forward {
-            return verdict;
+            return Ending::Verdict(verdict);
         }
         *body_read |= applied.iter().any(|applied| match applied.effect.table {
             Table::Model => true,
@@ -150,8 +154,13 @@ fn access(
                 .is_some_and(|id| policy.get::<EditList>(id).needs_body),
             _ => false,
         });
+        if let Some(model) = applied.iter().find_map(|applied| applied.effect.id())
+            && !exchange.call(model)
+        {
+            return Ending::Unrendered(model);
+        }
     }
-    Verdict::Forward
+    Ending::Verdict(Verdict::Forward)
 }
 
 fn collect(entry: Entry, state: &State, out: &mut Vec<Applied>) {

@@ -10,6 +10,7 @@ mod eval;
 pub mod explain;
 pub mod reference;
 mod request;
+mod template;
 #[cfg(test)]
 mod tests;
 pub mod versions;

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use policy::Policy;
 use policy::field::{BodyLength, Exchange, Found, Method, Span, Taken};
 use policy::path::{PathError, PathRules, canonicalise};
+use policy::route::Match;
 use policy::table::{Budget, Id, Model, Quota};
 use policy::vm::State;
 
-use super::{Asked, body, budget};
+use super::{Asked, body, budget, template};
 
 /// A request and what it meets.
 #[derive(Clone, Debug, Default)]
@@ -204,7 +205,9 @@ impl Request {
         InMemory {
             request: self,
             policy,
+            matched: None,
             model: None,
+            model_name: None,
             found: Vec::new(),
             quotas: Vec::new(),
             budgets: Vec::new(),
@@ -216,8 +219,12 @@ impl Request {
 pub struct InMemory<'r> {
     request: &'r Request,
     policy: &'r Policy,
+    /// The route, once it is found.
+    pub matched: Option<Match>,
     /// The model that the request's head has chosen.
-    pub model: Option<Id<Model>>,
+    model: Option<Id<Model>>,
+    /// Its name, where that is made of parts of the request.
+    pub model_name: Option<String>,
     found: Vec<Vec<u8>>,
     /// Quotas that were asked, in order.
     pub quotas: Vec<Id<Quota>>,
@@ -232,6 +239,16 @@ impl InMemory<'_> {
         } else {
             Taken::Admitted
         }
+    }
+
+    /// Chooses a model. False if its name looks up what the request does not have.
+    pub fn call(&mut self, model: Id<Model>) -> bool {
+        self.model = Some(model);
+        let parts = self.policy.get(model).name_parts;
+        if !parts.is_empty() {
+            self.model_name = template::render(self.policy, parts, self.request, self.matched);
+        }
+        parts.is_empty() || self.model_name.is_some()
     }
 
     fn keep(&mut self, values: Vec<String>) -> Found {
@@ -350,7 +367,8 @@ impl Exchange for InMemory<'_> {
         self.taken()
     }
     fn reserve(&mut self, budget: Id<Budget>, state: &State) -> Taken {
-        let rules = budget::rules(self.policy, budget, self.request, state, self.model);
+        let model = self.model.map(|model| (model, self.model_name.as_deref()));
+        let rules = budget::rules(self.policy, budget, self.request, state, model);
         let taken = if rules.is_empty() {
             Taken::Admitted
         } else {
