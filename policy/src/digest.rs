@@ -13,6 +13,9 @@ pub const LEN: usize = 32;
 /// Longest key or user name and password that is looked up, in bytes; longer ones are unknown.
 pub const CREDENTIAL_MAX: usize = 1024;
 
+/// Hexadecimal digits of a password as Kong stores it.
+pub const KONG_HASH_LEN: usize = 40;
+
 /// Bytes that SHA-256 takes in at once.
 const BLOCK: usize = 64;
 
@@ -37,10 +40,12 @@ pub enum Domain {
     User,
     /// A basic-auth user name, a zero byte, and the password.
     Password,
+    /// A basic-auth user name, a zero byte, and Kong's hash of the password.
+    Hashed,
 }
 
 impl Domain {
-    const ALL: [Self; 3] = [Self::Key, Self::User, Self::Password];
+    const ALL: [Self; 4] = [Self::Key, Self::User, Self::Password, Self::Hashed];
 
     /// At most half a block.
     const fn tag(self) -> &'static [u8] {
@@ -48,6 +53,7 @@ impl Domain {
             Self::Key => b"key-auth",
             Self::User => b"basic-auth-user",
             Self::Password => b"basic-auth-password",
+            Self::Hashed => b"basic-auth-kong-hash",
         }
     }
 }
@@ -115,6 +121,19 @@ impl Salted {
 /// [`Salted::digest`] for who needs few of them.
 pub fn keyed(salt: &[u8; LEN], domain: Domain, parts: &[&[u8]]) -> [u8; LEN] {
     Salted::new(salt).digest(domain, parts)
+}
+
+/// How Kong stores a basic-auth password: SHA-1 over the password and the consumer's id, in lower-case hex.
+pub fn kong_hash(password: &[u8], consumer: &[u8]) -> [u8; KONG_HASH_LEN] {
+    let mut hasher = sha1_smol::Sha1::new();
+    hasher.update(password);
+    hasher.update(consumer);
+    let mut hex = [0; KONG_HASH_LEN];
+    for (digits, byte) in hex.chunks_exact_mut(2).zip(hasher.digest().bytes()) {
+        let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+        digits.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+    hex
 }
 
 /// Whether two digests are equal, in time that does not depend on where they differ.

@@ -127,7 +127,7 @@ ops! {
     /// `a` = credential whose key is the text in register `imm`; jumps when unknown.
     Key = "key", 1700;
     /// `a` = credential that the basic-auth value in register `imm` proves; jumps when none.
-    Basic = "basic", 6000;
+    Basic = "basic", 14000;
     /// The credential in `a` and its consumer are the caller's.
     Identify = "identify", 10;
     /// Consumer `imm` is the caller's, anonymously.

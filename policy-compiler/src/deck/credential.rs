@@ -163,7 +163,10 @@ impl Reader<'_> {
         if let (Some(username), Some(password)) = (username, password) {
             let is_hashed = self.info.passwords_are_hashed;
             let password = if is_hashed {
-                Password::Hashed(password.value)
+                Password::Hashed {
+                    hash: password.value,
+                    id_is_given: self.explicit_ids.contains_key(&("consumer", owner)),
+                }
             } else {
                 Password::Plain(password.value)
             };

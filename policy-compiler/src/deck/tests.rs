@@ -368,7 +368,10 @@ fn regex_paths_hashes_and_passwords_keep_their_meaning() {
     assert_eq!(upstream.algorithm, entity::Algorithm::ConsistentHashing);
     assert!(matches!(
         model.basicauth_credentials[0].password,
-        Password::Hashed(_)
+        Password::Hashed {
+            id_is_given: false,
+            ..
+        }
     ));
     assert_eq!(model.keyauth_credentials[0].expires_at, Some(1060));
 }

@@ -59,32 +59,44 @@ fn basics(context: &mut Context<'_>) -> Vec<Credential> {
     let mut rows = Vec::with_capacity(model.basicauth_credentials.len());
     for credential in &model.basicauth_credentials {
         let span = credential.meta.span;
-        let password = match &credential.password {
-            Password::Plain(password) => password.expose(),
-            Password::Hashed(_) => {
-                context.unsupported(
-                    span,
-                    "passwords that are already hashed cannot be proved",
-                    "the user cannot log in",
-                );
-                continue;
+        let user = &credential.username;
+        let (proof, domain, password) = match &credential.password {
+            Password::Plain(password) => (Proof::Keyed, Domain::Password, password.expose()),
+            Password::Hashed { hash, id_is_given } => {
+                if let Some(why) = unprovable(hash.expose(), *id_is_given) {
+                    let words = format!("this password is hashed already and cannot be proved: {why}");
+                    context.unsupported(span, words, "the user cannot log in");
+                    continue;
+                }
+                (Proof::Hashed, Domain::Hashed, hash.expose())
             }
         };
-        let user = &credential.username;
         if !usable(context, password, user.len() + 1 + password.len(), span) {
             continue;
         }
         let parts = [user.as_bytes(), password.as_bytes()];
         rows.push(Credential {
             lookup: digest::keyed(&context.salt, Domain::User, &[user.as_bytes()]),
-            proof: Proof::Keyed,
-            digest: digest::keyed(&context.salt, Domain::Password, &parts),
+            proof,
+            digest: digest::keyed(&context.salt, domain, &parts),
             consumer: Id::new(credential.consumer.0),
             id: context.builder.unique_text(&credential.meta.id.to_string()),
             identifier: context.builder.unique_text(user),
         });
     }
     rows
+}
+
+/// Why a password cannot be compared with what Kong made of it.
+fn unprovable(hash: &str, id_is_given: bool) -> Option<&'static str> {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if !id_is_given {
+        Some("Kong hashed it with the consumer's id, which the file does not give")
+    } else if hash.len() != digest::KONG_HASH_LEN || !hash.bytes().all(is_digit) {
+        Some("it is not a SHA-1 in lower-case hex, as Kong stores passwords before 3.14")
+    } else {
+        None
+    }
 }
 
 /// Whether a secret can ever be presented: it is known here, and not longer than what is looked up.

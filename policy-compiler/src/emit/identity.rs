@@ -209,7 +209,7 @@ fn credentials(feed: &mut Feed, model: &Model) {
         feed.text(&credential.username);
         let (kind, password) = match &credential.password {
             Password::Plain(password) => (0, password),
-            Password::Hashed(password) => (1, password),
+            Password::Hashed { hash, .. } => (1, hash),
         };
         feed.number(kind);
         feed.text(password.expose());

@@ -37,6 +37,8 @@ choice! {
         Lookup = "lookup",
         /// BLAKE3 keyed with the salt over user name, a zero byte and password.
         Keyed = "keyed",
+        /// The same over user name, a zero byte and Kong's hash of the password; see [`crate::digest::kong_hash`].
+        Hashed = "hashed",
     }
 }
 

@@ -72,21 +72,21 @@ fn hosts(policy: &Policy) -> Result<(), Fault> {
 
 fn credentials(policy: &Policy) -> Result<(), Fault> {
     let meta = policy.meta();
-    let indexed = |rows: Rows<Credential>, seeds: Rows<Seed>, proof: Proof| -> Result<(), Fault> {
+    let indexed = |rows: Rows<Credential>, seeds: Rows<Seed>, proofs: &[Proof]| -> Result<(), Fault> {
         for (slot, id) in (0..).zip(rows.ids()) {
             let credential = policy.get(id);
             let hash = digest::index_hash(&credential.lookup);
             if index::slot(hash, policy.seeds(seeds), rows.count) != Some(slot) {
                 return Err(fault(id, FaultKind::Hash));
             }
-            if credential.proof != proof {
+            if !proofs.contains(&credential.proof) {
                 return Err(fault(id, FaultKind::Value("proof")));
             }
         }
         Ok(())
     };
-    indexed(meta.keys, meta.key_seeds, Proof::Lookup)?;
-    indexed(meta.basics, meta.basic_seeds, Proof::Keyed)
+    indexed(meta.keys, meta.key_seeds, &[Proof::Lookup])?;
+    indexed(meta.basics, meta.basic_seeds, &[Proof::Keyed, Proof::Hashed])
 }
 
 fn groups(policy: &Policy) -> Result<(), Fault> {

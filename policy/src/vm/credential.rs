@@ -29,10 +29,19 @@ pub(super) fn by_basic(policy: &Policy, value: &[u8]) -> Option<Id<Credential>> 
     let (user, password) = (&decoded[..colon], &decoded[colon + 1..]);
     let meta = policy.meta();
     let lookup = policy.salted().digest(Domain::User, &[user]);
-    let proof = policy.salted().digest(Domain::Password, &[user, password]);
-    let credential = candidate(policy, meta.basics, meta.basic_seeds, &lookup)?;
+    // Somebody is in the place of an unknown name too; the credentials of a file are all proved alike.
+    let credential = in_place(policy, meta.basics, meta.basic_seeds, &lookup)?;
     let row = policy.get(credential);
-    (row.proof == Proof::Keyed && digest::equal(&row.digest, &proof)).then_some(credential)
+    let proof = match row.proof {
+        Proof::Hashed => {
+            let hash = digest::kong_hash(password, policy.bytes(policy.get(row.consumer).id));
+            policy.salted().digest(Domain::Hashed, &[user, &hash])
+        }
+        Proof::Keyed | Proof::Lookup => policy.salted().digest(Domain::Password, &[user, password]),
+    };
+    let is_known = digest::equal(&row.lookup, &lookup);
+    let is_proved = digest::equal(&row.digest, &proof);
+    (is_known & is_proved & (row.proof != Proof::Lookup)).then_some(credential)
 }
 
 fn candidate(
@@ -41,7 +50,17 @@ fn candidate(
     seeds: Rows<Seed>,
     lookup: &[u8; 32],
 ) -> Option<Id<Credential>> {
-    let slot = index::slot(digest::index_hash(lookup), policy.seeds(seeds), credentials.count)?;
-    let credential = Id::<Credential>::new(credentials.first + slot);
+    let credential = in_place(policy, credentials, seeds, lookup)?;
     digest::equal(&policy.get(credential).lookup, lookup).then_some(credential)
+}
+
+/// The credential in the place that a look-up leads to, whoever it belongs to.
+fn in_place(
+    policy: &Policy,
+    credentials: Rows<Credential>,
+    seeds: Rows<Seed>,
+    lookup: &[u8; 32],
+) -> Option<Id<Credential>> {
+    let slot = index::slot(digest::index_hash(lookup), policy.seeds(seeds), credentials.count)?;
+    Some(Id::new(credentials.first + slot))
 }

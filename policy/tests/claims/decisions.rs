@@ -158,6 +158,28 @@ fn a_password_is_proved_for_its_own_user() {
 }
 
 #[test]
+fn a_password_is_proved_by_kongs_hash_of_it() {
+    let judge = Judge::new();
+    let unauthorized = Verdict::Refuse(judge.plugins.unauthorized);
+    // hashed:open sesame, hashed:open sesam, hashed:(the hash), hashed:
+    assert_eq!(
+        judge.caller("basic", basic("Basic aGFzaGVkOm9wZW4gc2VzYW1l")),
+        Some(ALICE)
+    );
+    for token in [
+        "aGFzaGVkOm9wZW4gc2VzYW0=",
+        "aGFzaGVkOjhiZjgyMDk2YzJkZmExYWM5YWRmOTZiYzkxMDk4MDJiZDI2ZjRiY2U=",
+        "aGFzaGVkOg==",
+    ] {
+        assert_eq!(
+            judge.verdict("basic", basic(&format!("Basic {token}"))),
+            unauthorized,
+            "{token}"
+        );
+    }
+}
+
+#[test]
 fn a_password_may_hold_colons_and_the_proxy_header_comes_first() {
     let judge = Judge::new();
     let bob = "Basic Ym9iOmI6Yg==";

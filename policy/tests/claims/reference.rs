@@ -330,8 +330,16 @@ impl Walk<'_> {
         let salt = self.policy.meta().salt;
         let credential = self.credential(digest::keyed(&salt, digest::Domain::User, &[user]))?;
         let row = self.policy.get(credential);
-        let proof = digest::keyed(&salt, digest::Domain::Password, &[user, password]);
-        (row.proof == Proof::Keyed && row.digest == proof).then_some(credential)
+        let proof = match row.proof {
+            Proof::Lookup => return None,
+            Proof::Keyed => digest::keyed(&salt, digest::Domain::Password, &[user, password]),
+            Proof::Hashed => {
+                let consumer = self.policy.text(self.policy.get(row.consumer).id);
+                let hash = digest::kong_hash(password, consumer.as_bytes());
+                digest::keyed(&salt, digest::Domain::Hashed, &[user, &hash])
+            }
+        };
+        (row.digest == proof).then_some(credential)
     }
 
     fn credential(&self, lookup: [u8; 32]) -> Option<Id<Credential>> {

@@ -56,8 +56,13 @@ pub struct BasicAuthCredential {
 pub enum Password {
     /// The password itself.
     Plain(Secret),
-    /// `_info.skip_hash_for_basic_auth`: already Kong's hash, hex SHA-1 of password + consumer id.
-    Hashed(Secret),
+    /// `_info.skip_hash_for_basic_auth`: already Kong's hash, of the password and the consumer's id.
+    Hashed {
+        /// As the file holds it.
+        hash: Secret,
+        /// Whether the file gives the consumer's id. A derived one is not what Kong hashed.
+        id_is_given: bool,
+    },
 }
 
 /// A membership that the acl plugin reads.

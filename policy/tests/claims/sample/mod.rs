@@ -297,8 +297,19 @@ fn basics(builder: &mut Builder, people: &[Id<Consumer>]) -> (Rows<Credential>, 
         identifier: builder.text(user),
     })
     .collect();
-    indexed(builder, &rows)
+    let hashed = Credential {
+        lookup: digest::keyed(&SALT, Domain::User, &[b"hashed"]),
+        proof: Proof::Hashed,
+        digest: digest::keyed(&SALT, Domain::Hashed, &[b"hashed", KONG_HASH.as_bytes()]),
+        consumer: people[ALICE as usize],
+        id: builder.text("basic-hashed"),
+        identifier: builder.text("hashed"),
+    };
+    indexed(builder, &[rows, vec![hashed]].concat())
 }
+
+/// SHA-1 of `open sesame` and `id-of-alice`, made by another program.
+const KONG_HASH: &str = "8bf82096c2dfa1ac9adf96bc9109802bd26f4bce";
 
 fn indexed(builder: &mut Builder, rows: &[Credential]) -> (Rows<Credential>, Rows<Seed>) {
     let hashes: Vec<u64> = rows.iter().map(|row| digest::index_hash(&row.lookup)).collect();
