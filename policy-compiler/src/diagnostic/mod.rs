@@ -135,8 +135,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds a finding. Beyond 1,000 they are counted but not kept.
+    /// Adds a finding, unless it was made already: a plugin is looked at for each service that it is lowered for.
+    /// Beyond 1,000 they are counted but not kept.
     pub fn push(&self, finding: Diagnostic) {
+        let is_known = |known: &Diagnostic| {
+            known.span == finding.span && known.code == finding.code && known.message == finding.message
+        };
+        if self.findings.borrow().iter().any(is_known) {
+            return;
+        }
         let counter = match finding.severity {
             Severity::Error => Some(&self.errors),
             Severity::Warning => Some(&self.warnings),

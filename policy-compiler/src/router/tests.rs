@@ -249,18 +249,20 @@ fn an_alternative_outside_a_group_is_pointed_at() {
 
 #[test]
 fn unicode_classes_warn() {
-    let (_, codes) = planned(vec![route(1, &[r"~/\p{Greek}+x"]), route(2, &[r"~/[a\p{L}]q"])]);
-    assert_eq!(codes, ["regex-unicode-class", "regex-unicode-class"]);
+    for path in [r"~/\p{Greek}+x", r"~/[a\p{L}]q"] {
+        let (_, codes) = planned(vec![route(1, &[path])]);
+        assert_eq!(codes, ["regex-unicode-class"], "{path}");
+    }
 }
 
 #[test]
 fn paths_that_no_request_may_have_warn() {
-    let (_, codes) = planned(vec![
-        route(1, &["/a;b"]),
-        route(2, &["/a%2fb"]),
-        route(3, &["/a%3Bb"]),
-    ]);
-    assert_eq!(codes, ["unreachable-path", "unreachable-path"]);
+    for path in ["/a;b", "/a%2fb"] {
+        let (_, codes) = planned(vec![route(1, &[path])]);
+        assert_eq!(codes, ["unreachable-path"], "{path}");
+    }
+    let (_, codes) = planned(vec![route(1, &["/a%3Bb"])]);
+    assert_eq!(codes, [""; 0]);
 }
 
 #[test]
