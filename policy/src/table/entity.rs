@@ -35,7 +35,7 @@ choice! {
     Proof {
         /// Knowing the looked-up value is the proof (API keys).
         Lookup = "lookup",
-        /// BLAKE3 keyed with the salt over user name, a zero byte and password.
+        /// Salted SHA-256 of user name, a zero byte and password.
         Keyed = "keyed",
         /// The same over user name, a zero byte and Kong's hash of the password; see [`crate::digest::kong_hash`].
         Hashed = "hashed",
@@ -163,7 +163,7 @@ rows! {
     }
     /// What a consumer proves its identity with.
     Credential {
-        /// BLAKE3 keyed with the salt over the credential's kind, a zero byte, and the key or user name.
+        /// Salted SHA-256 of the key or user name.
         lookup: [u8; 32],
         /// Who it belongs to.
         consumer: Id<Consumer>,
