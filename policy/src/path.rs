@@ -147,6 +147,10 @@ impl core::error::Error for PathError {}
 /// `raw` is refused; `out` then holds nothing of use.
 pub fn canonicalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<(), PathError> {
     out.clear();
+    if is_canonical(raw) {
+        out.extend_from_slice(raw);
+        return Ok(());
+    }
     out.push(b'/');
     let Some((first, path)) = raw.split_first() else {
         return Ok(());
@@ -171,6 +175,30 @@ pub fn canonicalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<(
     }
     Ok(())
 }
+
+/// Whether a path is plain enough to be its own canonical form under any rules, as nearly all are: nothing escaped or
+/// to be escaped, no `;`, and no segment that is empty or begins with a dot.
+fn is_canonical(raw: &[u8]) -> bool {
+    let mut before = 0;
+    for &byte in raw {
+        if !PLAIN[usize::from(byte)] || before == b'/' && matches!(byte, b'/' | b'.') {
+            return false;
+        }
+        before = byte;
+    }
+    raw.first() == Some(&b'/')
+}
+
+/// What stands for itself anywhere in a path, and `/`.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < u8::MAX {
+        plain[byte as usize] = byte == b'/' || is_unreserved(byte) || is_delimiter(byte);
+        byte += 1;
+    }
+    plain
+};
 
 /// Where the segment before the one at `start` begins.
 fn parent(out: &[u8], start: usize) -> Option<usize> {
