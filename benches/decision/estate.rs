@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use policy::Policy;
 use policy::artifact::Builder;
 use policy::digest::{self, Domain, Salted};
 use policy::field::{BodyLength, Exchange, Found, Method, Span, Taken};
@@ -13,6 +14,8 @@ use policy::table::{
     Proof, Quota, Refusal, Route, Rows, Seed, Table, Text, Word,
 };
 use policy::vm::State;
+use proxy::quota::rate::RateLimit;
+use proxy::quota::window;
 
 use router::{Path, Wanted};
 
@@ -212,7 +215,7 @@ fn route(builder: &mut Builder, number: u32, apikey: u32, refusals: &Refusals) -
 fn quota(builder: &mut Builder, number: u32, refusals: &Refusals) -> Id<Quota> {
     let period = Period {
         unit: PeriodUnit::Minute,
-        limit: 1000,
+        limit: 1 << 40,
     };
     let quota = Quota {
         source: None,
@@ -314,7 +317,14 @@ pub(crate) fn digest(salted: &Salted, call: &Call) -> [u8; 32] {
     salted.digest(Domain::Key, &[call.key.bytes()])
 }
 
-impl Exchange for Call {
+/// A call before a policy and its counters.
+pub(crate) struct Asked<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) policy: &'a Policy,
+    pub(crate) counters: &'a proxy::quota::Table,
+}
+
+impl Exchange for Asked<'_> {
     fn method(&self) -> Method {
         Method::GET
     }
@@ -322,13 +332,13 @@ impl Exchange for Call {
         b"GET"
     }
     fn host(&self) -> &[u8] {
-        self.host.bytes()
+        self.call.host.bytes()
     }
     fn port(&self) -> u16 {
         80
     }
     fn path(&self) -> &[u8] {
-        self.path.bytes()
+        self.call.path.bytes()
     }
     fn secure(&self) -> bool {
         false
@@ -343,7 +353,7 @@ impl Exchange for Call {
         Found::Once(Span {
             source: 0,
             offset: 0,
-            len: u32::from(self.key.len),
+            len: u32::from(self.call.key.len),
         })
     }
     fn any_header(&self, _: &str, _: &mut dyn FnMut(&[u8]) -> bool) -> bool {
@@ -359,7 +369,7 @@ impl Exchange for Call {
         Found::Absent
     }
     fn bytes(&self, _: Span) -> &[u8] {
-        self.key.bytes()
+        self.call.key.bytes()
     }
     fn client_address(&self) -> Option<u128> {
         None
@@ -370,8 +380,22 @@ impl Exchange for Call {
     fn expects_continue(&self) -> bool {
         false
     }
-    fn take(&mut self, _: Id<Quota>, _: &State) -> Taken {
-        Taken::Admitted
+    fn take(&mut self, quota: Id<Quota>, state: &State) -> Taken {
+        const NOW_MS: u64 = 1_800_000_000_000;
+        let (policy, counters) = (self.policy, self.counters);
+        let quota = policy.get(quota);
+        let consumer = policy.get(state.consumer.expect("it was identified"));
+        let limit = policy
+            .rows(quota.periods)
+            .fold(RateLimit::default(), |limit, row| {
+                limit.with(window::Period::Minute, row.limit)
+            });
+        let key = counters.key(quota.stable, policy.bytes(consumer.id));
+        if limit.take(counters, NOW_MS, key).admitted {
+            Taken::Admitted
+        } else {
+            Taken::Denied
+        }
     }
     fn reserve(&mut self, _: Id<Budget>, _: &State) -> Taken {
         Taken::Admitted

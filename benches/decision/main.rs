@@ -14,8 +14,9 @@ use policy::artifact::Limits;
 use policy::isa::Entry;
 use policy::vm::{self, State, Verdict};
 use policy::{Policy, route};
+use proxy::quota::Table;
 
-use estate::{Call, Size, Traffic};
+use estate::{Asked, Call, Size, Traffic};
 
 const SIZES: [Size; 2] = [
     Size {
@@ -33,19 +34,18 @@ fn decision(criterion: &mut Criterion) {
     for size in SIZES {
         let file = estate::artifact(size);
         let policy = Policy::load(&file, Limits::default()).expect("the builder proved it");
+        proxy::worker::prefer_huge_pages(policy.memory());
+        let counters = Table::new(proxy::limits::QUOTA_COUNTERS);
         for traffic in [Traffic::Busy, Traffic::Uniform] {
-            let mut calls = estate::calls(size, traffic);
+            let calls = estate::calls(size, traffic);
             let label = |what: &str| BenchmarkId::new(format!("{what}, {traffic}"), size);
             group.bench_function(label("route"), |bencher| {
                 let mut next = calls.iter().cycle();
-                bencher.iter(|| route::find(&policy, next.next().expect("it cycles")));
+                bencher.iter(|| route::find(&policy, &ask(&policy, &counters, next.next())));
             });
             group.bench_function(label("route, key, acl, quota"), |bencher| {
-                let (mut at, mut state) = (0, State::default());
-                bencher.iter(|| {
-                    at = (at + 1) % calls.len();
-                    judge(&policy, &mut state, &mut calls[at])
-                });
+                let (mut next, mut state) = (calls.iter().cycle(), State::default());
+                bencher.iter(|| judge(&mut state, ask(&policy, &counters, next.next())));
             });
         }
     }
@@ -59,9 +59,18 @@ fn decision(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn judge(policy: &Policy, state: &mut State, call: &mut Call) -> Verdict {
-    let found = route::find(policy, call).expect("every call has a route");
-    let verdict = vm::run(policy, found.route, Entry::Request, state, call);
+fn ask<'a>(policy: &'a Policy, counters: &'a Table, call: Option<&'a Call>) -> Asked<'a> {
+    Asked {
+        call: call.expect("it cycles"),
+        policy,
+        counters,
+    }
+}
+
+fn judge(state: &mut State, mut asked: Asked<'_>) -> Verdict {
+    let policy = asked.policy;
+    let found = route::find(policy, &asked).expect("every call has a route");
+    let verdict = vm::run(policy, found.route, Entry::Request, state, &mut asked);
     assert_eq!(verdict, Verdict::Forward);
     verdict
 }

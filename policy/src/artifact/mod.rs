@@ -174,6 +174,11 @@ impl Policy {
         &self.meta
     }
 
+    /// The memory that decisions read at random. For who can ask the system to hold it in larger pages.
+    pub fn memory(&self) -> [&[u8]; 2] {
+        [bytemuck::cast_slice(&self.words), self.text.as_bytes()]
+    }
+
     /// The salt of credentials, made ready.
     pub(crate) const fn salted(&self) -> &Salted {
         &self.salted

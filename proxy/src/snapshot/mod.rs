@@ -25,6 +25,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
 use crate::tls::{Certificates, ClientConfigs, ClientTls, ServerTls, TlsSetupError};
 use crate::upstream::balance::Wheel;
+use crate::worker::prefer_huge_pages;
 pub use reports::Reports;
 use secret::{Secret, SecretError};
 
@@ -178,6 +179,7 @@ impl Snapshot {
         let policy = Policy::load(&file, policy::artifact::Limits::default())
             .map_err(|fault| SnapshotError::Refused(path.to_owned(), fault))?;
         drop(file);
+        prefer_huge_pages(policy.memory());
         let secrets = secret::resolve(&policy, path).map_err(SnapshotError::Secrets)?;
         let endpoints = endpoints(&policy, &secrets, node)?;
         let upstreams = policy

@@ -12,6 +12,7 @@ pub mod clock;
 mod conn;
 mod deadline;
 mod mailbox;
+mod memory;
 mod socket;
 mod task;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use buffer::Buffer;
 pub use conn::{Aborter, Activity, Conn, ConnError};
 pub use deadline::{Deadline, close_idle};
 pub use mailbox::Mailbox;
+pub use memory::prefer_huge_pages;
 pub use socket::cores;
 pub use task::{First, panics, race, sleep, spawn};
 
