@@ -76,6 +76,11 @@ pub const RESOLVE_FAILED_S: u64 = 1;
 
 // --- downstream ---
 
+/// What follows the fixed part of a PROXY header (version 2), in bytes.
+pub const PROXY_HEADER_BYTES: usize = 2048;
+/// Seconds for a PROXY header.
+pub const PROXY_HEADER_S: u64 = 5;
+
 /// Seconds for a TLS handshake.
 pub const TLS_HANDSHAKE_S: u64 = 5;
 /// Seconds that a client connection may idle between two requests.

@@ -24,6 +24,7 @@ mod logging;
 mod metrics;
 mod openai;
 mod peers;
+mod proxy_protocol;
 mod rate_limiting;
 mod refusal;
 mod reload;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use tests::{Authority, Certificate, Curl, Gateway, Nginx, Origin};
 
 /// A `certificates` list of a decK file.
-fn certificates(entries: &[(&Certificate, &[&str])]) -> String {
+pub(crate) fn certificates(entries: &[(&Certificate, &[&str])]) -> String {
     let mut text = "certificates:\n".to_owned();
     for (number, (certificate, names)) in entries.iter().enumerate() {
         let snis: String = names.iter().map(|name| format!("{{name: '{name}'}},")).collect();

@@ -3,6 +3,8 @@
 //! Enters: an accepted connection. Leaves: nothing; every request is handed to `exchange`. Pipelined requests wait
 //! in the buffer until it is their turn.
 
+pub mod proxy_protocol;
+
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,13 +17,14 @@ use crate::node::address_bits;
 use crate::telemetry::counter::Tally;
 use crate::tls::{ServerTls, Stream, StreamError};
 use crate::worker::{Activity, Buffer, Conn, Deadline, clock};
+use proxy_protocol::Announced;
 
 /// Serves a connection to its end.
 pub async fn serve(context: Rc<Context>, conn: Conn, tls: Option<ServerTls>) {
     context.opened();
     let open = Open(Rc::clone(&context));
-    match client(conn, tls).await {
-        Some(mut client) => {
+    match client(&context, conn, tls).await {
+        Ok(mut client) => {
             let after = loop {
                 match request(&context, &mut client).await {
                     After::KeepAlive => {}
@@ -33,7 +36,7 @@ pub async fn serve(context: Rc<Context>, conn: Conn, tls: Option<ServerTls>) {
                 linger(&mut client).await;
             }
         }
-        None => context.instruments.recorder.tally(Tally::HandshakesFailed),
+        Err(unready) => context.instruments.recorder.tally(unready.tally()),
     }
     drop(open);
 }
@@ -47,16 +50,45 @@ impl Drop for Open {
     }
 }
 
-async fn client(conn: Conn, tls: Option<ServerTls>) -> Option<Client> {
-    let (peer, local) = (conn.peer(), conn.local());
+/// Why a connection ended before its first request.
+enum Unready {
+    /// TLS could not be agreed on.
+    Handshake,
+    /// It should have begun with a PROXY header.
+    Unannounced,
+}
+
+impl Unready {
+    const fn tally(self) -> Tally {
+        match self {
+            Self::Handshake => Tally::HandshakesFailed,
+            Self::Unannounced => Tally::ProxyHeadersRefused,
+        }
+    }
+}
+
+async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Result<Client, Unready> {
+    let (mut peer, local) = (conn.peer(), conn.local());
+    let mut received = Buffer::empty();
+    if context.node.proxy_protocol && context.node.trusts(address_bits(peer.ip())) {
+        // Boxed, as everything that a connection does once: it must not carry the memory for good.
+        let announced = Box::pin(announced(&mut conn, &mut received)).await;
+        match announced.ok_or(Unready::Unannounced)? {
+            Announced::Client(client) => peer = client,
+            Announced::Peer => {}
+        }
+    }
     let within = Duration::from_secs(limits::TLS_HANDSHAKE_S);
     let stream = match tls {
         None => Stream::Plain(Box::new(conn)),
         // A client that cannot agree on TLS is told so by TLS; there is no one else to tell.
-        // Boxed, as everything that a connection does once: it must not carry the memory for good.
-        Some(tls) => Box::pin(Stream::handshake(conn, tls.accept().ok()?, within))
-            .await
-            .ok()?,
+        Some(tls) => {
+            let session = tls.accept().map_err(|_error| Unready::Handshake)?;
+            let early = std::mem::replace(&mut received, Buffer::empty());
+            Box::pin(Stream::handshake_from(early, conn, session, within))
+                .await
+                .map_err(|_error| Unready::Handshake)?
+        }
     };
     let server_name = match stream.tls() {
         Some(rustls::Connection::Server(session)) => session.server_name().unwrap_or("").to_ascii_lowercase(),
@@ -66,10 +98,10 @@ async fn client(conn: Conn, tls: Option<ServerTls>) -> Option<Client> {
         IpAddr::V6(address) => address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4),
         address @ IpAddr::V4(_) => address,
     };
-    Some(Client {
+    Ok(Client {
         secure: stream.tls().is_some(),
         stream,
-        input: Buffer::empty(),
+        input: received,
         output: Buffer::empty(),
         address: address_bits(address),
         address_text: address.to_string(),
@@ -79,6 +111,22 @@ async fn client(conn: Conn, tls: Option<ServerTls>) -> Option<Client> {
         patience: Deadline::on_waker(),
         requests: 0,
     })
+}
+
+/// Reads a PROXY header, and perhaps more. `None` when there is none.
+async fn announced(conn: &mut Conn, received: &mut Buffer) -> Option<Announced> {
+    conn.arm(Duration::from_secs(limits::PROXY_HEADER_S));
+    loop {
+        conn.read(received).await.ok()?;
+        if let Some((length, announced)) = proxy_protocol::decode(received).ok()? {
+            received.consume(length);
+            if received.is_empty() {
+                *received = Buffer::empty();
+            }
+            conn.disarm();
+            return Some(announced);
+        }
+    }
 }
 
 /// Reads what the client still sends, so that it gets to read the answer before the connection is reset under it.

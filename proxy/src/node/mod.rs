@@ -59,6 +59,10 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub trusted_ips: Vec<Network>,
+    /// Trusted peers are load balancers that begin each connection with a PROXY header (version 1 or 2), which names
+    /// the client; who does not send one is refused. Other peers are read as they are
+    #[arg(long, env = "TOLLGATE_PROXY_PROTOCOL", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub proxy_protocol: Option<bool>,
     /// What to do about %2F and %5C in a path: backends read them in two ways [default: reject]
     #[arg(long, env = "TOLLGATE_ENCODED_SLASHES", value_parser = choice::<EncodedSeparators>(EncodedSeparators::NAMES))]
     #[serde(deserialize_with = "named")]
@@ -179,6 +183,8 @@ pub enum SettingsError {
     Unreadable(PathBuf, std::io::Error),
     /// The node file is not what it should be.
     Invalid(PathBuf, toml::de::Error),
+    /// PROXY headers are expected, but from no peer.
+    ProxyProtocolFromNobody,
 }
 
 impl fmt::Display for SettingsError {
@@ -186,6 +192,11 @@ impl fmt::Display for SettingsError {
         match self {
             Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Invalid(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::ProxyProtocolFromNobody => write!(
+                f,
+                "`proxy-protocol` expects PROXY headers from trusted peers, and there are none\nhelp: name the load \
+                 balancers with `--trusted-ip` or `trusted_ips`"
+            ),
         }
     }
 }
@@ -209,6 +220,8 @@ pub struct Node {
     pub driver: DriverChoice,
     /// Peers whose forwarding headers are believed.
     pub trusted: Vec<Network>,
+    /// Whether those peers begin connections with a PROXY header.
+    pub proxy_protocol: bool,
     /// Which paths are served, and how they are read.
     pub paths: PathRules,
     /// Seconds to drain.
@@ -246,6 +259,11 @@ impl Node {
         if listen.is_empty() && listen_tls.is_empty() {
             listen.push(DEFAULT_PLAIN);
         }
+        let trusted = first(flags.trusted_ips, file.trusted_ips);
+        let proxy_protocol = flags.proxy_protocol.or(file.proxy_protocol).unwrap_or(false);
+        if proxy_protocol && trusted.is_empty() {
+            return Err(SettingsError::ProxyProtocolFromNobody);
+        }
         Ok(Self {
             listen,
             listen_tls: (!listen_tls.is_empty()).then_some(listen_tls),
@@ -253,7 +271,8 @@ impl Node {
             workers: flags.workers.or(file.workers).unwrap_or_else(cores).max(1),
             admin: flags.admin.or(file.admin).unwrap_or_else(default_admin),
             driver: flags.driver.or(file.driver).unwrap_or_default(),
-            trusted: first(flags.trusted_ips, file.trusted_ips),
+            trusted,
+            proxy_protocol,
             paths: PathRules {
                 encoded_separators: flags.encoded_slashes.or(file.encoded_slashes).unwrap_or_default(),
                 parameters: flags.path_parameters.or(file.path_parameters).unwrap_or_default(),

@@ -49,13 +49,27 @@ impl Stream {
     /// # Errors
     /// [`StreamError`] when the peer does not complete it in `within`.
     pub async fn handshake(conn: Conn, tls: Connection, within: Duration) -> Result<Self, StreamError> {
+        Self::handshake_from(Buffer::take(), conn, tls, within).await
+    }
+
+    /// [`Stream::handshake`] on a connection whose first bytes were already received.
+    ///
+    /// # Errors
+    /// [`StreamError`] when the peer does not complete it in `within`.
+    pub async fn handshake_from(
+        received: Buffer,
+        conn: Conn,
+        tls: Connection,
+        within: Duration,
+    ) -> Result<Self, StreamError> {
         let mut session = Box::new(Session {
             conn,
             tls,
-            incoming: Buffer::take(),
+            incoming: received,
             outgoing: Buffer::take(),
         });
         session.conn.arm(within);
+        session.feed().await?;
         while session.tls.is_handshaking() {
             session.flush().await?;
             if session.tls.is_handshaking() && session.tls.wants_read() {

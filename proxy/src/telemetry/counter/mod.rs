@@ -150,6 +150,8 @@ pub enum Tally {
     ConnectionsClosed,
     /// TLS handshakes that failed.
     HandshakesFailed,
+    /// Connections of trusted peers without the PROXY header that they should send.
+    ProxyHeadersRefused,
     /// Tasks that panicked; each closed its connection.
     Panics,
     /// Requests refused before a route was looked for: malformed, too large, too slow.
@@ -157,7 +159,7 @@ pub enum Tally {
 }
 
 /// How many [`Tally`] there are.
-const TALLIES: usize = 6;
+const TALLIES: usize = 7;
 
 /// All counters of the process.
 #[derive(Debug)]

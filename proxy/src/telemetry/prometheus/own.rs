@@ -4,6 +4,30 @@ use super::text::{Text, Type};
 use super::{Gauges, code_labels};
 use crate::telemetry::counter::{Sums, Tally};
 
+/// Counts without labels.
+const TALLIES: [(Tally, &str, &str); 4] = [
+    (
+        Tally::Malformed,
+        "tollgate_malformed_requests_total",
+        "Requests refused before a route was looked for",
+    ),
+    (
+        Tally::HandshakesFailed,
+        "tollgate_tls_handshakes_failed_total",
+        "TLS handshakes that failed",
+    ),
+    (
+        Tally::ProxyHeadersRefused,
+        "tollgate_proxy_headers_refused_total",
+        "Connections of trusted peers without a PROXY header",
+    ),
+    (
+        Tally::Panics,
+        "tollgate_panics_total",
+        "Tasks that panicked and lost their connection",
+    ),
+];
+
 pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
     policy(text, gauges);
     text.family(
@@ -14,23 +38,7 @@ pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
     for (code, count) in &sums.unmatched {
         text.sample(&[("code", &code_labels(*code).0)], count);
     }
-    for (tally, name, help) in [
-        (
-            Tally::Malformed,
-            "tollgate_malformed_requests_total",
-            "Requests refused before a route was looked for",
-        ),
-        (
-            Tally::HandshakesFailed,
-            "tollgate_tls_handshakes_failed_total",
-            "TLS handshakes that failed",
-        ),
-        (
-            Tally::Panics,
-            "tollgate_panics_total",
-            "Tasks that panicked and lost their connection",
-        ),
-    ] {
+    for (tally, name, help) in TALLIES {
         text.single(name, Type::Counter, help, sums.tally(tally));
     }
     let log = gauges.log;
