@@ -4,6 +4,7 @@
 
 mod crates;
 mod docs;
+mod limits;
 mod plugins;
 mod rooms;
 mod sizes;
@@ -73,6 +74,7 @@ fn check(root: &Path) -> Result<(Vec<Finding>, Vec<String>)> {
     }
     findings.extend(docs::check(root, &files(root, "md"))?);
     findings.extend(plugins::check(root, &files(root, "md"))?);
+    findings.extend(limits::check(root)?);
     findings.sort();
     Ok((findings, large))
 }
@@ -203,6 +205,29 @@ mod tests {
             &format!("//! x\n// {}: later\n", concat!("TO", "DO")),
             "without an issue",
         );
+    }
+
+    #[test]
+    fn limits_are_told_as_they_are() {
+        let source = (
+            "proxy/src/limits.rs",
+            "//! x\npub const A: usize = 8 * 1024;\npub const B: u64 = 5;\n",
+        );
+        let page = (
+            "docs/limits.md",
+            "| limit | value |\n|---|---|\n| `A` | 9 KiB | x |\n| `C` | 1 | x |\n",
+        );
+        let all = findings(&[source, page]);
+        for what in [
+            "A is 8192",
+            "B is not in docs/limits.md",
+            "C is not in proxy/src/limits.rs",
+        ] {
+            assert!(
+                all.iter().any(|finding| finding.contains(what)),
+                "{what:?}: {all:?}"
+            );
+        }
     }
 
     #[test]
