@@ -87,3 +87,20 @@ fn refusals_have_an_id_too() -> Result<()> {
     assert_eq!((kept.status, kept.header("X-Trace")), (401, "mine"));
     Ok(())
 }
+
+#[test]
+fn a_body_too_large_to_judge_is_refused_under_its_id() -> Result<()> {
+    let origin = Origin::echo()?;
+    let gateway = Gateway::start(one_route(
+        &origin.url(),
+        "{name: correlation-id, config: {generator: uuid, header_name: X-Trace, echo_downstream: true}}, \
+         {name: key-auth, config: {key_in_body: true}}",
+        "",
+    ))?;
+    let body = vec![b'x'; 9 << 20];
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let answer = Client::fetch(gateway.addr(), "POST", "/", &form, &body)?;
+    assert_eq!(answer.status, 413);
+    assert!(is_uuid(answer.header("X-Trace")), "{:?}", answer.header("X-Trace"));
+    Ok(())
+}

@@ -41,6 +41,7 @@ impl Exchange<'_> {
         let mut verdict = self.run(Entry::Request);
         while let Verdict::Wait(Question::Body) = verdict {
             if let Err(refusal) = self.read_whole_body(limits::BODY_BYTES).await? {
+                self.keep_effects();
                 return Ok(Judgement::Refuse(refusal));
             }
             verdict = self.resume();
@@ -57,13 +58,17 @@ impl Exchange<'_> {
             // A body that is too long to be told back is left out.
             let _ = self.read_whole_body(limits::BODY_BYTES).await?;
         }
-        // What the entry decided so far holds for a refusal too: its response phases still run.
-        self.scratch.effects = Some(*self.scratch.state.effects());
-        self.correlate();
+        self.keep_effects();
         if let Some(refusal) = refusal {
             return Ok(Judgement::Refuse(refusal));
         }
         self.judge_body().await
+    }
+
+    /// What the entry decided so far holds for a refusal too: its response phases still run.
+    fn keep_effects(&mut self) {
+        self.scratch.effects = Some(*self.scratch.state.effects());
+        self.correlate();
     }
 
     /// Reads the whole body where an effect or the body entry needs it, and runs that entry.
