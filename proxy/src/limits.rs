@@ -47,6 +47,8 @@ pub const BUFFERS_SPARE: usize = 1024;
 pub const READ_BYTES_MIN: usize = 4 * 1024;
 /// Connections that may wait to be accepted, for each worker.
 pub const LISTEN_BACKLOG: i32 = 4096;
+/// Reads and writes of one task in a row before the others run.
+pub const TURN_OPERATIONS: u32 = 64;
 /// Pause when the process is out of descriptors, in milliseconds.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 
@@ -103,6 +105,8 @@ pub const SCRATCHES_SPARE: usize = 1024;
 pub const SCRATCH_KEPT_BYTES: usize = 64 * 1024;
 /// Milliseconds that an upstream may take before the gateway begins to watch whether the client is still there.
 pub const CLIENT_WATCH_MS: u64 = 50;
+/// Bytes behind a request that are read while it is answered, to see whether the client is still there.
+pub const PIPELINED_BYTES: usize = 16 * 1024;
 /// Request body that is read whole because a program or an edit needs it, in bytes.
 pub const BODY_BYTES: usize = 8 * 1024 * 1024;
 /// Request body that is read and thrown away to keep a connection after a refusal, in bytes.

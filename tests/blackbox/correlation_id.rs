@@ -101,6 +101,10 @@ fn a_body_too_large_to_judge_is_refused_under_its_id() -> Result<()> {
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     let answer = Client::fetch(gateway.addr(), "POST", "/", &form, &body)?;
     assert_eq!(answer.status, 413);
-    assert!(is_uuid(answer.header("X-Trace")), "{:?}", answer.header("X-Trace"));
+    assert!(
+        is_uuid(answer.header("X-Trace")),
+        "{:?}",
+        answer.header("X-Trace")
+    );
     Ok(())
 }

@@ -403,6 +403,8 @@ impl Exchange<'_> {
         let mut read = pin!(stream.read(&mut leg.input));
         let result = match race(&mut read, self.client.patience.wait()).await {
             First::Left(result) => result,
+            // A client that sends on while it is answered must wait to be read: what it sends is kept.
+            First::Right(()) if self.client.input.len() >= limits::PIPELINED_BYTES => read.await,
             First::Right(()) => match race(&mut read, self.client.stream.readable()).await {
                 First::Left(result) => result,
                 First::Right(_) => {

@@ -16,7 +16,7 @@ use monoio::net::TcpStream;
 use super::buffer::Buffer;
 use super::clock;
 use super::deadline::Deadline;
-use super::task::{First, race};
+use super::task::{First, race, take_turn};
 use crate::limits;
 
 /// How a connection failed.
@@ -139,6 +139,7 @@ impl Conn {
     /// # Errors
     /// [`ConnError`]; the buffer keeps what it held.
     pub async fn read(&mut self, buffer: &mut Buffer) -> Result<usize, ConnError> {
+        take_turn().await;
         let (bytes, start) = lend(buffer);
         let (result, slice) = self.stream.read(bytes.slice_mut(start..)).await;
         self.returned(buffer, slice.into_inner(), result)
@@ -154,6 +155,7 @@ impl Conn {
         buffer: &mut Buffer,
         patience: Duration,
     ) -> Result<Activity, ConnError> {
+        take_turn().await;
         let (bytes, start) = lend(buffer);
         let canceller = self.canceller.take().unwrap_or_default();
         let idle = self.idle.get_or_insert_with(Deadline::on_waker);
@@ -205,6 +207,7 @@ impl Conn {
         if buffer.is_empty() {
             return Ok(());
         }
+        take_turn().await;
         let bytes = std::mem::replace(buffer, Buffer::empty()).into_vec();
         let (result, bytes) = self.stream.write_all(bytes).await;
         *buffer = Buffer::from_vec(bytes);

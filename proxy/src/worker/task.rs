@@ -7,8 +7,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::limits;
+
 thread_local! {
     static PANICS: Cell<u64> = const { Cell::new(0) };
+    /// Operations that the running task may still begin before it lets others run.
+    static TURNS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Runs a future beside the others of this worker. A panic in it ends it alone, and is counted.
@@ -20,6 +24,25 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
 /// Tasks of this worker that panicked.
 pub fn panics() -> u64 {
     PANICS.with(Cell::get)
+}
+
+/// Counts an operation of the running task, and lets the others run when it has had its share. Where operations end at
+/// once, as they do on epoll while a peer keeps up, a task would otherwise never end its turn.
+pub(super) async fn take_turn() {
+    let left = TURNS.with(Cell::get);
+    TURNS.with(|turns| turns.set(left.saturating_sub(1)));
+    if left > 0 {
+        return;
+    }
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Waits; the granularity is a millisecond.
@@ -45,6 +68,7 @@ impl<F: Future> Future for Caught<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // SAFETY: the future is never moved: it is polled and dropped where it is. The struct has no destructor.
         let mut future = unsafe { self.map_unchecked_mut(|caught| &mut caught.future) };
+        TURNS.with(|turns| turns.set(limits::TURN_OPERATIONS));
         let polled = catch(|| {
             future
                 .as_mut()

@@ -11,11 +11,18 @@ use crate::http::headers::{Header, Headers, Span};
 use crate::http::known::KnownHeader;
 use crate::limits;
 
-/// Adds the field to `headers`, unless its name or its repetition makes the head ambiguous.
+/// Fields of a request that must stand alone beside those of framing: a backend could believe another one than policy
+/// did. In a response they are the client's to judge.
+pub(super) const ONCE_IN_REQUESTS: u128 =
+    KnownHeader::Authorization.bit() | KnownHeader::ContentType.bit() | KnownHeader::Expect.bit();
+
+/// Adds the field to `headers`, unless its name or its repetition makes the head ambiguous. `once` are known names that
+/// may not be repeated.
 pub(super) fn push(
     headers: &mut Headers,
     bytes: &[u8],
     field: &httparse::Header<'_>,
+    once: u128,
 ) -> Result<(), HeadError> {
     let name = field.name.as_bytes();
     let known = KnownHeader::of(name);
@@ -26,11 +33,7 @@ pub(super) fn push(
         KnownHeader::Host if headers.contains(known) => return Err(HeadError::Host),
         KnownHeader::ContentLength if headers.contains(known) => return Err(HeadError::ContentLength),
         KnownHeader::TransferEncoding if headers.contains(known) => return Err(HeadError::TransferEncoding),
-        KnownHeader::Authorization | KnownHeader::ContentType | KnownHeader::Expect
-            if headers.contains(known) =>
-        {
-            return Err(HeadError::Repeated);
-        }
+        known if once & known.bit() != 0 && headers.contains(known) => return Err(HeadError::Repeated),
         _ => {}
     }
     headers.push(Span::locate(name, bytes), Span::locate(field.value, bytes), known);

@@ -74,7 +74,7 @@ fn parse(bytes: &[u8], start: usize, end: usize, head: &mut RequestHead) -> Resu
     };
     head.method = parse_method(method.as_bytes(), bytes)?;
     for field in request.headers.iter() {
-        framing::push(&mut head.headers, bytes, field)?;
+        framing::push(&mut head.headers, bytes, field, framing::ONCE_IN_REQUESTS)?;
     }
     let authority = parse_target(target.as_bytes(), bytes, head)?;
     (head.authority, head.host) = check_host(head, authority, bytes)?;
