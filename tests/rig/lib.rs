@@ -35,4 +35,4 @@ pub use origin::{Origin, Recorded};
 pub use process::{Process, is_root, program};
 pub use scratch::Scratch;
 pub use script::{Script, Step};
-pub use wire::{Body, Framing, Head, Headers, Response};
+pub use wire::{Body, Framing, Head, Headers, Reader, Response};

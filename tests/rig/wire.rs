@@ -190,8 +190,8 @@ impl Response {
 
 type Tape = Box<dyn FnMut(&[u8]) + Send>;
 
-/// A blocking stream with what was read past the last message.
-pub(crate) struct Reader<S> {
+/// A blocking stream, or recorded bytes, with what was read past the last message.
+pub struct Reader<S> {
     pub(crate) stream: S,
     pending: Vec<u8>,
     /// Gets every byte read, when recording.
@@ -199,7 +199,8 @@ pub(crate) struct Reader<S> {
 }
 
 impl<S: Read> Reader<S> {
-    pub(crate) fn new(stream: S) -> Self {
+    /// A reader at the start of a message.
+    pub fn new(stream: S) -> Self {
         Self {
             stream,
             pending: Vec::new(),
@@ -208,7 +209,10 @@ impl<S: Read> Reader<S> {
     }
 
     /// Reads one head; `None` when the peer closed before its first byte.
-    pub(crate) fn head(&mut self) -> Result<Option<Head>> {
+    ///
+    /// # Errors
+    /// When the stream fails or ends inside the head, or the head breaks RFC 9112.
+    pub fn head(&mut self) -> Result<Option<Head>> {
         let mut searched = 0;
         loop {
             if let Some(at) = find(&self.pending, b"\r\n\r\n", searched) {
@@ -232,7 +236,10 @@ impl<S: Read> Reader<S> {
     }
 
     /// Reads the next piece of a body; `None` at its end.
-    pub(crate) fn piece(&mut self, body: &mut Body) -> Result<Option<Vec<u8>>> {
+    ///
+    /// # Errors
+    /// When the stream fails or ends inside the body, or its framing is broken.
+    pub fn piece(&mut self, body: &mut Body) -> Result<Option<Vec<u8>>> {
         if body.done {
             return Ok(None);
         }
@@ -256,7 +263,10 @@ impl<S: Read> Reader<S> {
     }
 
     /// Reads a body to its end.
-    pub(crate) fn rest(&mut self, body: &mut Body) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// As [`Reader::piece`].
+    pub fn rest(&mut self, body: &mut Body) -> Result<Vec<u8>> {
         let mut whole = Vec::new();
         while let Some(piece) = self.piece(body)? {
             whole.extend_from_slice(&piece);

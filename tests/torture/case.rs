@@ -1,0 +1,108 @@
+//! The cases of `cases/*.toml`, one table each: what a client sends, and what must become of it.
+//!
+//! A case that says nothing else must be refused: one answer with status 400, then the end of the connection, and
+//! not one byte of it at the upstream.
+
+use serde::Deserialize;
+
+use crate::notation;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    title: String,
+    case: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    id: String,
+    send: String,
+    #[serde(default)]
+    each: Vec<String>,
+    #[serde(default = "refused")]
+    client: String,
+    #[serde(default)]
+    upstream: Vec<String>,
+    #[serde(default)]
+    shows: Vec<String>,
+    #[serde(default)]
+    hides: Vec<String>,
+}
+
+fn refused() -> String {
+    "400 closed".to_owned()
+}
+
+/// One payload and what must become of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    /// Its name, unique in its group.
+    pub(crate) id: String,
+    /// What the client sends before the probe.
+    pub(crate) send: Vec<u8>,
+    /// What the client gets, as `verdict::Verdict` writes it.
+    pub(crate) client: String,
+    /// What the upstream sees of the payload, as `tape::Seen` writes it.
+    pub(crate) upstream: Vec<String>,
+    /// Header lines that the upstream must see.
+    pub(crate) shows: Vec<String>,
+    /// Texts that no head at the upstream may have, in any letter case.
+    pub(crate) hides: Vec<String>,
+}
+
+/// The files, by name.
+pub(crate) const GROUPS: [(&str, &str); 8] = [
+    ("request_line", include_str!("cases/request_line.toml")),
+    ("fields", include_str!("cases/fields.toml")),
+    ("framing", include_str!("cases/framing.toml")),
+    ("chunks", include_str!("cases/chunks.toml")),
+    ("paths", include_str!("cases/paths.toml")),
+    ("hops", include_str!("cases/hops.toml")),
+    ("pipelines", include_str!("cases/pipelines.toml")),
+    ("limits", include_str!("cases/limits.toml")),
+];
+
+/// The title and the cases of a group; a case with variants becomes one case for each.
+pub(crate) fn load(name: &str) -> (String, Vec<Case>) {
+    let (_, text) = GROUPS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .unwrap_or_else(|| panic!("no group {name}"));
+    let group: Group = toml::from_str(text).unwrap_or_else(|error| panic!("{name}.toml: {error}"));
+    let cases: Vec<Case> = group.case.iter().flat_map(Row::expand).collect();
+    for (at, case) in cases.iter().enumerate() {
+        assert!(
+            cases[..at].iter().all(|other| other.id != case.id),
+            "two cases {} in {name}.toml",
+            case.id
+        );
+    }
+    (group.title, cases)
+}
+
+impl Row {
+    /// Puts each variant in the place of `$E`.
+    fn expand(&self) -> Vec<Case> {
+        let case = |id: String, send: &str, variant: &str| Case {
+            id,
+            send: notation::bytes(send),
+            client: self.client.clone(),
+            upstream: self.upstream.iter().map(|line| line.replace("$E", variant)).collect(),
+            shows: self.shows.clone(),
+            hides: self.hides.clone(),
+        };
+        if self.each.is_empty() {
+            return vec![case(self.id.clone(), &self.send, "")];
+        }
+        assert!(self.send.contains("$E"), "{}: variants without $E", self.id);
+        self.each
+            .iter()
+            .map(|variant| {
+                let id = format!("{}: {variant}", self.id);
+                case(id, &self.send.replace("$E", variant), variant)
+            })
+            .collect()
+    }
+}

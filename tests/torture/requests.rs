@@ -1,0 +1,129 @@
+//! Every payload through the gateway: is the verdict the one that is written down, and the same however it arrives?
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::case::{self, Case};
+use crate::client::Shot;
+use crate::known;
+use crate::subject::{Kind, Subject};
+use crate::tape::Seen;
+use crate::verdict::{self, Verdict};
+
+/// Silence after which an answer that is expected counts as missing.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Silence that is itself the expected verdict.
+const SILENCE: Duration = Duration::from_millis(400);
+/// Payloads up to this length are cut at every offset and sent byte by byte.
+const SHORT: usize = 320;
+
+/// Asserts the verdict of every case of a group, and that no case did harm to another.
+pub(crate) fn hold(group: &str) -> Result<()> {
+    let (_, cases) = case::load(group);
+    let subject = Subject::start(Kind::Tollgate)?;
+    let shots: Vec<Shot> = cases.iter().map(|case| Shot::whole(&case.send, patience(case))).collect();
+    let (fired, nobodys) = subject.fire(&shots)?;
+    let mut failures = Vec::new();
+    for (case, (heard, seen)) in cases.iter().zip(&fired) {
+        let verdict = verdict::of(&case.send, heard, seen);
+        let wrong = wrong_with(case, &verdict, seen);
+        match (wrong, known::reason(group, &case.id)) {
+            (None, None) | (Some(_), Some(_)) => {}
+            (Some(wrong), None) => failures.push(format!("{}\n    sent {}\n    {wrong}", case.id, shown(&case.send))),
+            (None, Some(reason)) => failures.push(format!("{} holds now; it was listed for: {reason}", case.id)),
+        }
+    }
+    failures.extend(nobodys.iter().map(|seen| format!("the upstream saw {seen} of nobody")));
+    report(failures, cases.len())
+}
+
+/// Asserts that every case of a group comes to the same verdict when its bytes arrive one by one and cut at any
+/// offset; long payloads at some offsets.
+pub(crate) fn hold_however_split(group: &str) -> Result<()> {
+    let (_, cases) = case::load(group);
+    let subject = Subject::start(Kind::Tollgate)?;
+    let wholes: Vec<Shot> = cases.iter().map(|case| Shot::whole(&case.send, patience(case))).collect();
+    let cuts: Vec<(&Case, String, Shot)> = cases.iter().flat_map(cuts_of).collect();
+    let shots: Vec<Shot> = wholes
+        .into_iter()
+        .chain(cuts.iter().map(|(_, _, shot)| shot.clone()))
+        .collect();
+    let (fired, nobodys) = subject.fire(&shots)?;
+    let (whole, cut) = fired.split_at(cases.len());
+    let mut failures: Vec<String> = nobodys
+        .iter()
+        .map(|seen| format!("the upstream saw {seen} of nobody"))
+        .collect();
+    for ((case, how, _), (heard, seen)) in cuts.iter().zip(cut) {
+        let at = cases.iter().position(|other| other.id == case.id).unwrap_or_default();
+        let (heard_whole, seen_whole) = &whole[at];
+        let expected = verdict::of(&case.send, heard_whole, seen_whole);
+        let verdict = verdict::of(&case.send, heard, seen);
+        if verdict != expected {
+            failures.push(format!("{}, {how}\n    {verdict}\n    whole: {expected}", case.id));
+        }
+    }
+    report(failures, cuts.len())
+}
+
+fn patience(case: &Case) -> Duration {
+    if case.client.ends_with("waits") { SILENCE } else { PATIENCE }
+}
+
+/// How the verdict differs from what is written down, if it does.
+fn wrong_with(case: &Case, verdict: &Verdict, seen: &[Seen]) -> Option<String> {
+    if verdict.client != case.client || verdict.upstream != case.upstream || !verdict.wrongs.is_empty() {
+        let expected = format!("client: {}, upstream: {:?}", case.client, case.upstream);
+        return Some(format!("{verdict}\n    expected {expected}"));
+    }
+    if let Some(fault) = seen.iter().filter(|it| it.whole).find_map(|it| it.fault.as_ref()) {
+        return Some(format!("the upstream got what RFC 9112 forbids: {fault}"));
+    }
+    let heads: String = seen
+        .iter()
+        .filter(|it| !it.line.ends_with("/probe-7f3a"))
+        .map(|it| it.head.to_ascii_lowercase())
+        .collect();
+    let missing = case.shows.iter().find(|text| !heads.contains(&text.to_ascii_lowercase()));
+    let leaked = case.hides.iter().find(|text| heads.contains(&text.to_ascii_lowercase()));
+    match (missing, leaked) {
+        (Some(text), _) => Some(format!("the upstream did not get {text:?} but {heads:?}")),
+        (_, Some(text)) => Some(format!("the upstream got {text:?}: {heads:?}")),
+        (None, None) => None,
+    }
+}
+
+/// The ways to cut a case, each with its name.
+fn cuts_of(case: &Case) -> Vec<(&Case, String, Shot)> {
+    let length = case.send.len();
+    let patience = patience(case);
+    let mut cuts = Vec::new();
+    let all: Vec<usize> = (1..=length).collect();
+    if length <= SHORT {
+        cuts.push((case, "byte by byte".to_owned(), Shot::cut(&case.send, &all, patience)));
+    }
+    let edges = |at: &usize| length <= SHORT || *at <= 24 || at + 24 >= length || *at % (length / 16) == 0;
+    for at in all.iter().filter(|at| edges(at)) {
+        cuts.push((case, format!("cut at {at}"), Shot::cut(&case.send, &[*at], patience)));
+    }
+    cuts
+}
+
+fn shown(bytes: &[u8]) -> String {
+    let text = bytes.escape_ascii().to_string();
+    match text.get(..400) {
+        Some(start) => format!("{start}… ({} bytes)", bytes.len()),
+        None => text,
+    }
+}
+
+fn report(failures: Vec<String>, of: usize) -> Result<()> {
+    anyhow::ensure!(
+        failures.is_empty(),
+        "{} of {of}:\n{}",
+        failures.len(),
+        failures.iter().take(200).map(|it| format!("- {it}\n")).collect::<String>()
+    );
+    Ok(())
+}

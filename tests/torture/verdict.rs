@@ -1,0 +1,147 @@
+//! What became of a payload, in words: what the client got and what the upstream saw.
+
+use std::fmt;
+
+use tests::{Body, Framing, Reader};
+
+use crate::client::{End, Heard};
+use crate::tape::{Seen, start_of};
+
+/// What became of one payload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// The statuses of all final answers, then how it ended: `probe` (the request behind the payload got its own
+    /// answer), `closed` or `waits`. `cut` after a status: its body never came to its end.
+    pub(crate) client: String,
+    /// The requests that the upstream saw, without the probe and without those that were cut off: how much of those
+    /// goes out depends on when their bytes came in.
+    pub(crate) upstream: Vec<String>,
+    /// What must never be: answers of somebody else, answers that RFC 9112 forbids.
+    pub(crate) wrongs: Vec<String>,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "client: {}, upstream: {:?}", self.client, self.upstream)?;
+        if !self.wrongs.is_empty() {
+            write!(f, ", wrong: {}", self.wrongs.join("; "))?;
+        }
+        Ok(())
+    }
+}
+
+/// An answer as the client reads it.
+struct Answer {
+    status: u16,
+    /// What the upstream says it answers, if it was the upstream that answered.
+    echo: Option<String>,
+    to: Option<String>,
+    whole: bool,
+}
+
+/// Puts together what a client heard and what the upstream saw of it.
+pub(crate) fn of(payload: &[u8], heard: &Heard, seen: &[Seen]) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut answers = match answers(payload, &heard.bytes) {
+        Ok(answers) => answers,
+        Err((answers, error)) => {
+            verdict.wrongs.push(format!("the client got what RFC 9112 forbids: {error:#}"));
+            answers
+        }
+    };
+    check_owner(&mut verdict, heard, seen, &answers);
+    let probed = heard.end == End::Probed;
+    if probed {
+        answers.pop();
+    }
+    // Whether a client is told to continue depends on when its body comes.
+    let finals = answers.iter().filter(|answer| answer.status >= 200);
+    let mut words = repeated(finals.map(|answer| {
+        let cut = if answer.whole { "" } else { " cut" };
+        format!("{}{cut}", answer.status)
+    }));
+    let end = match heard.end {
+        End::Probed => "probe",
+        End::Closed => "closed",
+        End::Silent => "waits",
+    };
+    words.push(end.to_owned());
+    verdict.client = words.join(" ").replace(" *", "*");
+    let mut upstream = seen;
+    if probed && let Some((last, before)) = seen.split_last() {
+        if last.line != "GET /probe-7f3a" {
+            verdict
+                .wrongs
+                .push(format!("the probe's answer belongs to {last}"));
+        }
+        upstream = before;
+    }
+    let whole = upstream.iter().filter(|it| it.whole || it.fault.is_some());
+    verdict.upstream = repeated(whole.map(Seen::to_string));
+    verdict
+}
+
+/// Four and more of the same in a row as one.
+fn repeated(words: impl Iterator<Item = String>) -> Vec<String> {
+    let words: Vec<String> = words.collect();
+    let runs = words.chunk_by(|one, other| one == other);
+    runs.flat_map(|run| match run {
+        [first, _, _, _, ..] => vec![format!("{first} *{}", run.len())],
+        few => few.to_vec(),
+    })
+    .collect()
+}
+
+/// Every answer of the upstream must be to this client, and to its requests in their order.
+fn check_owner(verdict: &mut Verdict, heard: &Heard, seen: &[Seen], answers: &[Answer]) {
+    let own = heard.from.to_string();
+    let mut asked = seen.iter();
+    for answer in answers {
+        let (Some(echo), Some(to)) = (&answer.echo, &answer.to) else {
+            continue;
+        };
+        let is_next = asked.any(|request| start_of(&request.line) == echo);
+        if *to != own || !is_next {
+            verdict.wrongs.push(format!("{own} got the answer to {echo} of {to}"));
+        }
+    }
+}
+
+type Broken = (Vec<Answer>, anyhow::Error);
+
+fn answers(payload: &[u8], bytes: &[u8]) -> Result<Vec<Answer>, Broken> {
+    let mut reader = Reader::new(bytes);
+    let mut answers: Vec<Answer> = Vec::new();
+    loop {
+        let head = match reader.head() {
+            Ok(Some(head)) => head,
+            Ok(None) => return Ok(answers),
+            Err(error) => return Err((answers, error)),
+        };
+        let status = match head.word(1).parse() {
+            Ok(status) if head.start_line.starts_with("HTTP/1.") => status,
+            _ => return Err((answers, anyhow::anyhow!("status line {:?}", head.start_line))),
+        };
+        let echo = head.headers.get("x-echo").map(str::to_owned);
+        let first = answers.iter().all(|answer| answer.status < 200);
+        let is_head = match &echo {
+            Some(echo) => echo.starts_with("HEAD "),
+            None => first && payload.starts_with(b"HEAD "),
+        };
+        let method = if is_head { "HEAD" } else { "GET" };
+        let mut body = match Framing::of_response(method, status, &head.headers) {
+            Ok(framing) => Body::new(framing),
+            Err(error) => return Err((answers, error)),
+        };
+        let whole = reader.rest(&mut body).is_ok();
+        answers.push(Answer {
+            status,
+            echo,
+            to: head.headers.get("x-for").map(str::to_owned),
+            whole,
+        });
+        if !whole {
+            return Ok(answers);
+        }
+    }
+}
