@@ -89,7 +89,11 @@ impl Row {
             id,
             send: notation::bytes(send),
             client: self.client.clone(),
-            upstream: self.upstream.iter().map(|line| line.replace("$E", variant)).collect(),
+            upstream: self
+                .upstream
+                .iter()
+                .map(|line| line.replace("$E", variant))
+                .collect(),
             shows: self.shows.clone(),
             hides: self.hides.clone(),
         };

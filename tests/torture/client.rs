@@ -77,23 +77,30 @@ impl Shot {
 
 /// Fires all shots, some at a time, and gives what each client heard, in their order.
 pub(crate) fn volley(to: SocketAddr, shots: &[Shot]) -> Result<Vec<Heard>> {
+    at_once(shots.len(), |number| converse(to, &shots[number]))
+}
+
+/// Runs `client` with the numbers below `count`, some at a time, and gives the results in their order.
+pub(crate) fn at_once<T: Send>(count: usize, client: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
-    let heard = Mutex::new(Vec::new());
+    let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..CLIENTS.min(shots.len()) {
+        for _ in 0..CLIENTS.min(count) {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(shot) = shots.get(number) else { return };
-                    let result = converse(to, shot);
-                    heard.lock().expect("no client panics").push((number, result));
+                    if number >= count {
+                        return;
+                    }
+                    let result = client(number);
+                    results.lock().expect("no client panics").push((number, result));
                 }
             });
         }
     });
-    let mut heard = heard.into_inner().expect("no client panics");
-    heard.sort_by_key(|(number, _)| *number);
-    heard.into_iter().map(|(_, result)| result).collect()
+    let mut results = results.into_inner().expect("no client panics");
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// One conversation from a fresh address.

@@ -14,6 +14,7 @@ mod client;
 mod known;
 mod notation;
 mod requests;
+mod responses;
 mod subject;
 mod tape;
 mod verdict;
@@ -35,4 +36,13 @@ macro_rules! groups {
     )+};
 }
 
-groups!(request_line, fields, framing, chunks, paths, hops, pipelines, limits);
+groups!(
+    request_line,
+    fields,
+    framing,
+    chunks,
+    paths,
+    hops,
+    pipelines,
+    limits
+);

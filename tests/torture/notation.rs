@@ -22,7 +22,9 @@ pub(crate) fn bytes(text: &str) -> Vec<u8> {
             b'\\' => out.push(b'\\'),
             b'x' => {
                 let (digits, after) = rest.split_at(2);
-                out.push(u8::from_str_radix(&String::from_utf8_lossy(digits), 16).expect("two digits after \\x"));
+                out.push(
+                    u8::from_str_radix(&String::from_utf8_lossy(digits), 16).expect("two digits after \\x"),
+                );
                 rest = after;
             }
             b'{' | b'[' => {

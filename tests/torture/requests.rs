@@ -22,7 +22,10 @@ const SHORT: usize = 320;
 pub(crate) fn hold(group: &str) -> Result<()> {
     let (_, cases) = case::load(group);
     let subject = Subject::start(Kind::Tollgate)?;
-    let shots: Vec<Shot> = cases.iter().map(|case| Shot::whole(&case.send, patience(case))).collect();
+    let shots: Vec<Shot> = cases
+        .iter()
+        .map(|case| Shot::whole(&case.send, patience(case)))
+        .collect();
     let (fired, nobodys) = subject.fire(&shots)?;
     let mut failures = Vec::new();
     for (case, (heard, seen)) in cases.iter().zip(&fired) {
@@ -30,11 +33,21 @@ pub(crate) fn hold(group: &str) -> Result<()> {
         let wrong = wrong_with(case, &verdict, seen);
         match (wrong, known::reason(group, &case.id)) {
             (None, None) | (Some(_), Some(_)) => {}
-            (Some(wrong), None) => failures.push(format!("{}\n    sent {}\n    {wrong}", case.id, shown(&case.send))),
-            (None, Some(reason)) => failures.push(format!("{} holds now; it was listed for: {reason}", case.id)),
+            (Some(wrong), None) => failures.push(format!(
+                "{}\n    sent {}\n    {wrong}",
+                case.id,
+                shown(&case.send)
+            )),
+            (None, Some(reason)) => {
+                failures.push(format!("{} holds now; it was listed for: {reason}", case.id))
+            }
         }
     }
-    failures.extend(nobodys.iter().map(|seen| format!("the upstream saw {seen} of nobody")));
+    failures.extend(
+        nobodys
+            .iter()
+            .map(|seen| format!("the upstream saw {seen} of nobody")),
+    );
     report(failures, cases.len())
 }
 
@@ -43,7 +56,10 @@ pub(crate) fn hold(group: &str) -> Result<()> {
 pub(crate) fn hold_however_split(group: &str) -> Result<()> {
     let (_, cases) = case::load(group);
     let subject = Subject::start(Kind::Tollgate)?;
-    let wholes: Vec<Shot> = cases.iter().map(|case| Shot::whole(&case.send, patience(case))).collect();
+    let wholes: Vec<Shot> = cases
+        .iter()
+        .map(|case| Shot::whole(&case.send, patience(case)))
+        .collect();
     let cuts: Vec<(&Case, String, Shot)> = cases.iter().flat_map(cuts_of).collect();
     let shots: Vec<Shot> = wholes
         .into_iter()
@@ -56,19 +72,29 @@ pub(crate) fn hold_however_split(group: &str) -> Result<()> {
         .map(|seen| format!("the upstream saw {seen} of nobody"))
         .collect();
     for ((case, how, _), (heard, seen)) in cuts.iter().zip(cut) {
-        let at = cases.iter().position(|other| other.id == case.id).unwrap_or_default();
+        let at = cases
+            .iter()
+            .position(|other| other.id == case.id)
+            .unwrap_or_default();
         let (heard_whole, seen_whole) = &whole[at];
         let expected = verdict::of(&case.send, heard_whole, seen_whole);
         let verdict = verdict::of(&case.send, heard, seen);
         if verdict != expected {
-            failures.push(format!("{}, {how}\n    {verdict}\n    whole: {expected}", case.id));
+            failures.push(format!(
+                "{}, {how}\n    {verdict}\n    whole: {expected}",
+                case.id
+            ));
         }
     }
     report(failures, cuts.len())
 }
 
 fn patience(case: &Case) -> Duration {
-    if case.client.ends_with("waits") { SILENCE } else { PATIENCE }
+    if case.client.ends_with("waits") {
+        SILENCE
+    } else {
+        PATIENCE
+    }
 }
 
 /// How the verdict differs from what is written down, if it does.
@@ -85,8 +111,14 @@ fn wrong_with(case: &Case, verdict: &Verdict, seen: &[Seen]) -> Option<String> {
         .filter(|it| !it.line.ends_with("/probe-7f3a"))
         .map(|it| it.head.to_ascii_lowercase())
         .collect();
-    let missing = case.shows.iter().find(|text| !heads.contains(&text.to_ascii_lowercase()));
-    let leaked = case.hides.iter().find(|text| heads.contains(&text.to_ascii_lowercase()));
+    let missing = case
+        .shows
+        .iter()
+        .find(|text| !heads.contains(&text.to_ascii_lowercase()));
+    let leaked = case
+        .hides
+        .iter()
+        .find(|text| heads.contains(&text.to_ascii_lowercase()));
     match (missing, leaked) {
         (Some(text), _) => Some(format!("the upstream did not get {text:?} but {heads:?}")),
         (_, Some(text)) => Some(format!("the upstream got {text:?}: {heads:?}")),
@@ -101,11 +133,19 @@ fn cuts_of(case: &Case) -> Vec<(&Case, String, Shot)> {
     let mut cuts = Vec::new();
     let all: Vec<usize> = (1..=length).collect();
     if length <= SHORT {
-        cuts.push((case, "byte by byte".to_owned(), Shot::cut(&case.send, &all, patience)));
+        cuts.push((
+            case,
+            "byte by byte".to_owned(),
+            Shot::cut(&case.send, &all, patience),
+        ));
     }
-    let edges = |at: &usize| length <= SHORT || *at <= 24 || at + 24 >= length || *at % (length / 16) == 0;
+    let edges = |at: &usize| length <= SHORT || *at <= 8 || at + 8 > length || *at % (length / 8) == 0;
     for at in all.iter().filter(|at| edges(at)) {
-        cuts.push((case, format!("cut at {at}"), Shot::cut(&case.send, &[*at], patience)));
+        cuts.push((
+            case,
+            format!("cut at {at}"),
+            Shot::cut(&case.send, &[*at], patience),
+        ));
     }
     cuts
 }
@@ -123,7 +163,11 @@ fn report(failures: Vec<String>, of: usize) -> Result<()> {
         failures.is_empty(),
         "{} of {of}:\n{}",
         failures.len(),
-        failures.iter().take(200).map(|it| format!("- {it}\n")).collect::<String>()
+        failures
+            .iter()
+            .take(200)
+            .map(|it| format!("- {it}\n"))
+            .collect::<String>()
     );
     Ok(())
 }

@@ -198,7 +198,10 @@ mod tests_of_tapes {
             GET /b HTTP/1.1\r\nHost: a\r\n\r\n\
             POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n\
             POST /d HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n";
-        assert_eq!(shown(tape), ["POST /a + hi", "GET /b", "POST /c + hi", "POST /d + hi cut"]);
+        assert_eq!(
+            shown(tape),
+            ["POST /a + hi", "GET /b", "POST /c + hi", "POST /d + hi cut"]
+        );
         assert_eq!(read(tape)[0].from, Some(Ipv4Addr::new(127, 0, 0, 9)));
     }
 

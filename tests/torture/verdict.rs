@@ -31,12 +31,28 @@ impl fmt::Display for Verdict {
 }
 
 /// An answer as the client reads it.
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     /// What the upstream says it answers, if it was the upstream that answered.
     echo: Option<String>,
     to: Option<String>,
-    whole: bool,
+    /// As much of its body as came.
+    pub(crate) body: Vec<u8>,
+    until_close: bool,
+    /// Its body came to its end.
+    pub(crate) whole: bool,
+}
+
+impl Answer {
+    /// Status, and the body of what is no error; `cut` where it is not whole.
+    pub(crate) fn shown(&self) -> String {
+        match self.body.as_slice() {
+            _ if !self.whole => format!("{} cut", self.status),
+            [] => self.status.to_string(),
+            _ if self.status >= 400 => self.status.to_string(),
+            body => format!("{} {}", self.status, body.escape_ascii()),
+        }
+    }
 }
 
 /// Puts together what a client heard and what the upstream saw of it.
@@ -45,7 +61,9 @@ pub(crate) fn of(payload: &[u8], heard: &Heard, seen: &[Seen]) -> Verdict {
     let mut answers = match answers(payload, &heard.bytes) {
         Ok(answers) => answers,
         Err((answers, error)) => {
-            verdict.wrongs.push(format!("the client got what RFC 9112 forbids: {error:#}"));
+            verdict
+                .wrongs
+                .push(format!("the client got what RFC 9112 forbids: {error:#}"));
             answers
         }
     };
@@ -102,7 +120,9 @@ fn check_owner(verdict: &mut Verdict, heard: &Heard, seen: &[Seen], answers: &[A
         };
         let is_next = asked.any(|request| start_of(&request.line) == echo);
         if *to != own || !is_next {
-            verdict.wrongs.push(format!("{own} got the answer to {echo} of {to}"));
+            verdict
+                .wrongs
+                .push(format!("{own} got the answer to {echo} of {to}"));
         }
     }
 }
@@ -113,35 +133,65 @@ fn answers(payload: &[u8], bytes: &[u8]) -> Result<Vec<Answer>, Broken> {
     let mut reader = Reader::new(bytes);
     let mut answers: Vec<Answer> = Vec::new();
     loop {
-        let head = match reader.head() {
-            Ok(Some(head)) => head,
+        let first = answers.iter().all(|answer| answer.status < 200);
+        let method = if first && payload.starts_with(b"HEAD ") {
+            "HEAD"
+        } else {
+            "GET"
+        };
+        match next(method, &mut reader) {
+            Ok(Some(answer)) if answer.whole => answers.push(answer),
+            Ok(Some(answer)) => {
+                answers.push(answer);
+                return Ok(answers);
+            }
             Ok(None) => return Ok(answers),
             Err(error) => return Err((answers, error)),
-        };
-        let status = match head.word(1).parse() {
-            Ok(status) if head.start_line.starts_with("HTTP/1.") => status,
-            _ => return Err((answers, anyhow::anyhow!("status line {:?}", head.start_line))),
-        };
-        let echo = head.headers.get("x-echo").map(str::to_owned);
-        let first = answers.iter().all(|answer| answer.status < 200);
-        let is_head = match &echo {
-            Some(echo) => echo.starts_with("HEAD "),
-            None => first && payload.starts_with(b"HEAD "),
-        };
-        let method = if is_head { "HEAD" } else { "GET" };
-        let mut body = match Framing::of_response(method, status, &head.headers) {
-            Ok(framing) => Body::new(framing),
-            Err(error) => return Err((answers, error)),
-        };
-        let whole = reader.rest(&mut body).is_ok();
-        answers.push(Answer {
-            status,
-            echo,
-            to: head.headers.get("x-for").map(str::to_owned),
-            whole,
-        });
-        if !whole {
-            return Ok(answers);
         }
     }
+}
+
+/// The first final answer to a request with `method` in `bytes`; `None` when its head is not there yet. A body that
+/// ends with the connection is whole only when that is `closed`.
+pub(crate) fn first(method: &str, bytes: &[u8], closed: bool) -> Option<Answer> {
+    let mut reader = Reader::new(bytes);
+    loop {
+        let mut answer = next(method, &mut reader).ok()??;
+        if answer.status >= 200 {
+            answer.whole &= closed || !answer.until_close;
+            return Some(answer);
+        }
+    }
+}
+
+fn next(method: &str, reader: &mut Reader<&[u8]>) -> anyhow::Result<Option<Answer>> {
+    let Some(head) = reader.head()? else {
+        return Ok(None);
+    };
+    anyhow::ensure!(
+        head.start_line.starts_with("HTTP/1."),
+        "status line {:?}",
+        head.start_line
+    );
+    let status = head.word(1).parse()?;
+    let echo = head.headers.get("x-echo").map(str::to_owned);
+    let is_head = echo.as_ref().is_some_and(|echo| echo.starts_with("HEAD "));
+    let method = if is_head { "HEAD" } else { method };
+    let framing = Framing::of_response(method, status, &head.headers)?;
+    let (mut pieces, mut body) = (Body::new(framing), Vec::new());
+    let whole = loop {
+        match reader.piece(&mut pieces) {
+            Ok(Some(piece)) => body.extend(piece),
+            Ok(None) => break true,
+            Err(_) => break false,
+        }
+    };
+    Ok(Some(Answer {
+        status,
+        echo,
+        to: head.headers.get("x-for").map(str::to_owned),
+        body,
+        until_close: framing == Framing::UntilClose,
+        whole,
+    }))
 }
