@@ -3,6 +3,8 @@
 //! A case that says nothing else must be refused: one answer with status 400, then the end of the connection, and
 //! not one byte of it at the upstream.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use crate::notation;
@@ -39,7 +41,7 @@ fn refused() -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     /// Its name, unique in its group.
-    pub(crate) id: String,
+    pub(crate) id: Id,
     /// What the client sends before the probe.
     pub(crate) send: Vec<u8>,
     /// What the client gets, as `verdict::Verdict` writes it.
@@ -85,28 +87,50 @@ pub(crate) fn load(name: &str) -> (String, Vec<Case>) {
 impl Row {
     /// Puts each variant in the place of `$E`.
     fn expand(&self) -> Vec<Case> {
-        let case = |id: String, send: &str, variant: &str| Case {
-            id,
-            send: notation::bytes(send),
+        let case = |variant: Option<&String>| Case {
+            id: Id::new(&self.id, variant),
+            send: notation::bytes(&in_place(&self.send, variant)),
             client: self.client.clone(),
-            upstream: self
-                .upstream
-                .iter()
-                .map(|line| line.replace("$E", variant))
-                .collect(),
+            upstream: self.upstream.iter().map(|line| in_place(line, variant)).collect(),
             shows: self.shows.clone(),
             hides: self.hides.clone(),
         };
         if self.each.is_empty() {
-            return vec![case(self.id.clone(), &self.send, "")];
+            return vec![case(None)];
         }
         assert!(self.send.contains("$E"), "{}: variants without $E", self.id);
-        self.each
-            .iter()
-            .map(|variant| {
-                let id = format!("{}: {variant}", self.id);
-                case(id, &self.send.replace("$E", variant), variant)
-            })
-            .collect()
+        self.each.iter().map(|variant| case(Some(variant))).collect()
+    }
+}
+
+/// `text` with a variant in the place of `$E`.
+pub(crate) fn in_place(text: &str, variant: Option<&String>) -> String {
+    text.replace("$E", variant.map_or("", String::as_str))
+}
+
+/// The name of a case: of its table, and which of its variants it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Id {
+    /// The name of its table.
+    pub(crate) name: String,
+    /// What stands for `$E`, as written.
+    pub(crate) variant: Option<String>,
+}
+
+impl Id {
+    pub(crate) fn new(name: &str, variant: Option<&String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            variant: variant.cloned(),
+        }
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.variant {
+            Some(variant) => write!(f, "{}: {variant}", self.name),
+            None => f.write_str(&self.name),
+        }
     }
 }

@@ -18,7 +18,11 @@ const CLIENTS: usize = 32;
 const GAP: Duration = Duration::from_micros(400);
 /// A well-formed request that follows every payload on the same connection.
 pub(crate) const PROBE: &[u8] = b"GET /probe-7f3a HTTP/1.1\r\nHost: a\r\n\r\n";
-/// What only the answer to the probe contains.
+/// What only the answer to the probe contains: its whole body behind a head.
+const PROBE_ANSWERED: &[u8] = b"\r\n\r\nGET /probe-7f3a.";
+/// The probe as the upstream sees it.
+pub(crate) const PROBE_LINE: &str = "GET /probe-7f3a";
+/// The body of the answer to the probe.
 pub(crate) const PROBE_ANSWER: &[u8] = b"GET /probe-7f3a.";
 
 /// How a conversation ended.
@@ -154,13 +158,13 @@ fn listen(stream: &mut TcpStream) -> (Vec<u8>, End) {
             }
             Err(_) => return (bytes, End::Closed),
         }
-        if holds(&bytes, PROBE_ANSWER) {
+        if holds(&bytes, PROBE_ANSWERED) {
             return (bytes, End::Probed);
         }
     }
 }
 
 /// Whether `bytes` contain `part`.
-pub(crate) fn holds(bytes: &[u8], part: &[u8]) -> bool {
+fn holds(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::case::{self, Case};
-use crate::client::Shot;
+use crate::client::{PROBE_LINE, Shot};
 use crate::known;
 use crate::subject::{Kind, Subject};
 use crate::tape::Seen;
@@ -31,7 +31,7 @@ pub(crate) fn hold(group: &str) -> Result<()> {
     for (case, (heard, seen)) in cases.iter().zip(&fired) {
         let verdict = verdict::of(&case.send, heard, seen);
         let wrong = wrong_with(case, &verdict, seen);
-        match (wrong, known::reason(group, &case.id)) {
+        match (wrong, known::reason(group, &case.id.to_string())) {
             (None, None) | (Some(_), Some(_)) => {}
             (Some(wrong), None) => failures.push(format!(
                 "{}\n    sent {}\n    {wrong}",
@@ -103,12 +103,13 @@ fn wrong_with(case: &Case, verdict: &Verdict, seen: &[Seen]) -> Option<String> {
         let expected = format!("client: {}, upstream: {:?}", case.client, case.upstream);
         return Some(format!("{verdict}\n    expected {expected}"));
     }
-    if let Some(fault) = seen.iter().filter(|it| it.whole).find_map(|it| it.fault.as_ref()) {
-        return Some(format!("the upstream got what RFC 9112 forbids: {fault}"));
+    if let Some(odd) = seen.iter().find(|it| it.fault.is_some() || it.trailers) {
+        let what = odd.fault.as_deref().unwrap_or("trailers");
+        return Some(format!("the upstream got what it must not: {what}"));
     }
     let heads: String = seen
         .iter()
-        .filter(|it| !it.line.ends_with("/probe-7f3a"))
+        .filter(|it| it.line != PROBE_LINE)
         .map(|it| it.head.to_ascii_lowercase())
         .collect();
     let missing = case

@@ -21,17 +21,6 @@ pub(crate) enum Kind {
     Haproxy,
 }
 
-impl Kind {
-    /// The name of its program.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Tollgate => "tollgate",
-            Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
-        }
-    }
-}
-
 /// A running proxy and the upstream behind it.
 pub(crate) struct Subject {
     addr: SocketAddr,
@@ -73,18 +62,13 @@ impl Subject {
         self.addr
     }
 
-    /// The upstream behind it.
-    pub(crate) fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
     /// Fires all shots and gives, for each, what its client heard and what the upstream saw of it. What the upstream
     /// saw of nobody comes last.
     pub(crate) fn fire(&self, shots: &[Shot]) -> Result<(Vec<(Heard, Vec<Seen>)>, Vec<Seen>)> {
         let heard = client::volley(self.addr, shots)?;
         self.settle();
         let order = self.order();
-        let place = |seen: &Seen| order.get(seen.head.as_str()).copied().unwrap_or(usize::MAX);
+        let place = |seen: &Seen| order.get(seen.head.as_str()).copied().unwrap_or_default();
         let mut nobodys = Vec::new();
         let mut of = HashMap::new();
         for seen in self.origin.tapes().iter().flat_map(|tape| tape::read(tape)) {

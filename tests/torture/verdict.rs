@@ -4,7 +4,7 @@ use std::fmt;
 
 use tests::{Body, Framing, Reader};
 
-use crate::client::{End, Heard};
+use crate::client::{End, Heard, PROBE_LINE};
 use crate::tape::{Seen, start_of};
 
 /// What became of one payload.
@@ -50,6 +50,7 @@ impl Answer {
             _ if !self.whole => format!("{} cut", self.status),
             [] => self.status.to_string(),
             _ if self.status >= 400 => self.status.to_string(),
+            body if body.len() > 60 => format!("{} with {} bytes", self.status, body.len()),
             body => format!("{} {}", self.status, body.escape_ascii()),
         }
     }
@@ -85,16 +86,15 @@ pub(crate) fn of(payload: &[u8], heard: &Heard, seen: &[Seen]) -> Verdict {
     };
     words.push(end.to_owned());
     verdict.client = words.join(" ").replace(" *", "*");
-    let mut upstream = seen;
-    if probed && let Some((last, before)) = seen.split_last() {
-        if last.line != "GET /probe-7f3a" {
-            verdict
-                .wrongs
-                .push(format!("the probe's answer belongs to {last}"));
-        }
-        upstream = before;
+    let probe = seen.iter().rposition(|it| probed && it.line == PROBE_LINE);
+    if probed && probe.is_none() {
+        let wrong = "the probe was answered, but not by the upstream";
+        verdict.wrongs.push(wrong.to_owned());
     }
-    let whole = upstream.iter().filter(|it| it.whole || it.fault.is_some());
+    let others = seen.iter().enumerate().filter(|(at, _)| Some(*at) != probe);
+    let whole = others
+        .map(|(_, seen)| seen)
+        .filter(|it| it.whole || it.fault.is_some());
     verdict.upstream = repeated(whole.map(Seen::to_string));
     verdict
 }
@@ -151,15 +151,34 @@ fn answers(payload: &[u8], bytes: &[u8]) -> Result<Vec<Answer>, Broken> {
     }
 }
 
-/// The first final answer to a request with `method` in `bytes`; `None` when its head is not there yet. A body that
-/// ends with the connection is whole only when that is `closed`.
-pub(crate) fn first(method: &str, bytes: &[u8], closed: bool) -> Option<Answer> {
-    let mut reader = Reader::new(bytes);
+/// What a client makes of the bytes that it got so far.
+pub(crate) enum Told {
+    /// The final answer's head is not there yet.
+    Nothing,
+    /// The first final answer, as much of it as came. A body that ends with the connection is whole only then.
+    Answer(Answer),
+    /// RFC 9112 forbids it; the status that it claims.
+    Malformed(String),
+}
+
+/// Reads the answer to a request with `method`; `closed` when no more bytes will come.
+pub(crate) fn first(method: &str, bytes: &[u8], closed: bool) -> Told {
+    let mut rest = bytes;
     loop {
-        let mut answer = next(method, &mut reader).ok()??;
-        if answer.status >= 200 {
-            answer.whole &= closed || !answer.until_close;
-            return Some(answer);
+        let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") else {
+            return Told::Nothing;
+        };
+        match next(method, &mut Reader::new(rest)) {
+            Ok(Some(answer)) if answer.status < 200 => rest = &rest[end + 4..],
+            Ok(Some(mut answer)) => {
+                answer.whole &= closed || !answer.until_close;
+                return Told::Answer(answer);
+            }
+            _ => {
+                let line = rest.split(|byte| *byte == b'\r').next().unwrap_or_default();
+                let status = line.split(|byte| *byte == b' ').nth(1).unwrap_or(line);
+                return Told::Malformed(status.escape_ascii().to_string());
+            }
         }
     }
 }
