@@ -11,6 +11,7 @@
 
 mod case;
 mod client;
+mod cut;
 mod known;
 mod notation;
 mod peers;

@@ -80,7 +80,7 @@ fn requests() -> Result<Vec<Table>> {
         .map(|case| Shot::whole(&case.send, SILENCE))
         .collect();
     let columns = each(|kind| {
-        let (fired, _) = Subject::start(kind)?.fire(&shots)?;
+        let fired = Subject::start(kind)?.fire(&shots)?.each;
         let did = cases.iter().zip(&fired).map(|(case, (heard, seen))| {
             let verdict = verdict::of(&case.send, heard, seen);
             (request_cell(&verdict), !verdict.upstream.is_empty())

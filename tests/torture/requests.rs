@@ -6,18 +6,15 @@ use anyhow::Result;
 
 use crate::case::{self, Case};
 use crate::client::{PROBE_LINE, Shot};
-use crate::known;
-use crate::subject::{Kind, Subject};
+use crate::subject::{Kind, Subject, Traffic};
 use crate::tape::Seen;
 use crate::verdict::{self, Verdict};
+use crate::{cut, known};
 
 /// Silence after which an answer that is expected counts as missing.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Silence that is itself the expected verdict.
 const SILENCE: Duration = Duration::from_millis(400);
-/// Payloads up to this length are cut at every offset and sent byte by byte.
-const SHORT: usize = 320;
-
 /// Asserts the verdict of every case of a group, and that no case did harm to another.
 pub(crate) fn hold(group: &str) -> Result<()> {
     let (_, cases) = case::load(group);
@@ -26,9 +23,9 @@ pub(crate) fn hold(group: &str) -> Result<()> {
         .iter()
         .map(|case| Shot::whole(&case.send, patience(case)))
         .collect();
-    let (fired, nobodys) = subject.fire(&shots)?;
+    let Traffic { each, nobodys } = subject.fire(&shots)?;
     let mut failures = Vec::new();
-    for (case, (heard, seen)) in cases.iter().zip(&fired) {
+    for (case, (heard, seen)) in cases.iter().zip(&each) {
         let verdict = verdict::of(&case.send, heard, seen);
         let wrong = wrong_with(case, &verdict, seen);
         match (wrong, known::reason(group, &case.id.to_string())) {
@@ -65,13 +62,13 @@ pub(crate) fn hold_however_split(group: &str) -> Result<()> {
         .into_iter()
         .chain(cuts.iter().map(|(_, _, shot)| shot.clone()))
         .collect();
-    let (fired, nobodys) = subject.fire(&shots)?;
-    let (whole, cut) = fired.split_at(cases.len());
+    let Traffic { each, nobodys } = subject.fire(&shots)?;
+    let (whole, in_pieces) = each.split_at(cases.len());
     let mut failures: Vec<String> = nobodys
         .iter()
         .map(|seen| format!("the upstream saw {seen} of nobody"))
         .collect();
-    for ((case, how, _), (heard, seen)) in cuts.iter().zip(cut) {
+    for ((case, how, _), (heard, seen)) in cuts.iter().zip(in_pieces) {
         let at = cases
             .iter()
             .position(|other| other.id == case.id)
@@ -127,26 +124,19 @@ fn wrong_with(case: &Case, verdict: &Verdict, seen: &[Seen]) -> Option<String> {
     }
 }
 
-/// The ways to cut a case, each with its name.
+/// The ways to cut a case, each with its name. The probe comes with the last piece, or after a cut of its own.
 fn cuts_of(case: &Case) -> Vec<(&Case, String, Shot)> {
     let length = case.send.len();
     let patience = patience(case);
     let mut cuts = Vec::new();
-    let all: Vec<usize> = (1..=length).collect();
-    if length <= SHORT {
-        cuts.push((
-            case,
-            "byte by byte".to_owned(),
-            Shot::cut(&case.send, &all, patience),
-        ));
+    if cut::is_short(length) {
+        let all: Vec<usize> = (1..=length).collect();
+        let shot = Shot::cut(&case.send, &all, patience);
+        cuts.push((case, "byte by byte".to_owned(), shot));
     }
-    let edges = |at: &usize| length <= SHORT || *at <= 8 || at + 8 > length || *at % (length / 8) == 0;
-    for at in all.iter().filter(|at| edges(at)) {
-        cuts.push((
-            case,
-            format!("cut at {at}"),
-            Shot::cut(&case.send, &[*at], patience),
-        ));
+    for at in cut::offsets(length).chain([length]) {
+        let shot = Shot::cut(&case.send, &[at], patience);
+        cuts.push((case, format!("cut at {at}"), shot));
     }
     cuts
 }

@@ -12,17 +12,14 @@ use tests::{Origin, Recorded, Script, Step};
 
 use crate::case::{Id, in_place};
 use crate::client::{self, PROBE, PROBE_ANSWER};
-use crate::notation;
 use crate::subject::{Kind, Subject, answer};
 use crate::verdict::{self, Told};
+use crate::{cut, notation};
 
 /// Patience with Tollgate, in which every case is decided.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Between two pieces of a split answer, so that they arrive one by one.
 const GAP: Duration = Duration::from_micros(400);
-/// Answers up to this length are cut at every offset and sent byte by byte.
-const SHORT: usize = 200;
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Group {
@@ -355,9 +352,8 @@ fn runs(cases: &[Case], chosen: impl Fn(&Case) -> bool) -> Vec<(usize, String)> 
     let mut runs = Vec::new();
     for (number, case) in cases.iter().enumerate().filter(|(_, case)| chosen(case)) {
         let length = case.answer.len();
-        let near = |at: &usize| length <= SHORT || *at <= 8 || at + 8 > length || *at % (length / 8) == 0;
-        runs.extend((1..length).filter(near).map(|at| (number, at.to_string())));
-        if length <= SHORT {
+        runs.extend(cut::offsets(length).map(|at| (number, at.to_string())));
+        if cut::is_short(length) {
             runs.push((number, "bytes".to_owned()));
         }
     }

@@ -28,8 +28,16 @@ pub(crate) struct Subject {
     _running: Running,
 }
 
+/// What became of some shots.
+pub(crate) struct Traffic {
+    /// For each shot what its client heard and what the upstream saw of it.
+    pub(crate) each: Vec<(Heard, Vec<Seen>)>,
+    /// What the upstream saw without being told whose it was.
+    pub(crate) nobodys: Vec<Seen>,
+}
+
 enum Running {
-    Tollgate { _gateway: Gateway },
+    Tollgate { _gateway: Box<Gateway> },
     Peer { _process: Process, _scratch: Scratch },
 }
 
@@ -45,7 +53,12 @@ impl Subject {
             Kind::Tollgate => {
                 let policy = include_str!("policy.yaml").replace("@ORIGIN@", &origin.url());
                 let gateway = Gateway::builder(policy).workers(1).start()?;
-                (gateway.addr(), Running::Tollgate { _gateway: gateway })
+                (
+                    gateway.addr(),
+                    Running::Tollgate {
+                        _gateway: Box::new(gateway),
+                    },
+                )
             }
             Kind::Nginx => peer("nginx", include_str!("peers/nginx.conf"), &origin)?,
             Kind::Haproxy => peer("haproxy", include_str!("peers/haproxy.cfg"), &origin)?,
@@ -62,9 +75,8 @@ impl Subject {
         self.addr
     }
 
-    /// Fires all shots and gives, for each, what its client heard and what the upstream saw of it. What the upstream
-    /// saw of nobody comes last.
-    pub(crate) fn fire(&self, shots: &[Shot]) -> Result<(Vec<(Heard, Vec<Seen>)>, Vec<Seen>)> {
+    /// Fires all shots.
+    pub(crate) fn fire(&self, shots: &[Shot]) -> Result<Traffic> {
         let heard = client::volley(self.addr, shots)?;
         self.settle();
         let order = self.order();
@@ -77,7 +89,7 @@ impl Subject {
                 None => nobodys.push(seen),
             }
         }
-        let both = heard
+        let each = heard
             .into_iter()
             .map(|heard| {
                 let mut seen = of.remove(&heard.from).unwrap_or_default();
@@ -85,7 +97,7 @@ impl Subject {
                 (heard, seen)
             })
             .collect();
-        Ok((both, nobodys))
+        Ok(Traffic { each, nobodys })
     }
 
     /// Request heads and when they were first complete: requests of one client may take several connections.

@@ -11,6 +11,7 @@ mod perf;
 mod step;
 mod test;
 mod tidy;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -28,7 +29,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Get what the tests need, then run all of them: unit tests, then the black-box tests on io_uring and on epoll
+    /// Get what the tests need, then run all of them: unit tests, then black-box tests and attacks on io_uring and on epoll
     Test(test::Options),
     /// Check what compilers do not: dependency directions, sizes, names, links, plugin tables
     Tidy,
@@ -36,6 +37,8 @@ enum Task {
     Demo(demo::Options),
     /// Run the fuzz targets of tests/fuzz on the installed stable toolchain
     Fuzz(fuzz::Options),
+    /// Attack the gateway, nginx and HAProxy with malformed HTTP/1.1, and write what each did to perf/results
+    Torture(torture::Options),
     /// Load the gateway, nginx and HAProxy in turns, and write CPU per request, rates and latencies to perf/results
     Perf(perf::Options),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Demo(options) => demo::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Torture(options) => torture::run(&options),
         Task::Perf(options) => perf::run(&options),
     };
     match done {

@@ -1,4 +1,4 @@
-//! What the black-box tests stand on: nginx, curl, wrk, and the openai SDK in a virtual environment of its own.
+//! What the black-box tests stand on: nginx, HAProxy, curl, wrk, and the openai SDK in a virtual environment of its own.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,10 +13,14 @@ struct Package {
     program: &'static str,
 }
 
-const PACKAGES: [Package; 5] = [
+const PACKAGES: [Package; 6] = [
     Package {
         name: "nginx",
         program: "nginx",
+    },
+    Package {
+        name: "haproxy",
+        program: "haproxy",
     },
     Package {
         name: "curl",
@@ -112,11 +116,13 @@ fn install_packages(missing: &[&str]) -> Result<()> {
             .args(["install", "--yes", "--no-install-recommends"])
             .args(missing),
     )?;
-    // Debian starts nginx at once; the tests bring their own, on other ports, so a failure to stop it is harmless.
-    if missing.contains(&"nginx") && tests::program("systemctl").is_ok() {
-        let _ = step::command("systemctl")
-            .args(["disable", "--now", "--quiet", "nginx"])
-            .output();
+    // Debian starts both at once; the tests bring their own, on other ports, so a failure to stop them is harmless.
+    for server in ["nginx", "haproxy"] {
+        if missing.contains(&server) && tests::program("systemctl").is_ok() {
+            let _ = step::command("systemctl")
+                .args(["disable", "--now", "--quiet", server])
+                .output();
+        }
     }
     Ok(())
 }

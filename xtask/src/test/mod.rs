@@ -3,6 +3,7 @@
 mod component;
 mod outcome;
 
+use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
 use anyhow::Result;
@@ -15,10 +16,10 @@ pub(crate) struct Options {
     /// Only the unit tests, which need nothing installed
     #[arg(long, conflicts_with_all = ["blackbox", "driver"])]
     unit: bool,
-    /// Only the black-box tests
+    /// Only the black-box tests and the attacks
     #[arg(long)]
     blackbox: bool,
-    /// Black-box tests on this driver only
+    /// Black-box tests and attacks on this driver only
     #[arg(long, value_parser = ["uring", "epoll"])]
     driver: Option<String>,
     /// Install nothing; say what is missing
@@ -64,7 +65,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     })
 }
 
-fn blackbox(options: &Options, missing: &[String], total: &mut Outcome) -> Result<()> {
+/// Builds what the black-box tests and the attacks run, and gives the environment that they find it by.
+pub(crate) fn programs(driver: &str) -> Result<Vec<(&'static str, OsString)>> {
     step::say("programs under test");
     step::run(step::cargo().args([
         "build",
@@ -76,6 +78,15 @@ fn blackbox(options: &Options, missing: &[String], total: &mut Outcome) -> Resul
         "policy-compiler",
     ]))?;
     let built = step::target_dir().join("checked");
+    Ok(vec![
+        ("TOLLGATE_TEST_DRIVER", driver.into()),
+        ("TOLLGATE_BIN", built.join("tollgate").into_os_string()),
+        ("TOLLC_BIN", built.join("tollc").into_os_string()),
+        ("TOLLGATE_TEST_PYTHON", component::python().into_os_string()),
+    ])
+}
+
+fn blackbox(options: &Options, missing: &[String], total: &mut Outcome) -> Result<()> {
     for (shown, driver) in DRIVERS {
         if options.driver.as_deref().is_some_and(|only| only != driver) {
             continue;
@@ -86,29 +97,19 @@ fn blackbox(options: &Options, missing: &[String], total: &mut Outcome) -> Resul
             ));
             continue;
         }
-        step::say(&format!("black-box tests on {shown}"));
-        let env = [
-            ("TOLLGATE_TEST_DRIVER", driver.into()),
-            ("TOLLGATE_BIN", built.join("tollgate").into_os_string()),
-            ("TOLLC_BIN", built.join("tollc").into_os_string()),
-            ("TOLLGATE_TEST_PYTHON", component::python().into_os_string()),
-        ];
-        let ran = cargo_test(
-            &["--package", "tests", "--test", "blackbox"],
-            &options.filter,
-            &env,
-        )?;
-        total.add(&format!("black-box tests on {shown}"), ran);
+        let env = programs(driver)?;
+        for (what, binary) in [("black-box tests", "blackbox"), ("attacks", "torture")] {
+            step::say(&format!("{what} on {shown}"));
+            let selection = ["--package", "tests", "--test", binary];
+            let ran = cargo_test(&selection, &options.filter, &env)?;
+            total.add(&format!("{what} on {shown}"), ran);
+        }
     }
     Ok(())
 }
 
 /// Runs tests by cargo-nextest where it is installed (a process per test, time limits), else by `cargo test`.
-fn cargo_test(
-    selection: &[&str],
-    filter: &Option<String>,
-    env: &[(&str, std::ffi::OsString)],
-) -> Result<Outcome> {
+fn cargo_test(selection: &[&str], filter: &Option<String>, env: &[(&str, OsString)]) -> Result<Outcome> {
     let nextest = has_nextest();
     let mut command = step::cargo();
     if nextest {
