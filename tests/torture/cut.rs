@@ -3,7 +3,7 @@
 /// Messages up to this length, in bytes, are cut at every offset and sent byte by byte; longer ones at some offsets.
 const SHORT: usize = 320;
 /// Offsets at each end of a longer message.
-const EDGE: usize = 8;
+const EDGE: usize = 4;
 /// Offsets evenly spread over a longer message.
 const SPREAD: usize = 8;
 
