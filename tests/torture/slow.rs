@@ -8,9 +8,11 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tests::{Client, Gateway, Origin, Response, Script, Step};
 
 use crate::client::{connect, fresh_address};
+use crate::known;
 use crate::subject::answer;
 
 /// How long a request head may take, from its first byte (`REQUEST_HEAD_S`).
@@ -257,6 +259,97 @@ fn resident_kib(process: u32) -> Result<u64> {
     kib.and_then(|kib| kib.parse().ok()).context("no VmRSS")
 }
 
+/// Hundredths of a second that the process has computed.
+fn busy_ticks(process: u32) -> Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let (_, fields) = stat.rsplit_once(") ").context("no fields")?;
+    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
+    Ok(ticks.sum::<Result<u64, _>>()?)
+}
+
 fn descriptors(process: u32) -> Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{process}/fd"))?.count())
+}
+
+/// Pipelined bytes that come while an answer streams wait in the socket, not in the gateway.
+#[test]
+fn bytes_that_come_while_an_answer_streams_are_not_piled_up() -> Result<()> {
+    const EVENTS: usize = 30;
+    let origin = Origin::start(|request| {
+        if request.target != "/stream" {
+            return answer(request);
+        }
+        let mut script = Script::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for _ in 0..EVENTS {
+            script = script
+                .then(Step::Pause(Duration::from_millis(100)))
+                .then(Step::Send(b"5\r\nevent\r\n".to_vec()));
+        }
+        script.then(Step::Send(b"0\r\n\r\n".to_vec()))
+    })?;
+    let mut gateway = gateway(&origin, &[])?;
+    ordinary(&gateway)?;
+    let before = resident_kib(gateway.process().id())?;
+    let mut stream = connect(fresh_address(), gateway.addr())?;
+    stream.write_all(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")?;
+    let mut flood = stream.try_clone()?;
+    flood.set_write_timeout(Some(Duration::from_millis(200)))?;
+    let sender = std::thread::spawn(move || {
+        let junk = [b'j'; 64 * 1024];
+        let began = Instant::now();
+        let mut sent = 0;
+        while began.elapsed() < Duration::from_secs(3) {
+            sent += flood.write(&junk).unwrap_or(0);
+        }
+        sent
+    });
+    let mut grown = 0;
+    for _ in 0..30 {
+        std::thread::sleep(Duration::from_millis(100));
+        grown = grown.max(resident_kib(gateway.process().id())?.saturating_sub(before));
+    }
+    let sent = sender.join().unwrap_or_default();
+    let claim = (|| {
+        let sent = sent / 1024;
+        ensure!(
+            grown < 8 * 1024,
+            "grew by {grown} KiB for one client that sent {sent} KiB"
+        );
+        Ok(())
+    })();
+    known::expect(
+        "slow",
+        "bytes_that_come_while_an_answer_streams_are_not_piled_up",
+        claim,
+    )
+}
+
+/// Out of descriptors: accepting pauses, without turning in circles, and goes on when some are free again.
+#[test]
+fn a_gateway_out_of_descriptors_waits_and_recovers() -> Result<()> {
+    let origin = Origin::start(answer)?;
+    let mut gateway = gateway(&origin, &[])?;
+    ordinary(&gateway)?;
+    let process = gateway.process().id();
+    let most = descriptors(process)? as u64 + 20;
+    let limits = Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    let pid = Pid::from_raw(process.try_into()?).context("a process id")?;
+    prlimit(Some(pid), Resource::Nofile, limits)?;
+    let crowd: Vec<TcpStream> = (0..100)
+        .map(|_| connect(fresh_address(), gateway.addr()))
+        .collect::<Result<_>>()?;
+    std::thread::sleep(Duration::from_millis(500));
+    let before = busy_ticks(process)?;
+    std::thread::sleep(Duration::from_secs(2));
+    let busy = busy_ticks(process)? - before;
+    ensure!(busy < 60, "busy for {busy} of 200 ticks with nothing to do");
+    drop(crowd);
+    let began = Instant::now();
+    while ordinary(&gateway).is_err() {
+        ensure!(began.elapsed() < Duration::from_secs(10), "does not recover");
+    }
+    Ok(())
 }
