@@ -55,13 +55,14 @@ pub(crate) struct Case {
 }
 
 /// The files, by name.
-pub(crate) const GROUPS: [(&str, &str); 8] = [
+pub(crate) const GROUPS: [(&str, &str); 9] = [
     ("request_line", include_str!("cases/request_line.toml")),
     ("fields", include_str!("cases/fields.toml")),
     ("framing", include_str!("cases/framing.toml")),
     ("chunks", include_str!("cases/chunks.toml")),
     ("paths", include_str!("cases/paths.toml")),
     ("hops", include_str!("cases/hops.toml")),
+    ("injection", include_str!("cases/injection.toml")),
     ("pipelines", include_str!("cases/pipelines.toml")),
     ("limits", include_str!("cases/limits.toml")),
 ];
@@ -92,7 +93,7 @@ impl Row {
             send: notation::bytes(&in_place(&self.send, variant)),
             client: self.client.clone(),
             upstream: self.upstream.iter().map(|line| in_place(line, variant)).collect(),
-            shows: self.shows.clone(),
+            shows: self.shows.iter().map(|line| in_place(line, variant)).collect(),
             hides: self.hides.clone(),
         };
         if self.each.is_empty() {

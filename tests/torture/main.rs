@@ -47,6 +47,7 @@ groups!(
     chunks,
     paths,
     hops,
+    injection,
     pipelines,
     limits
 );
