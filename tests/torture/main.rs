@@ -12,9 +12,11 @@
 mod case;
 mod client;
 mod cut;
+mod greedy;
 mod known;
 mod notation;
 mod peers;
+mod pressure;
 mod report;
 mod requests;
 mod responses;
