@@ -13,6 +13,7 @@ use crate::client::Shot;
 use crate::report;
 use crate::responses::{self, Stage};
 use crate::subject::{Kind, Subject};
+use crate::tape;
 use crate::verdict::{self, Verdict};
 
 const KINDS: [Kind; 3] = [Kind::Tollgate, Kind::Nginx, Kind::Haproxy];
@@ -30,6 +31,13 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// Tollgate refused it for what only its policy says.
+    pub(crate) fn is_policy(&self) -> bool {
+        ["401", "403", "413"]
+            .iter()
+            .any(|status| self.cells[0].starts_with(status))
+    }
+
     /// Tollgate let something through that both peers refused.
     fn is_alone(&self) -> bool {
         self.passed == [true, false, false]
@@ -83,7 +91,8 @@ fn requests() -> Result<Vec<Table>> {
         let fired = Subject::start(kind)?.fire(&shots)?.each;
         let did = cases.iter().zip(&fired).map(|(case, (heard, seen))| {
             let verdict = verdict::of(&case.send, heard, seen);
-            (request_cell(&verdict), !verdict.upstream.is_empty())
+            let cell = request_cell(&case.send, &verdict);
+            (cell, !verdict.upstream.is_empty())
         });
         Ok(did.collect())
     })?;
@@ -154,7 +163,14 @@ fn table(title: String, ids: impl Iterator<Item = Id>, columns: [Column; 3]) -> 
     Table { title, rows }
 }
 
-fn request_cell(verdict: &Verdict) -> String {
+/// The request of a payload without a body, as an upstream would see it unchanged.
+fn as_written(payload: &[u8]) -> Option<String> {
+    let text = tape::printable(&tape::latin1(payload.strip_suffix(b"\r\n\r\n")?));
+    let (line, rest) = text.split_once(" HTTP/1.1\\x0d\\x0a")?;
+    (!rest.contains("\\x0d\\x0a\\x0d\\x0a")).then(|| line.to_owned())
+}
+
+fn request_cell(payload: &[u8], verdict: &Verdict) -> String {
     let client = verdict.client.trim_end_matches("probe").trim_end();
     let told = if client.is_empty() { "closed" } else { client };
     let wrong = if verdict.wrongs.is_empty() {
@@ -164,6 +180,9 @@ fn request_cell(verdict: &Verdict) -> String {
     };
     match verdict.upstream.as_slice() {
         [] => format!("{told}{wrong}"),
+        [one] if told == "200" && as_written(payload).as_ref() == Some(one) => {
+            format!("forwarded as written{wrong}")
+        }
         seen => {
             let seen: Vec<String> = seen.iter().map(|it| report::code(it)).collect();
             let then = if told == "200" {

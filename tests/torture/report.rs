@@ -10,7 +10,10 @@ use crate::subject::version;
 /// All tables, with the versions they are about.
 pub(crate) fn markdown(tables: &[Table]) -> Result<String> {
     let rows: Vec<&Row> = tables.iter().flat_map(|table| &table.rows).collect();
-    let count = |wanted: &dyn Fn([bool; 3]) -> bool| rows.iter().filter(|row| wanted(row.passed)).count();
+    let count = |wanted: &dyn Fn([bool; 3]) -> bool| {
+        let framing = rows.iter().filter(|row| !row.is_policy());
+        framing.filter(|row| wanted(row.passed)).count()
+    };
     let commit = std::env::var("TOLLGATE_TORTURE_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
     let mut text = format!(
         "# Attacks on HTTP/1.1\n\n\
@@ -18,9 +21,10 @@ pub(crate) fn markdown(tables: &[Table]) -> Result<String> {
          (`tests/torture/peers/`). The cases, byte for byte, are in `tests/torture/cases/`.\n\n\
          Every payload is followed by a probe on the same connection. A cell says what the client got; the probe is \
          answered unless it says *closed* or *waits* (for more bytes). *forwarded as* is what the upstream saw whole. \
-         Policy differs in one thing: all three refuse `/admin`, and only Tollgate has routes with keys and limits.\n\n\
-         {} cases. Tollgate lets {} through that both others refuse; it refuses {} that nginx lets through, {} that \
-         HAProxy lets through and {} that both do.\n",
+         All three are told to refuse `/admin`: nginx looks at the path made canonical and forwards it as it came, \
+         HAProxy looks at it as it came. Only Tollgate has routes with keys, limits and edits.\n\n\
+         {} cases. Tollgate lets {} through that both others refuse. Apart from its policy it refuses {} that nginx \
+         lets through, {} that HAProxy lets through and {} that both do.\n",
         version("nginx")?,
         version("haproxy")?.replace("HAProxy version", "HAProxy"),
         rows.len(),

@@ -22,7 +22,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         tests::program(program)?;
     }
     let out = step::root().join(&options.out);
-    let env = test::programs(&options.driver)?;
+    let env = test::on_driver(&test::programs()?, &options.driver);
     step::say("attacks");
     step::run(
         step::cargo()

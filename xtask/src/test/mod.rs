@@ -65,8 +65,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     })
 }
 
+/// Environment of a test run.
+type Env = Vec<(&'static str, OsString)>;
+
 /// Builds what the black-box tests and the attacks run, and gives the environment that they find it by.
-pub(crate) fn programs(driver: &str) -> Result<Vec<(&'static str, OsString)>> {
+pub(crate) fn programs() -> Result<Env> {
     step::say("programs under test");
     step::run(step::cargo().args([
         "build",
@@ -79,14 +82,21 @@ pub(crate) fn programs(driver: &str) -> Result<Vec<(&'static str, OsString)>> {
     ]))?;
     let built = step::target_dir().join("checked");
     Ok(vec![
-        ("TOLLGATE_TEST_DRIVER", driver.into()),
         ("TOLLGATE_BIN", built.join("tollgate").into_os_string()),
         ("TOLLC_BIN", built.join("tollc").into_os_string()),
         ("TOLLGATE_TEST_PYTHON", component::python().into_os_string()),
     ])
 }
 
+/// Which driver the gateway of a test run uses.
+pub(crate) fn on_driver(programs: &Env, driver: &str) -> Env {
+    let mut env = programs.clone();
+    env.push(("TOLLGATE_TEST_DRIVER", driver.into()));
+    env
+}
+
 fn blackbox(options: &Options, missing: &[String], total: &mut Outcome) -> Result<()> {
+    let programs = programs()?;
     for (shown, driver) in DRIVERS {
         if options.driver.as_deref().is_some_and(|only| only != driver) {
             continue;
@@ -97,7 +107,7 @@ fn blackbox(options: &Options, missing: &[String], total: &mut Outcome) -> Resul
             ));
             continue;
         }
-        let env = programs(driver)?;
+        let env = on_driver(&programs, driver);
         for (what, binary) in [("black-box tests", "blackbox"), ("attacks", "torture")] {
             step::say(&format!("{what} on {shown}"));
             let selection = ["--package", "tests", "--test", binary];
