@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
+use crate::known::ALONE;
 use crate::peers::{Row, Table};
 use crate::subject::version;
 
@@ -23,12 +24,13 @@ pub(crate) fn markdown(tables: &[Table]) -> Result<String> {
          answered unless it says *closed* or *waits* (for more bytes). *forwarded as* is what the upstream saw whole. \
          All three are told to refuse `/admin`: nginx looks at the path made canonical and forwards it as it came, \
          HAProxy looks at it as it came. Only Tollgate has routes with keys, limits and edits.\n\n\
-         {} cases. Tollgate lets {} through that both others refuse. Apart from its policy it refuses {} that nginx \
+         {} cases. Tollgate lets {} through that both others refuse{}. Apart from its policy it refuses {} that nginx \
          lets through, {} that HAProxy lets through and {} that both do.\n",
         version("nginx")?,
         version("haproxy")?.replace("HAProxy version", "HAProxy"),
         rows.len(),
         count(&|passed| passed == [true, false, false]),
+        alone(),
         count(&|[tollgate, nginx, _]| !tollgate && nginx),
         count(&|[tollgate, _, haproxy]| !tollgate && haproxy),
         count(&|passed| passed == [false, true, true]),
@@ -52,6 +54,15 @@ pub(crate) fn markdown(tables: &[Table]) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+/// What is let through alone, and why.
+fn alone() -> String {
+    let reasons: Vec<String> = ALONE
+        .iter()
+        .map(|(name, reason)| format!("{name}, since {reason}"))
+        .collect();
+    format!(" ({})", reasons.join("; "))
 }
 
 /// Variants of one case that all three treat alike share a row.
