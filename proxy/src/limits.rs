@@ -47,8 +47,10 @@ pub const BUFFERS_SPARE: usize = 1024;
 pub const READ_BYTES_MIN: usize = 4 * 1024;
 /// Connections that may wait to be accepted, for each worker.
 pub const LISTEN_BACKLOG: i32 = 4096;
-/// Reads and writes of one task in a row before the others run.
+/// Reads and writes of one task in a row, none of which waited, before the others run.
 pub const TURN_OPERATIONS: u32 = 64;
+/// Milliseconds that it pauses then.
+pub const TURN_PAUSE_MS: u64 = 1;
 /// Pause when the process is out of descriptors, in milliseconds.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 

@@ -10,7 +10,6 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tests::{Client, Gateway, Origin, Script, Step};
 
 use crate::client::{connect, fresh_address};
-use crate::known;
 use crate::pressure::{HELD_UP, busy_ticks, descriptors, gateway, ordinary, resident_kib};
 use crate::subject::answer;
 
@@ -81,19 +80,12 @@ fn bytes_that_come_while_an_answer_streams_are_not_piled_up() -> Result<()> {
         grown = grown.max(resident_kib(gateway.process().id())?.saturating_sub(before));
     }
     let sent = sender.join().unwrap_or_default();
-    let claim = (|| {
-        let sent = sent / 1024;
-        ensure!(
-            grown < 8 * 1024,
-            "grew by {grown} KiB for one client that sent {sent} KiB"
-        );
-        Ok(())
-    })();
-    known::expect(
-        "greedy",
-        "bytes_that_come_while_an_answer_streams_are_not_piled_up",
-        claim,
-    )
+    let sent = sent / 1024;
+    ensure!(
+        grown < 8 * 1024,
+        "grew by {grown} KiB for one client that sent {sent} KiB"
+    );
+    Ok(())
 }
 
 /// Connections that only come and go, or come and stay.
@@ -181,11 +173,11 @@ fn clients_that_never_stop_asking_hold_up_nobody() -> Result<()> {
     let origin = Origin::start(answer)?;
     let gateway = gateway(&origin)?;
     let longest = longest_beside(&gateway, |stop| flood(&gateway, stop))?;
-    let claim = match longest {
-        Some(longest) if longest < HELD_UP => Ok(()),
-        longest => Err(anyhow::anyhow!("an ordinary request took {longest:?}")),
-    };
-    known::expect("greedy", "clients_that_never_stop_asking_hold_up_nobody", claim)
+    ensure!(
+        longest.is_some_and(|it| it < HELD_UP),
+        "an ordinary request took {longest:?}"
+    );
+    Ok(())
 }
 
 /// The longest of some ordinary requests while a few threads do `work` until they are told to stop; `None` when one was

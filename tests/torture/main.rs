@@ -3,18 +3,18 @@
 //! In: the cases of `cases/`, each followed on its connection by a probe, a request like any other. Out: what the
 //! client got and what the upstream saw. Either the probe gets its own answer or the connection ends; nobody ever
 //! gets another's. The same payloads go through nginx and HAProxy: nothing passes here that both of them refuse, but
-//! what `known` lists with its reason.
+//! what `alone` lists with its reason.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "tests are ordinary blocking code on their own threads, not the data path"
 )]
 
+mod alone;
 mod case;
 mod client;
 mod cut;
 mod greedy;
-mod known;
 mod notation;
 mod peers;
 mod pressure;

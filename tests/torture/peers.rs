@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tests::program;
 
+use crate::alone::ALONE;
 use crate::case::{self, Case, Id};
 use crate::client::Shot;
-use crate::known::ALONE;
 use crate::report;
 use crate::responses::{self, Stage};
 use crate::subject::{Kind, Subject};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use crate::known::ALONE;
+use crate::alone::ALONE;
 use crate::peers::{Row, Table};
 use crate::subject::version;
 

@@ -6,10 +6,10 @@ use anyhow::Result;
 
 use crate::case::{self, Case};
 use crate::client::{PROBE_LINE, Shot};
+use crate::cut;
 use crate::subject::{Kind, Subject, Traffic};
 use crate::tape::Seen;
 use crate::verdict::{self, Verdict};
-use crate::{cut, known};
 
 /// Silence after which an answer that is expected counts as missing.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -27,17 +27,9 @@ pub(crate) fn hold(group: &str) -> Result<()> {
     let mut failures = Vec::new();
     for (case, (heard, seen)) in cases.iter().zip(&each) {
         let verdict = verdict::of(&case.send, heard, seen);
-        let wrong = wrong_with(case, &verdict, seen);
-        match (wrong, known::reason(group, &case.id.to_string())) {
-            (None, None) | (Some(_), Some(_)) => {}
-            (Some(wrong), None) => failures.push(format!(
-                "{}\n    sent {}\n    {wrong}",
-                case.id,
-                shown(&case.send)
-            )),
-            (None, Some(reason)) => {
-                failures.push(format!("{} holds now; it was listed for: {reason}", case.id))
-            }
+        if let Some(wrong) = wrong_with(case, &verdict, seen) {
+            let sent = shown(&case.send);
+            failures.push(format!("{}\n    sent {sent}\n    {wrong}", case.id));
         }
     }
     failures.extend(

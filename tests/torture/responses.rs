@@ -14,7 +14,7 @@ use crate::case::{Id, in_place};
 use crate::client::{self, PROBE, PROBE_ANSWER};
 use crate::subject::{Kind, Subject, answer};
 use crate::verdict::{self, Told};
-use crate::{cut, known, notation};
+use crate::{cut, notation};
 
 /// Patience with Tollgate, in which every case is decided.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -373,15 +373,10 @@ fn report(failures: &[String], of: usize) -> Result<()> {
 fn wrong_with(case: &Case, how: &str, outcome: &Outcome) -> Option<String> {
     let wrongs = [&outcome.leak, &outcome.spoilt];
     let is_right = case.row.client.contains(&outcome.client) && wrongs.iter().all(|it| it.is_none());
-    match (is_right, known::reason("responses", &case.id.to_string())) {
-        (true, None) | (false, Some(_)) => None,
-        (true, Some(reason)) => Some(format!(
-            "- {} holds now ({how}); it was listed for: {reason}\n",
-            case.id
-        )),
-        (false, None) => Some(format!(
+    (!is_right).then(|| {
+        format!(
             "- {} ({how})\n    {}, leaked {:?}, spoilt {:?}\n    expected {:?}\n",
             case.id, outcome.client, outcome.leak, outcome.spoilt, case.row.client
-        )),
-    }
+        )
+    })
 }

@@ -11,7 +11,7 @@ use crate::limits;
 
 thread_local! {
     static PANICS: Cell<u64> = const { Cell::new(0) };
-    /// Operations that the running task may still begin before it lets others run.
+    /// Operations that the running task may still begin before it pauses.
     static TURNS: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -26,23 +26,15 @@ pub fn panics() -> u64 {
     PANICS.with(Cell::get)
 }
 
-/// Counts an operation of the running task, and lets the others run when it has had its share. Where operations end at
-/// once, as they do on epoll while a peer keeps up, a task would otherwise never end its turn.
+/// Counts an operation of the running task, and pauses it when it has had its share. Where operations end at once, as they
+/// do on epoll while a peer keeps up, a task would otherwise never end its turn. A task that only wakes itself is put
+/// before all others again by the runtime, and timers wait until no task is ready: so it sleeps.
 pub(super) async fn take_turn() {
     let left = TURNS.with(Cell::get);
     TURNS.with(|turns| turns.set(left.saturating_sub(1)));
-    if left > 0 {
-        return;
+    if left == 0 {
+        sleep(Duration::from_millis(limits::TURN_PAUSE_MS)).await;
     }
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Waits; the granularity is a millisecond.
