@@ -163,3 +163,23 @@ fn a_reload_keeps_the_connections_that_are_still_right() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn old_versions_of_tls_are_refused() -> Result<()> {
+    let (origin, authority) = (Origin::echo()?, Authority::new()?);
+    let certificate = authority.issue(&["localhost"])?;
+    let list = certificates(&[(&certificate, &["localhost"])]);
+    for (flag, oldest) in [("--tls-min=1.2", "1.2"), ("--tls-min=1.3", "1.3")] {
+        let gateway = Gateway::builder(crate::one_route(&origin.url(), "", &list))
+            .tls()
+            .flag(flag)
+            .start()?;
+        for version in ["1.1", "1.2", "1.3"] {
+            let answer = Curl::new(&format!("https://{}/", gateway.tls_addr()))?
+                .args(["--insecure", &format!("--tlsv{version}"), "--tls-max", version])
+                .run();
+            assert_eq!(answer.is_ok(), version >= oldest, "TLS {version} with {flag}");
+        }
+    }
+    Ok(())
+}

@@ -14,6 +14,7 @@ use policy::path::{EmptySegments, EncodedSeparators, NotAChoice, Parameters, Pat
 use serde::Deserialize;
 
 use crate::limits;
+use crate::tls::OldestTls;
 
 /// How the workers wait for the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -38,6 +39,9 @@ pub struct Settings {
     /// TLS listener; may be given several times [default: 0.0.0.0:8443 if the policy has certificates]
     #[arg(long, value_name = "ADDR", env = "TOLLGATE_LISTEN_TLS", value_delimiter = ',')]
     pub listen_tls: Vec<SocketAddr>,
+    /// Oldest version of TLS that clients may speak [default: 1.2]
+    #[arg(long, value_enum, value_name = "VERSION", env = "TOLLGATE_TLS_MIN")]
+    pub tls_min: Option<OldestTls>,
     /// Listener that serves only GET /metrics, for Prometheus [default: none]
     #[arg(long, value_name = "ADDR", env = "TOLLGATE_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
@@ -210,6 +214,8 @@ pub struct Node {
     pub listen: Vec<SocketAddr>,
     /// TLS listeners; `None` takes [`DEFAULT_TLS`] when the policy has certificates.
     pub listen_tls: Option<Vec<SocketAddr>>,
+    /// Oldest version of TLS that clients may speak.
+    pub tls_min: OldestTls,
     /// Listener for metrics alone.
     pub metrics_listen: Option<SocketAddr>,
     /// Worker threads, at least one.
@@ -267,6 +273,7 @@ impl Node {
         Ok(Self {
             listen,
             listen_tls: (!listen_tls.is_empty()).then_some(listen_tls),
+            tls_min: flags.tls_min.or(file.tls_min).unwrap_or_default(),
             metrics_listen: flags.metrics_listen.or(file.metrics_listen),
             workers: flags.workers.or(file.workers).unwrap_or_else(cores).max(1),
             admin: flags.admin.or(file.admin).unwrap_or_else(default_admin),

@@ -23,7 +23,7 @@ use crate::limits;
 use crate::node::Node;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
-use crate::tls::{Certificates, ClientConfigs, ClientTls, ServerTls, TlsSetupError};
+use crate::tls::{Certificates, ClientConfigs, ClientTls, OldestTls, ServerTls, TlsSetupError};
 use crate::upstream::balance::Wheel;
 use crate::worker::prefer_huge_pages;
 pub use reports::Reports;
@@ -186,7 +186,7 @@ impl Snapshot {
             .rows(policy.all::<table::Upstream>())
             .map(|row| upstream(&policy, &row))
             .collect();
-        let server_tls = server_tls(&policy, &secrets, ticketer)?;
+        let server_tls = server_tls(&policy, &secrets, ticketer, node.tls_min)?;
         let captures = captures(&policy)?;
         let reports = Reports::new(&policy, counters, log).map_err(SnapshotError::LogFiles)?;
         let digest = policy.digest().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -313,6 +313,7 @@ fn server_tls(
     policy: &Policy,
     secrets: &[Secret],
     ticketer: &Arc<dyn ProducesTickets>,
+    oldest: OldestTls,
 ) -> Result<Option<ServerTls>, SnapshotError> {
     let mut certificates = Certificates::default();
     for sni in policy.rows(policy.meta().snis) {
@@ -327,7 +328,7 @@ fn server_tls(
     if certificates.is_empty() {
         return Ok(None);
     }
-    ServerTls::new(certificates, Arc::clone(ticketer))
+    ServerTls::new(certificates, Arc::clone(ticketer), oldest)
         .map(Some)
         .map_err(|error| SnapshotError::Tls("listener".to_owned(), error))
 }

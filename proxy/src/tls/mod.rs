@@ -10,5 +10,5 @@ mod stream;
 mod tests;
 
 pub use client::{ClientConfigs, ClientTls, TlsSetupError};
-pub use server::{Certificates, ServerTls};
+pub use server::{Certificates, OldestTls, ServerTls};
 pub use stream::{Stream, StreamError};

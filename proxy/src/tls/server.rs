@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion};
+use serde::Deserialize;
 
 use super::client::TlsSetupError;
 
@@ -82,6 +85,30 @@ fn certified(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsSetupError> {
     CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|_error| TlsSetupError::Key)
 }
 
+/// The oldest version of TLS that clients may speak. None is older than 1.2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+pub enum OldestTls {
+    /// TLS 1.2 (RFC 5246), with forward secrecy and authenticated encryption only.
+    #[default]
+    #[value(name = "1.2")]
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    #[value(name = "1.3")]
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+impl OldestTls {
+    fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
+        static ALL: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+        match self {
+            Self::V1_2 => &ALL,
+            Self::V1_3 => &ALL[1..],
+        }
+    }
+}
+
 /// What every TLS listener of an epoch offers.
 #[derive(Clone)]
 pub struct ServerTls {
@@ -89,17 +116,18 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// Offers these certificates, HTTP/1.1 by ALPN, TLS 1.2 and 1.3. Session tickets are keyed by `ticketer`, which
-    /// all workers and epochs share.
+    /// Offers these certificates, HTTP/1.1 by ALPN, TLS from `oldest` on. Session tickets are keyed by `ticketer`,
+    /// which all workers and epochs share.
     ///
     /// # Errors
     /// [`TlsSetupError::Provider`] when the cryptography cannot be set up.
     pub fn new(
         certificates: Certificates,
         ticketer: Arc<dyn rustls::server::ProducesTickets>,
+        oldest: OldestTls,
     ) -> Result<Self, TlsSetupError> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(oldest.versions())
             .map_err(|_error| TlsSetupError::Provider)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(certificates));

@@ -18,7 +18,9 @@ use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
 };
 
-use super::{Certificates, ClientConfigs, ClientTls, ServerTls, Stream, StreamError, TlsSetupError};
+use super::{
+    Certificates, ClientConfigs, ClientTls, OldestTls, ServerTls, Stream, StreamError, TlsSetupError,
+};
 use crate::worker::tests::{accepted, acceptor, on_each_driver, pair};
 use crate::worker::{Activity, Buffer, Conn, ConnError};
 
@@ -89,7 +91,7 @@ fn server_tls(named: &[(&str, &Identity)], ticketer: Arc<dyn ProducesTickets>) -
             .add(name, identity.chain.as_bytes(), identity.key.as_bytes())
             .unwrap();
     }
-    ServerTls::new(certificates, ticketer).unwrap()
+    ServerTls::new(certificates, ticketer, OldestTls::default()).unwrap()
 }
 
 /// A blocking client that trusts the authority.
