@@ -19,23 +19,26 @@ impl Exchange<'_> {
                 Ok(())
             });
         }
+        // What is done with goes at once: a body of small chunks would be moved for each of them.
+        let mut done = 0;
         loop {
-            match self.body.advance(&self.client.input) {
+            let input = &self.client.input[done..];
+            match self.body.advance(input) {
                 Ok(BodyStep::Data { start, end }) => {
-                    self.scratch
-                        .body
-                        .extend_from_slice(&self.client.input[start..end]);
-                    self.client.input.consume(end);
+                    self.scratch.body.extend_from_slice(&input[start..end]);
+                    done += end;
                     if self.scratch.body.len() > bound {
+                        self.client.input.consume(done);
                         return Ok(Err(self.too_large()));
                     }
                 }
                 Ok(BodyStep::More) => {
                     self.client.input.clear();
+                    done = 0;
                     self.read_body_bytes().await?;
                 }
                 Ok(BodyStep::End { consumed }) => {
-                    self.client.input.consume(consumed);
+                    self.client.input.consume(done + consumed);
                     self.record.body_read = true;
                     return Ok(Ok(()));
                 }
@@ -81,10 +84,11 @@ impl Exchange<'_> {
         if self.body.remaining().is_some_and(|left| left > budget) {
             self.keep_alive = false;
         }
+        let mut done = 0;
         while self.keep_alive {
-            match self.body.advance(&self.client.input) {
+            match self.body.advance(&self.client.input[done..]) {
                 Ok(BodyStep::Data { end, .. }) => {
-                    self.client.input.consume(end);
+                    done += end;
                     match budget.checked_sub(end as u64) {
                         Some(left) => budget = left,
                         None => self.keep_alive = false,
@@ -92,15 +96,17 @@ impl Exchange<'_> {
                 }
                 Ok(BodyStep::More) => {
                     self.client.input.clear();
+                    done = 0;
                     self.read_body_bytes().await?;
                 }
                 Ok(BodyStep::End { consumed }) => {
-                    self.client.input.consume(consumed);
+                    self.client.input.consume(done + consumed);
                     return Ok(());
                 }
                 Err(_) => self.keep_alive = false,
             }
         }
+        self.client.input.consume(done);
         Ok(())
     }
 }

@@ -276,23 +276,25 @@ impl Exchange<'_> {
 
     /// Moves body bytes that have arrived to the upstream's buffer; whether the body has ended.
     fn take_body(&mut self, sending: &Sending, output: &mut Buffer) -> Result<bool, Failure> {
+        let mut done = 0;
         loop {
-            match self.body.advance(&self.client.input) {
+            let input = &self.client.input[done..];
+            match self.body.advance(input) {
                 Ok(BodyStep::Data { start, end }) => {
-                    let data = &self.client.input[start..end];
+                    let data = &input[start..end];
                     if sending.chunked {
                         push_chunk(data, output);
                     } else {
                         output.extend_from_slice(data);
                     }
-                    self.client.input.consume(end);
+                    done += end;
                 }
                 Ok(BodyStep::More) => {
                     self.client.input.clear();
                     return Ok(false);
                 }
                 Ok(BodyStep::End { consumed }) => {
-                    self.client.input.consume(consumed);
+                    self.client.input.consume(done + consumed);
                     if sending.chunked {
                         output.extend_from_slice(chunked::LAST_CHUNK);
                     }

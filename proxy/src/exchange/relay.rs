@@ -160,26 +160,28 @@ impl Exchange<'_> {
         endpoint: &Endpoint,
     ) -> Result<(), Vanished> {
         let silent = self.scratch.head.method == Method::Head || framing == Framing::Nothing;
+        let mut done = 0;
         loop {
             // The client must not take a part for the whole: it sees the connection break.
-            let Ok(step) = body.advance(&leg.input) else {
+            let Ok(step) = body.advance(&leg.input[done..]) else {
                 return self.break_off().await;
             };
             match step {
                 BodyStep::Data { start, end } => {
-                    self.pass(&leg.input[start..end], framing);
-                    leg.input.consume(end);
+                    self.pass(&leg.input[done + start..done + end], framing);
+                    done += end;
                     if self.client.output.len() >= limits::BUFFER_BYTES {
                         self.send_part().await?;
                     }
                 }
                 BodyStep::End { consumed } => {
-                    leg.input.consume(consumed);
+                    leg.input.consume(done + consumed);
                     self.pass_end(framing, silent);
                     return self.send().await;
                 }
                 BodyStep::More => {
                     leg.input.clear();
+                    done = 0;
                     if !self.client.output.is_empty() {
                         self.send_part().await?;
                     }
@@ -263,21 +265,24 @@ impl Exchange<'_> {
         endpoint: &Endpoint,
     ) -> Result<Result<(), Refusal>, Vanished> {
         self.scratch.body.clear();
+        let mut done = 0;
         loop {
-            match body.advance(&leg.input) {
+            match body.advance(&leg.input[done..]) {
                 Ok(BodyStep::Data { start, end }) => {
-                    self.scratch.body.extend_from_slice(&leg.input[start..end]);
-                    leg.input.consume(end);
+                    let data = &leg.input[done + start..done + end];
+                    self.scratch.body.extend_from_slice(data);
+                    done += end;
                     if self.scratch.body.len() > limits::BODY_BYTES {
                         return Ok(Err(Refusal::Upstream(502)));
                     }
                 }
                 Ok(BodyStep::End { consumed }) => {
-                    leg.input.consume(consumed);
+                    leg.input.consume(done + consumed);
                     return Ok(Ok(()));
                 }
                 Ok(BodyStep::More) => {
                     leg.input.clear();
+                    done = 0;
                     match self.read_upstream(leg, endpoint).await {
                         Ok(_) => {}
                         Err(Lost::Client) => return Err(Vanished),
