@@ -78,6 +78,17 @@ pub const RESOLVE_WAIT_S: u64 = 5;
 /// Seconds that "no such name" is believed.
 pub const RESOLVE_FAILED_S: u64 = 1;
 
+// --- balance ---
+
+/// Seconds after which an observed latency counts for 1/e of what it was, as in Kong.
+pub const LATENCY_DECAY_S: f64 = 10.0;
+/// What each running exchange of a target with unknown latency is expected to wait, in milliseconds.
+pub const LATENCY_UNKNOWN_MS: u32 = 1000;
+/// What a failed try counts as, at least, in milliseconds.
+pub const LATENCY_FAILED_MS: u64 = 5000;
+/// Targets that one request remembers to have failed.
+pub const TARGETS_TRIED: usize = 8;
+
 // --- downstream ---
 
 /// What follows the fixed part of a PROXY header (version 2), in bytes.

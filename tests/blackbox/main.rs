@@ -10,6 +10,7 @@
 
 mod acl;
 mod admin;
+mod balancing;
 mod basic_auth;
 mod budget;
 mod correlation_id;

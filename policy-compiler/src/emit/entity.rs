@@ -143,7 +143,7 @@ fn upstreams(context: &mut Context<'_>) {
             id: context.text(&upstream.meta.id.to_string()),
             name: context.text(&upstream.name),
             source: context.source(upstream.meta.span),
-            algorithm: AlgorithmRow::RoundRobin,
+            algorithm: algorithm(upstream.algorithm),
             host_header: context.text(upstream.host_header.as_deref().unwrap_or_default()),
             targets: context.builder.unique_list(&targets),
         };
@@ -151,12 +151,25 @@ fn upstreams(context: &mut Context<'_>) {
     }
 }
 
+const fn algorithm(algorithm: Algorithm) -> AlgorithmRow {
+    match algorithm {
+        Algorithm::RoundRobin | Algorithm::ConsistentHashing | Algorithm::StickySessions => {
+            AlgorithmRow::RoundRobin
+        }
+        Algorithm::LeastConnections => AlgorithmRow::LeastConnections,
+        Algorithm::Latency => AlgorithmRow::Latency,
+    }
+}
+
 fn refuse_upstream(context: &Context<'_>, upstream: &UpstreamEntity) {
     let refuse = |what: String, instead| context.unsupported(upstream.meta.span, what, instead);
     let name = &upstream.name;
-    if upstream.algorithm != Algorithm::RoundRobin {
+    if matches!(
+        upstream.algorithm,
+        Algorithm::ConsistentHashing | Algorithm::StickySessions
+    ) {
         refuse(
-            format!("upstream `{name}` asks for an algorithm other than round-robin"),
+            format!("the algorithm of upstream `{name}` is not enforced"),
             "targets are chosen by weighted round-robin",
         );
     }

@@ -23,6 +23,10 @@ choice! {
     Algorithm {
         /// Weighted round-robin.
         RoundRobin = "round-robin",
+        /// The fewest running exchanges for the weight.
+        LeastConnections = "least-connections",
+        /// The lowest latency for the weight, of two drawn at random.
+        Latency = "latency",
     }
     /// Where a secret comes from.
     SecretKind {

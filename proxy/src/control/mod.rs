@@ -344,7 +344,9 @@ thread_local! {
 impl Worker {
     /// Uses another epoch for exchanges that begin from now on.
     pub(crate) fn publish(&self, snapshot: Arc<crate::snapshot::Snapshot>) {
-        self.context.epoch.replace(Epoch::new(snapshot, self.number));
+        let before = self.context.pin();
+        let epoch = Epoch::new(snapshot, self.number, Some(&before));
+        self.context.epoch.replace(epoch);
     }
 
     fn drain(&self) {
@@ -395,7 +397,13 @@ fn start(
     let main = move || async move {
         let Ok(mailbox) = mailbox_in.recv() else { return };
         let names = Names::new(resolver, mailbox);
-        let context = Context::new(node, Epoch::new(first, number), names, own_presence, instruments);
+        let context = Context::new(
+            node,
+            Epoch::new(first, number, None),
+            names,
+            own_presence,
+            instruments,
+        );
         let mut acceptors = Vec::new();
         for (socket, secure) in sockets {
             let Ok(acceptor) = Acceptor::new(socket) else {

@@ -19,6 +19,7 @@ use crate::http::h1::response::ResponseDecoder;
 use crate::limits;
 use crate::snapshot::{Endpoint, Epoch, Server};
 use crate::tls::{Stream, StreamError};
+use crate::upstream::balance::Choice;
 use crate::upstream::pool::{Key, Leased};
 use crate::upstream::retry::{Progress, may_retry};
 use crate::upstream::{self, ConnectError};
@@ -62,7 +63,7 @@ struct Place<'s> {
     authority: &'s str,
     /// What TLS asks for.
     name: &'s Arc<str>,
-    target: Option<usize>,
+    target: Option<Choice>,
 }
 
 impl Exchange<'_> {
@@ -76,16 +77,13 @@ impl Exchange<'_> {
             Ok(sending) => sending,
             Err(refusal) => return self.refuse(refusal).await,
         };
-        let mut tried = [usize::MAX; 8];
+        let mut tried = [usize::MAX; limits::TARGETS_TRIED];
         let mut tries = 0;
         loop {
             tries += 1;
             let Some(place) = self.place(endpoint, &epoch, &tried) else {
                 return self.refuse(Refusal::NoTarget).await;
             };
-            if let (Some(target), Some(mark)) = (place.target, tried.get_mut(tries as usize - 1)) {
-                *mark = target;
-            }
             let began = (clock::now(), clock::unix_now_ns());
             let mut found = None;
             let result = self.attempt(endpoint, &place, &sending, tries, &mut found).await;
@@ -97,10 +95,23 @@ impl Exchange<'_> {
                     failed: result.as_ref().err().map(Failure::status),
                 });
             }
+            let took = clock::now() - began.0;
             match result {
-                Ok(leg) => return self.relay(leg, endpoint).await,
+                Ok(leg) => {
+                    if let Some(target) = &place.target {
+                        target.hold.answered(took);
+                    }
+                    return self.relay(leg, endpoint).await;
+                }
                 Err(Failure::Vanished) => return Err(Vanished),
                 Err(Failure::Upstream { refusal, progress }) => {
+                    // That a kept connection was closed meanwhile says nothing about the target.
+                    if let (Some(target), false) = (&place.target, progress.reused) {
+                        target.hold.failed(took);
+                        if let Some(mark) = tried.iter_mut().find(|mark| **mark == usize::MAX) {
+                            *mark = target.number;
+                        }
+                    }
                     let idempotent = self.is_idempotent();
                     if !may_retry(progress, idempotent, endpoint.retries) {
                         if progress.body_consumed {
@@ -142,9 +153,9 @@ impl Exchange<'_> {
                 target: None,
             });
         };
-        let number = epoch.next_target(upstream, tried)?;
+        let choice = epoch.choose(upstream, tried)?;
         let upstream = &epoch.snapshot.upstreams[upstream.index()];
-        let target = &upstream.targets[number];
+        let target = &upstream.targets[choice.number];
         let (authority, name) = match &upstream.host_header {
             Some((header, name)) => (header, name),
             None => (
@@ -156,7 +167,7 @@ impl Exchange<'_> {
             server: &target.server,
             authority,
             name,
-            target: Some(number),
+            target: Some(choice),
         })
     }
 

@@ -3,31 +3,31 @@
 //! Enters: a verified artifact. Leaves: an immutable [`Snapshot`] that all workers share, and for each worker an
 //! [`Epoch`] with what is its own. An exchange pins one epoch and is judged by it alone.
 
+mod epoch;
 mod reports;
 pub mod secret;
+mod upstream;
 
-use std::cell::RefCell;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::table::{self, Algorithm, Compat, Id, Rows, Scheme, Verify};
+use policy::table::{self, Compat, Id, Rows, Scheme, Verify};
 use policy::{Fault, Policy};
 use rustls::server::ProducesTickets;
 
-use crate::http::authority::Authority;
 use crate::limits;
 use crate::node::Node;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
 use crate::tls::{Certificates, ClientConfigs, ClientTls, OldestTls, ServerTls, TlsSetupError};
-use crate::upstream::balance::Wheel;
 use crate::worker::prefer_huge_pages;
+pub use epoch::Epoch;
 pub use reports::Reports;
 use secret::{Secret, SecretError};
+pub use upstream::{Target, Upstream};
 
 /// Why a policy cannot be put to work.
 #[derive(Debug)]
@@ -122,24 +122,6 @@ fn unbracketed(host: &str) -> &str {
         .unwrap_or(host)
 }
 
-/// A target of an upstream.
-pub struct Target {
-    /// Where.
-    pub server: Server,
-    /// `Host` header, without the port if it is 80 or 443 as the scheme has it by default.
-    pub authority: [Box<str>; 2],
-    /// Share of the requests.
-    pub weight: u32,
-}
-
-/// A balanced upstream.
-pub struct Upstream {
-    /// `host_header`, and the name in it for TLS.
-    pub host_header: Option<(Box<str>, Arc<str>)>,
-    /// Its targets.
-    pub targets: Vec<Target>,
-}
-
 /// A policy made ready. Immutable; shared by all workers.
 pub struct Snapshot {
     /// Its number, from 1.
@@ -184,7 +166,7 @@ impl Snapshot {
         let endpoints = endpoints(&policy, &secrets, node)?;
         let upstreams = policy
             .rows(policy.all::<table::Upstream>())
-            .map(|row| upstream(&policy, &row))
+            .map(|row| upstream::prepare(&policy, &row))
             .collect();
         let server_tls = server_tls(&policy, &secrets, ticketer, node.tls_min)?;
         let captures = captures(&policy)?;
@@ -285,30 +267,6 @@ fn authority(host: &str, port: u16, default: u16) -> Box<str> {
     }
 }
 
-fn upstream(policy: &Policy, row: &table::Upstream) -> Upstream {
-    // Every algorithm that the format knows is this one.
-    let Algorithm::RoundRobin = row.algorithm;
-    let targets = policy
-        .rows(row.targets)
-        .map(|target| {
-            let (host, port) = (policy.text(target.host), u16::try_from(target.port).unwrap_or(0));
-            Target {
-                server: Server::new(host, port),
-                authority: [authority(host, port, 80), authority(host, port, 443)],
-                weight: target.weight,
-            }
-        })
-        .collect();
-    let host_header = policy.text(row.host_header);
-    let name = Authority::parse(host_header.as_bytes())
-        .and_then(|authority| str::from_utf8(authority.host).ok())
-        .map_or(host_header, unbracketed);
-    Upstream {
-        host_header: (!host_header.is_empty()).then(|| (host_header.into(), name.into())),
-        targets,
-    }
-}
-
 fn server_tls(
     policy: &Policy,
     secrets: &[Secret],
@@ -356,33 +314,6 @@ fn captures(policy: &Policy) -> Result<Vec<Option<regex::bytes::Regex>>, Snapsho
     let rows = policy.rows(policy.all::<table::Regex>());
     rows.map(|row| if uses_captures { build(row) } else { Ok(None) })
         .collect()
-}
-
-/// A snapshot on one worker, with what this worker knows about it.
-pub struct Epoch {
-    /// What all workers share.
-    pub snapshot: Arc<Snapshot>,
-    wheels: RefCell<Vec<Wheel>>,
-}
-
-impl Epoch {
-    /// Takes a snapshot into use on worker `number`.
-    pub fn new(snapshot: Arc<Snapshot>, number: usize) -> Rc<Self> {
-        let wheels = snapshot
-            .upstreams
-            .iter()
-            .map(|upstream| Wheel::new(upstream.targets.iter().map(|target| target.weight), number))
-            .collect();
-        Rc::new(Self {
-            snapshot,
-            wheels: RefCell::new(wheels),
-        })
-    }
-
-    /// The next target of an upstream, passing over those tried.
-    pub fn next_target(&self, upstream: Id<table::Upstream>, tried: &[usize]) -> Option<usize> {
-        self.wheels.borrow_mut()[upstream.index()].next(tried)
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,93 @@
+//! Which target of an upstream is next: one [`Balancer`] for each worker and upstream.
+//!
+//! Enters: weights, what the targets carry, which of them may be chosen. Leaves: the number of a target and a [`Hold`],
+//! which says that the target has one exchange more until it is dropped, however the exchange ends. No I/O, no
+//! lock, and no memory is taken for a choice.
+
+mod latency;
+mod least;
+mod load;
+#[cfg(test)]
+mod tests;
+mod wheel;
+
+use std::rc::Rc;
+
+use policy::table::Algorithm;
+
+use crate::worker::clock::Moment;
+use latency::TwoChoices;
+use least::Least;
+pub use load::{Hold, Load};
+use wheel::Wheel;
+
+/// The targets of one upstream as one worker chooses among them.
+pub struct Balancer {
+    members: Box<[Member]>,
+    chooser: Chooser,
+}
+
+/// A target, as choosing sees it.
+struct Member {
+    /// Its share; 0 takes it out.
+    weight: u32,
+    /// What it carries.
+    load: Rc<Load>,
+}
+
+/// `algorithm` of an upstream (Kong 3.x), with what it remembers.
+enum Chooser {
+    RoundRobin(Wheel),
+    LeastConnections(Least),
+    Latency(TwoChoices),
+}
+
+/// A target for one try.
+pub struct Choice {
+    /// Its number within the upstream.
+    pub number: usize,
+    /// Counts the try among what the target carries, until it is dropped.
+    pub hold: Hold,
+}
+
+impl Balancer {
+    /// For targets with these weights and loads. Loads may be shared with the balancer of another epoch.
+    ///
+    /// `worker` is the worker's number: not all of them begin with the same target.
+    pub fn new(algorithm: Algorithm, targets: impl Iterator<Item = (u32, Rc<Load>)>, worker: usize) -> Self {
+        let members: Box<[Member]> = targets.map(|(weight, load)| Member { weight, load }).collect();
+        let chooser = match algorithm {
+            Algorithm::RoundRobin => {
+                Chooser::RoundRobin(Wheel::new(members.iter().map(|member| member.weight), worker))
+            }
+            Algorithm::LeastConnections => Chooser::LeastConnections(Least::new(worker)),
+            Algorithm::Latency => Chooser::Latency(TwoChoices::new(worker)),
+        };
+        Self { members, chooser }
+    }
+
+    /// A target with weight, passing over those already tried unless no other is left.
+    pub fn choose(&mut self, tried: &[usize], now: Moment) -> Option<Choice> {
+        let number = self
+            .among(now, |number| !tried.contains(&number))
+            .or_else(|| self.among(now, |_| true))?;
+        let timed = matches!(self.chooser, Chooser::Latency(_));
+        Some(Choice {
+            number,
+            hold: Hold::new(&self.members[number].load, timed),
+        })
+    }
+
+    fn among(&mut self, now: Moment, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+        match &mut self.chooser {
+            Chooser::RoundRobin(wheel) => wheel.next(allowed),
+            Chooser::LeastConnections(least) => least.next(&self.members, allowed),
+            Chooser::Latency(choices) => choices.next(&self.members, now, allowed),
+        }
+    }
+
+    /// What a target carries, for the balancer of a later epoch.
+    pub fn load(&self, number: usize) -> &Rc<Load> {
+        &self.members[number].load
+    }
+}

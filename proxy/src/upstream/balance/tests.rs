@@ -1,0 +1,173 @@
+use std::rc::Rc;
+use std::time::Duration;
+
+use policy::table::Algorithm;
+use proptest::prelude::*;
+
+use super::{Balancer, Choice, Load};
+use crate::worker::clock::Moment;
+
+/// Late enough for anything to have happened before.
+fn start() -> Moment {
+    Moment::default() + Duration::from_secs(1000)
+}
+
+fn balancer(algorithm: Algorithm, weights: &[u32]) -> Balancer {
+    let targets = weights.iter().map(|weight| (*weight, Rc::new(Load::default())));
+    Balancer::new(algorithm, targets, 0)
+}
+
+/// Every algorithm there is.
+fn any_algorithm() -> impl Strategy<Value = Algorithm> {
+    proptest::sample::select(Algorithm::ALL)
+}
+
+#[test]
+fn a_tried_target_is_passed_over_until_no_other_is_left() {
+    for algorithm in Algorithm::ALL {
+        let mut balancer = balancer(*algorithm, &[1, 1]);
+        let mut next = |tried: &[usize]| balancer.choose(tried, start()).map(|choice| choice.number);
+        assert_eq!(next(&[0]), Some(1), "{algorithm:?}");
+        assert_eq!(next(&[1]), Some(0), "{algorithm:?}");
+        assert!(next(&[0, 1]).is_some(), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn equals_take_turns_when_nothing_runs() {
+    let mut balancer = balancer(Algorithm::LeastConnections, &[1, 1, 1]);
+    let turns: Vec<usize> = (0..6)
+        .map(|_| balancer.choose(&[], start()).unwrap().number)
+        .collect();
+    assert_eq!(turns, [0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn a_slow_target_gets_little_and_is_asked_again_once_its_latency_is_forgotten() {
+    let mut balancer = balancer(Algorithm::Latency, &[1, 1, 1]);
+    let (slow, fast) = (Duration::from_millis(400), Duration::from_millis(4));
+    for number in 0..3 {
+        let latency = if number == 0 { slow } else { fast };
+        balancer.load(number).observe(latency, start());
+    }
+    assert_eq!(
+        times_asked(&mut balancer, start()),
+        0,
+        "it always meets a faster one"
+    );
+    let later = start() + Duration::from_secs(120);
+    balancer.load(1).observe(fast, later);
+    balancer.load(2).observe(fast, later);
+    assert!(times_asked(&mut balancer, later) > 100);
+}
+
+/// How often the first target is chosen.
+fn times_asked(balancer: &mut Balancer, now: Moment) -> usize {
+    let numbers = (0..300).map(|_| balancer.choose(&[], now).unwrap().number);
+    numbers.filter(|number| *number == 0).count()
+}
+
+#[test]
+fn a_failure_is_slow_however_quick_it_came() {
+    let mut balancer = balancer(Algorithm::Latency, &[1, 1]);
+    balancer
+        .load(0)
+        .observe(Duration::from_millis(30), Moment::default());
+    let Choice { number, hold } = balancer.choose(&[0], Moment::default()).unwrap();
+    assert_eq!(number, 1);
+    hold.failed(Duration::from_micros(50));
+    drop(hold);
+    for _ in 0..50 {
+        assert_eq!(balancer.choose(&[], Moment::default()).unwrap().number, 0);
+    }
+}
+
+#[test]
+fn latency_shares_by_weight_what_is_equally_fast() {
+    let mut balancer = balancer(Algorithm::Latency, &[9, 1]);
+    for number in 0..2 {
+        balancer.load(number).observe(Duration::from_millis(10), start());
+    }
+    let held: Vec<Choice> = (0..100).map(|_| balancer.choose(&[], start()).unwrap()).collect();
+    assert_eq!(balancer.load(0).running(), 90);
+    drop(held);
+    assert_eq!(balancer.load(0).running() + balancer.load(1).running(), 0);
+}
+
+#[test]
+fn what_unwinds_gives_its_place_back() {
+    let mut balancer = balancer(Algorithm::LeastConnections, &[1]);
+    let choice = balancer.choose(&[], start()).unwrap();
+    assert_eq!(balancer.load(0).running(), 1);
+    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _held = choice;
+        panic!("in the middle of an exchange");
+    }));
+    assert!(unwound.is_err());
+    assert_eq!(balancer.load(0).running(), 0);
+}
+
+/// What happens to a balancer: an exchange begins, or the one at this place ends.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Begin,
+    End(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![3 => Just(Step::Begin), 2 => (0_usize..64).prop_map(Step::End)];
+    proptest::collection::vec(step, 0..200)
+}
+
+proptest! {
+    #[test]
+    fn nobody_carries_less_than_the_least_connected(
+        weights in proptest::collection::vec(0_u32..20, 1..9),
+        steps in steps(),
+    ) {
+        let mut balancer = balancer(Algorithm::LeastConnections, &weights);
+        let mut running: Vec<Choice> = Vec::new();
+        for step in steps {
+            match step {
+                Step::End(place) if !running.is_empty() => drop(running.swap_remove(place % running.len())),
+                Step::End(_) => {}
+                Step::Begin => {
+                    let before: Vec<u64> = (0..weights.len())
+                        .map(|number| u64::from(balancer.load(number).running()) + 1)
+                        .collect();
+                    let Some(choice) = balancer.choose(&[], start()) else {
+                        prop_assert!(weights.iter().all(|weight| *weight == 0));
+                        continue;
+                    };
+                    let chosen = choice.number;
+                    prop_assert!(weights[chosen] > 0);
+                    for other in (0..weights.len()).filter(|other| weights[*other] > 0) {
+                        let (mine, its) = (before[chosen] * u64::from(weights[other]), before[other] * u64::from(weights[chosen]));
+                        prop_assert!(mine <= its);
+                    }
+                    running.push(choice);
+                }
+            }
+        }
+        let sum: u32 = (0..weights.len()).map(|number| balancer.load(number).running()).sum();
+        prop_assert_eq!(sum as usize, running.len());
+    }
+
+    #[test]
+    fn only_targets_with_weight_are_chosen_and_untried_ones_first(
+        algorithm in any_algorithm(),
+        weights in proptest::collection::vec(0_u32..3, 0..9),
+        tried in proptest::collection::vec(0_usize..9, 0..9),
+    ) {
+        let mut balancer = balancer(algorithm, &weights);
+        let chosen = balancer.choose(&tried, start()).map(|choice| choice.number);
+        let fresh = (0..weights.len()).any(|number| weights[number] > 0 && !tried.contains(&number));
+        match chosen {
+            None => prop_assert!(weights.iter().all(|weight| *weight == 0)),
+            Some(number) => {
+                prop_assert!(weights[number] > 0);
+                prop_assert!(!fresh || !tried.contains(&number));
+            }
+        }
+    }
+}
