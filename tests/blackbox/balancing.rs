@@ -102,3 +102,129 @@ fn latency_prefers_who_answers_sooner() -> Result<()> {
     assert!(requests[0] >= 1 && requests[0] <= 3, "{requests:?}");
     Ok(())
 }
+
+/// The origin that a request goes to.
+fn lands(gateway: &Gateway, origins: &[Origin], target: &str, headers: &[(&str, &str)]) -> Result<usize> {
+    let before = requests(origins);
+    assert_eq!(Client::get(gateway.addr(), target, headers)?.status, 200);
+    let after = requests(origins);
+    let landed = (0..origins.len()).find(|number| after[*number] > before[*number]);
+    Ok(landed.expect("an origin was asked"))
+}
+
+fn echoes(count: usize) -> Result<Vec<Origin>> {
+    (0..count).map(|_| Origin::echo()).collect()
+}
+
+#[test]
+fn a_header_value_stays_with_its_target_on_every_worker() -> Result<()> {
+    let origins = echoes(4)?;
+    let fields = "hash_on: header, hash_on_header: x-tenant, hash_fallback: query_arg, \
+                  hash_fallback_query_arg: t,";
+    let gateway = Gateway::builder(pool(&origins, fields)).workers(2).start()?;
+    let mut homes = std::collections::BTreeSet::new();
+    for tenant in 0..16 {
+        let tenant = format!("t{tenant}");
+        let home = lands(&gateway, &origins, "/", &[("X-Tenant", &tenant)])?;
+        homes.insert(home);
+        for _ in 0..4 {
+            assert_eq!(
+                lands(&gateway, &origins, "/?t=other", &[("X-Tenant", &tenant)])?,
+                home
+            );
+        }
+        let fallback = lands(&gateway, &origins, &format!("/?a=b&t={tenant}"), &[])?;
+        assert_eq!(fallback, home, "the same value has the same hash");
+    }
+    assert!(homes.len() > 1, "all sixteen went to one target");
+    let nothing = lands(&gateway, &origins, "/", &[])?;
+    for _ in 0..8 {
+        assert_eq!(
+            lands(&gateway, &origins, "/", &[])?,
+            nothing,
+            "what has no value is one key"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn who_has_no_cookie_gets_one_and_stays_where_it_leads() -> Result<()> {
+    let origins = echoes(4)?;
+    let fields = "hash_on: cookie, hash_on_cookie: sid, hash_on_cookie_path: /app,";
+    let gateway = Gateway::start(pool(&origins, fields))?;
+    for _ in 0..6 {
+        let before = requests(&origins);
+        let first = Client::get(gateway.addr(), "/", &[])?;
+        let after = requests(&origins);
+        let home = (0..4).find(|number| after[*number] > before[*number]);
+        let set = first.header("set-cookie").to_owned();
+        let (pair, attributes) = set.split_once(';').expect("the cookie has attributes");
+        assert_eq!(attributes, " Path=/app; Same-Site=Lax; HttpOnly");
+        assert_eq!((&pair[..4], pair.len()), ("sid=", 4 + 36));
+        for _ in 0..4 {
+            let again = lands(&gateway, &origins, "/", &[("Cookie", &format!("a=b; {pair}"))])?;
+            assert_eq!(Some(again), home);
+        }
+        let answer = Client::get(gateway.addr(), "/", &[("Cookie", pair)])?;
+        assert_eq!(answer.header("set-cookie"), "");
+    }
+    Ok(())
+}
+
+#[test]
+fn consumers_paths_and_captures_are_hashed() -> Result<()> {
+    let origins = echoes(4)?;
+    let one_home = |gateway: &Gateway, requests: &[(&str, &[(&str, &str)])]| -> Result<usize> {
+        let homes: Result<std::collections::BTreeSet<usize>> = requests
+            .iter()
+            .map(|(target, headers)| lands(gateway, &origins, target, headers))
+            .collect();
+        Ok(homes?.len())
+    };
+    let path = Gateway::start(pool(&origins, "hash_on: path,"))?;
+    assert_eq!(
+        one_home(&path, &[("/a/b", &[]), ("/a/./b?x=1", &[]), ("/a/c/../b", &[])])?,
+        1
+    );
+    let capture = pool(&origins, "hash_on: uri_capture, hash_on_uri_capture: id,")
+        .replace("paths: [/]", "paths: ['~/users/(?<id>[^/]+)/(?<what>.*)']");
+    let capture = Gateway::start(capture)?;
+    assert_eq!(
+        one_home(&capture, &[("/users/ada/x", &[]), ("/users/ada/y", &[])])?,
+        1
+    );
+    let names: Vec<String> = (0..16).map(|number| format!("/users/u{number}/x")).collect();
+    let all: Vec<(&str, &[(&str, &str)])> = names.iter().map(|name| (&**name, &[][..])).collect();
+    assert!(one_home(&capture, &all)? > 1);
+    let consumer = format!(
+        "{}plugins: [{{name: key-auth}}]\nconsumers:\n- {{username: a, keyauth_credentials: [{{key: k1}}, {{key: k2}}]}}\n",
+        pool(&origins, "hash_on: consumer, hash_fallback: ip,")
+    );
+    let consumer = Gateway::start(consumer)?;
+    let keys: [(&str, &[(&str, &str)]); 4] = [
+        ("/", &[("apikey", "k1")]),
+        ("/", &[("apikey", "k2")]),
+        ("/x", &[("apikey", "k1")]),
+        ("/y?z", &[("apikey", "k2")]),
+    ];
+    assert_eq!(one_home(&consumer, &keys)?, 1);
+    Ok(())
+}
+
+#[test]
+fn a_key_whose_target_is_dead_goes_to_the_next_in_its_own_order() -> Result<()> {
+    let mut origins = echoes(3)?;
+    let gateway = Gateway::start(pool(&origins, "hash_on: header, hash_on_header: k,"))?;
+    let keys: Vec<String> = (0..24).map(|key| key.to_string()).collect();
+    let home = |origins: &[Origin], key: &str| lands(&gateway, origins, "/", &[("k", key)]);
+    let before: Result<Vec<usize>> = keys.iter().map(|key| home(&origins, key)).collect();
+    let before = before?;
+    assert!(before.contains(&2), "{before:?}");
+    drop(origins.pop());
+    for (key, before) in keys.iter().zip(before) {
+        let now = home(&origins, key)?;
+        assert!(before == 2 || now == before, "{key} moved from {before} to {now}");
+    }
+    Ok(())
+}

@@ -377,6 +377,21 @@ fn regex_paths_hashes_and_passwords_keep_their_meaning() {
 }
 
 #[test]
+fn one_cookie_serves_both_choices_of_what_to_hash() {
+    let model = model(
+        "_format_version: \"3.0\"\nupstreams:\n- {name: u.internal, hash_on: header, hash_on_header: x-a, \
+         hash_fallback: cookie, hash_on_cookie: sid, hash_on_cookie_path: /app}\n",
+    );
+    assert_eq!(
+        model.upstreams[0].hash_fallback,
+        HashOn::Cookie {
+            name: "sid".into(),
+            path: "/app".into()
+        }
+    );
+}
+
+#[test]
 fn a_service_whose_host_is_an_upstream_knows_it() {
     let model = model(
         "_format_version: \"3.0\"\nservices:\n- {name: a, host: pool.internal}\n- {name: b, host: other}\n\

@@ -50,9 +50,19 @@ impl Reader<'_> {
         }
         let meta = self.meta(&mut fields, &name.value, Some(name.span));
         let stated = fields.text("algorithm");
-        let hash_on = hash(&mut fields, &PRIMARY);
+        let cookie = hash_cookie(&mut fields);
+        let hash_on = hash(&mut fields, &PRIMARY, &cookie);
         let fallback_span = fields.key_span(FALLBACK.on);
-        let hash_fallback = hash(&mut fields, &FALLBACK);
+        let hash_fallback = hash(&mut fields, &FALLBACK, &cookie);
+        if stated
+            .as_ref()
+            .is_some_and(|text| &*text.value == "consistent-hashing")
+            && hash_on == HashOn::None
+        {
+            let words = "without `hash_on` every request has the same hash, and goes to the same target";
+            self.report
+                .push(Diagnostic::warning("same-hash", words).at(name.span));
+        }
         let from = format!("upstream {}", name.value);
         let client_certificate = fields.reference("client_certificate");
         let mut upstream = Upstream {
@@ -306,7 +316,6 @@ fn address(text: &str) -> Result<(Box<str>, u16), &'static str> {
 struct HashFields {
     on: &'static str,
     header: &'static str,
-    cookie: Option<(&'static str, &'static str)>,
     query_arg: &'static str,
     uri_capture: &'static str,
 }
@@ -314,7 +323,6 @@ struct HashFields {
 const PRIMARY: HashFields = HashFields {
     on: "hash_on",
     header: "hash_on_header",
-    cookie: Some(("hash_on_cookie", "hash_on_cookie_path")),
     query_arg: "hash_on_query_arg",
     uri_capture: "hash_on_uri_capture",
 };
@@ -322,18 +330,25 @@ const PRIMARY: HashFields = HashFields {
 const FALLBACK: HashFields = HashFields {
     on: "hash_fallback",
     header: "hash_fallback_header",
-    cookie: None,
     query_arg: "hash_fallback_query_arg",
     uri_capture: "hash_fallback_uri_capture",
 };
 
-/// Kong keeps one cookie for both choices; a fallback by cookie reads the primary's name.
-fn hash(fields: &mut Fields<'_>, names: &HashFields) -> HashOn {
+/// Name and path of the cookie, of which Kong keeps one for both choices.
+fn hash_cookie(fields: &mut Fields<'_>) -> (Option<Text>, Box<str>) {
+    let name = fields.text("hash_on_cookie");
+    if let Some(name) = &name
+        && syntax::header_name(&name.value).is_err()
+    {
+        fields.refuse(name.span, "this is not the name of a cookie (RFC 6265)");
+    }
+    let path = fields.text("hash_on_cookie_path");
+    (name, path.map_or_else(|| "/".into(), |path| path.value))
+}
+
+fn hash(fields: &mut Fields<'_>, names: &HashFields, cookie: &(Option<Text>, Box<str>)) -> HashOn {
     let on = fields.text(names.on);
     let header = fields.text(names.header);
-    let cookie = names
-        .cookie
-        .map(|(name, path)| (fields.text(name), fields.text(path)));
     let query_arg = fields.text(names.query_arg);
     let uri_capture = fields.text(names.uri_capture);
     let Some(on) = on else { return HashOn::None };
@@ -352,11 +367,10 @@ fn hash(fields: &mut Fields<'_>, names: &HashFields) -> HashOn {
         "query_arg" => HashOn::QueryArg(need(query_arg, names.query_arg, fields)),
         "uri_capture" => HashOn::UriCapture(need(uri_capture, names.uri_capture, fields)),
         "cookie" => {
-            let (name, path) = cookie.unwrap_or_default();
-            let name = need(name, "hash_on_cookie", fields);
+            let (name, path) = cookie;
             HashOn::Cookie {
-                name,
-                path: path.map_or_else(|| "/".into(), |path| path.value),
+                name: need(name.clone(), "hash_on_cookie", fields),
+                path: path.clone(),
             }
         }
         _ => {

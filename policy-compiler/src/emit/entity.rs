@@ -1,14 +1,14 @@
 //! Rows of what operators name: groups, consumers, certificates, upstreams and services.
 
 use policy::table::{
-    Algorithm as AlgorithmRow, Authority, Certificate, Consumer, Group, Id, Membership, Rows, Scheme,
-    Service, Sni, Target, Text, Upstream, Verify,
+    Algorithm as AlgorithmRow, Authority, Certificate, Consumer, Group, HashOn as HashOnRow, Id, Membership,
+    Rows, Scheme, Service, Sni, Target, Text, Upstream, Verify,
 };
 
 use super::json;
 use crate::deck::entity::{
-    ActiveHealthcheck, Algorithm, CaCertificateIndex, PassiveHealthcheck, Protocol, Service as ServiceEntity,
-    Upstream as UpstreamEntity,
+    ActiveHealthcheck, Algorithm, CaCertificateIndex, HashOn, PassiveHealthcheck, Protocol,
+    Service as ServiceEntity, Upstream as UpstreamEntity,
 };
 use crate::lower::{Context, group_id};
 
@@ -144,6 +144,11 @@ fn upstreams(context: &mut Context<'_>) {
             name: context.text(&upstream.name),
             source: context.source(upstream.meta.span),
             algorithm: algorithm(upstream.algorithm),
+            hash_on: hash_on(&upstream.hash_on),
+            hash_name: context.text(hash_name(&upstream.hash_on)),
+            hash_fallback: hash_on(&upstream.hash_fallback),
+            hash_fallback_name: context.text(hash_name(&upstream.hash_fallback)),
+            cookie_path: context.text(cookie_path(upstream)),
             host_header: context.text(upstream.host_header.as_deref().unwrap_or_default()),
             targets: context.builder.unique_list(&targets),
         };
@@ -153,21 +158,47 @@ fn upstreams(context: &mut Context<'_>) {
 
 const fn algorithm(algorithm: Algorithm) -> AlgorithmRow {
     match algorithm {
-        Algorithm::RoundRobin | Algorithm::ConsistentHashing | Algorithm::StickySessions => {
-            AlgorithmRow::RoundRobin
-        }
+        Algorithm::RoundRobin | Algorithm::StickySessions => AlgorithmRow::RoundRobin,
+        Algorithm::ConsistentHashing => AlgorithmRow::ConsistentHashing,
         Algorithm::LeastConnections => AlgorithmRow::LeastConnections,
         Algorithm::Latency => AlgorithmRow::Latency,
+    }
+}
+
+const fn hash_on(hash: &HashOn) -> HashOnRow {
+    match hash {
+        HashOn::None => HashOnRow::None,
+        HashOn::Consumer => HashOnRow::Consumer,
+        HashOn::Ip => HashOnRow::Ip,
+        HashOn::Header(_) => HashOnRow::Header,
+        HashOn::Cookie { .. } => HashOnRow::Cookie,
+        HashOn::Path => HashOnRow::Path,
+        HashOn::QueryArg(_) => HashOnRow::QueryArg,
+        HashOn::UriCapture(_) => HashOnRow::UriCapture,
+    }
+}
+
+fn hash_name(hash: &HashOn) -> &str {
+    match hash {
+        HashOn::None | HashOn::Consumer | HashOn::Ip | HashOn::Path => "",
+        HashOn::Header(name)
+        | HashOn::QueryArg(name)
+        | HashOn::UriCapture(name)
+        | HashOn::Cookie { name, .. } => name,
+    }
+}
+
+fn cookie_path(upstream: &UpstreamEntity) -> &str {
+    match (&upstream.hash_on, &upstream.hash_fallback) {
+        (HashOn::Cookie { path, .. }, _) | (_, HashOn::Cookie { path, .. }) => path,
+        _ => "",
     }
 }
 
 fn refuse_upstream(context: &Context<'_>, upstream: &UpstreamEntity) {
     let refuse = |what: String, instead| context.unsupported(upstream.meta.span, what, instead);
     let name = &upstream.name;
-    if matches!(
-        upstream.algorithm,
-        Algorithm::ConsistentHashing | Algorithm::StickySessions
-    ) {
+    if upstream.algorithm == Algorithm::StickySessions {
         refuse(
             format!("the algorithm of upstream `{name}` is not enforced"),
             "targets are chosen by weighted round-robin",

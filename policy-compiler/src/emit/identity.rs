@@ -244,6 +244,9 @@ fn upstreams(feed: &mut Feed, model: &Model) {
         feed.text(&upstream.name);
         feed.number(upstream.algorithm as u64);
         feed.maybe(upstream.host_header.as_deref());
+        for hash in [&upstream.hash_on, &upstream.hash_fallback] {
+            feed.text(&format!("{hash:?}"));
+        }
     }
     feed.count(model.targets.len());
     for target in &model.targets {

@@ -27,6 +27,27 @@ choice! {
         LeastConnections = "least-connections",
         /// The lowest latency for the weight, of two drawn at random.
         Latency = "latency",
+        /// By what a request is hashed on.
+        ConsistentHashing = "consistent-hashing",
+    }
+    /// What a request is hashed on.
+    HashOn {
+        /// Nothing.
+        None = "none",
+        /// The consumer, else the credential.
+        Consumer = "consumer",
+        /// The client's address.
+        Ip = "ip",
+        /// A header.
+        Header = "header",
+        /// A cookie, which is made where it is missing.
+        Cookie = "cookie",
+        /// The canonical path.
+        Path = "path",
+        /// An argument of the query.
+        QueryArg = "query_arg",
+        /// A named group of the route's regex.
+        UriCapture = "uri_capture",
     }
     /// Where a secret comes from.
     SecretKind {
@@ -92,6 +113,16 @@ rows! {
         source: Option<Id<Source>>,
         /// How a target is chosen.
         algorithm: Algorithm,
+        /// What consistent hashing reads first.
+        hash_on: HashOn,
+        /// Name of that header, cookie, argument or group; may be empty.
+        hash_name: Text,
+        /// What it reads when the first is absent.
+        hash_fallback: HashOn,
+        /// Name of that.
+        hash_fallback_name: Text,
+        /// `Path` of the cookie.
+        cookie_path: Text,
         /// Host header to use instead of the target's, may be empty.
         host_header: Text,
         /// The targets.

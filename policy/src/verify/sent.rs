@@ -33,10 +33,13 @@ enum Sent {
 }
 
 /// Columns that reach a peer as they stand. Lines and edits are checked beside each other's fields.
-const SENT: [(Table, &str, Sent); 21] = [
+const SENT: [(Table, &str, Sent); 24] = [
     (Table::Service, "host", Sent::Target),
     (Table::Service, "path", Sent::Target),
     (Table::Upstream, "host_header", Sent::Target),
+    (Table::Upstream, "hash_name", Sent::Value),
+    (Table::Upstream, "hash_fallback_name", Sent::Value),
+    (Table::Upstream, "cookie_path", Sent::Value),
     (Table::Target, "host", Sent::Target),
     (Table::Consumer, "id", Sent::Value),
     (Table::Consumer, "username", Sent::Value),

@@ -77,11 +77,12 @@ impl Exchange<'_> {
             Ok(sending) => sending,
             Err(refusal) => return self.refuse(refusal).await,
         };
+        let key = endpoint.upstream.map_or(0, |upstream| self.hash_key(upstream));
         let mut tried = [usize::MAX; limits::TARGETS_TRIED];
         let mut tries = 0;
         loop {
             tries += 1;
-            let Some(place) = self.place(endpoint, &epoch, &tried) else {
+            let Some(place) = place(endpoint, &epoch, key, &tried) else {
                 return self.refuse(Refusal::NoTarget).await;
             };
             let began = (clock::now(), clock::unix_now_ns());
@@ -142,33 +143,6 @@ impl Exchange<'_> {
             ),
             None => self.scratch.head.method.is_idempotent(),
         }
-    }
-
-    fn place<'s>(&self, endpoint: &'s Endpoint, epoch: &'s Epoch, tried: &[usize]) -> Option<Place<'s>> {
-        let Some(upstream) = endpoint.upstream else {
-            return Some(Place {
-                server: &endpoint.server,
-                authority: &endpoint.authority,
-                name: &endpoint.server.host,
-                target: None,
-            });
-        };
-        let choice = epoch.choose(upstream, tried)?;
-        let upstream = &epoch.snapshot.upstreams[upstream.index()];
-        let target = &upstream.targets[choice.number];
-        let (authority, name) = match &upstream.host_header {
-            Some((header, name)) => (header, name),
-            None => (
-                &target.authority[usize::from(endpoint.tls.is_some())],
-                &target.server.host,
-            ),
-        };
-        Some(Place {
-            server: &target.server,
-            authority,
-            name,
-            target: Some(choice),
-        })
     }
 
     async fn attempt(
@@ -437,6 +411,34 @@ impl Exchange<'_> {
         self.client.patience.disarm();
         result.map_err(Lost::Upstream)
     }
+}
+
+/// Where the next try goes: the service's own server, or a target that was not tried yet.
+fn place<'s>(endpoint: &'s Endpoint, epoch: &'s Epoch, key: u64, tried: &[usize]) -> Option<Place<'s>> {
+    let Some(upstream) = endpoint.upstream else {
+        return Some(Place {
+            server: &endpoint.server,
+            authority: &endpoint.authority,
+            name: &endpoint.server.host,
+            target: None,
+        });
+    };
+    let choice = epoch.choose(upstream, key, tried)?;
+    let upstream = &epoch.snapshot.upstreams[upstream.index()];
+    let target = &upstream.targets[choice.number];
+    let (authority, name) = match &upstream.host_header {
+        Some((header, name)) => (header, name),
+        None => (
+            &target.authority[usize::from(endpoint.tls.is_some())],
+            &target.server.host,
+        ),
+    };
+    Some(Place {
+        server: &target.server,
+        authority,
+        name,
+        target: Some(choice),
+    })
 }
 
 /// What came first while a body was awaited.

@@ -12,6 +12,7 @@ mod edits;
 mod finish;
 mod forward;
 mod gate;
+mod hash_key;
 mod judge;
 mod log;
 mod model;

@@ -3,6 +3,7 @@
 use policy::table::{Id, Subroute};
 
 use super::gate::Ledger;
+use super::hash_key::HashCookie;
 use super::request_id::RequestId;
 use crate::worker::clock::{self, Moment};
 
@@ -73,6 +74,8 @@ pub(super) struct Record {
     pub(super) method: Option<Vec<u8>>,
     /// The correlation id.
     pub(super) correlation: Option<Vec<u8>>,
+    /// A cookie that the client is to be hashed by.
+    pub(super) hash_cookie: Option<HashCookie>,
     /// What was taken from quotas and budgets.
     pub(super) ledger: Ledger,
 }
@@ -104,6 +107,7 @@ impl Record {
             has_query: false,
             method: None,
             correlation: None,
+            hash_cookie: None,
             ledger: Ledger::default(),
         }
     }

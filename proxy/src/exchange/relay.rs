@@ -100,6 +100,7 @@ impl Exchange<'_> {
         {
             let mut fields = outgoing.start_response(self.scratch.response.headers.on(&received), &received);
             self.write_proxy_headers(&received, &mut fields);
+            self.write_hash_cookie(&mut fields);
             self.write_model_response(&mut fields);
             self.apply_response_headers(&mut fields);
             if framing == Framing::UntilClose || self.scratch.head.version == Version::Http10 {

@@ -29,7 +29,8 @@ impl Epoch {
             .map(|upstream| {
                 let targets = upstream.targets.iter().map(|target| {
                     let key = (&*upstream.id, &*target.name);
-                    (target.weight, known.get(&key).cloned().unwrap_or_default())
+                    let load = known.get(&key).cloned().unwrap_or_default();
+                    (&*target.name, target.weight, load)
                 });
                 Balancer::new(upstream.algorithm, targets, number)
             })
@@ -40,9 +41,10 @@ impl Epoch {
         })
     }
 
-    /// A target of an upstream for one try, passing over those tried before. `None` when there is none to be had.
-    pub fn choose(&self, upstream: Id<table::Upstream>, tried: &[usize]) -> Option<Choice> {
-        self.balancers.borrow_mut()[upstream.index()].choose(tried, clock::now())
+    /// A target of an upstream for one try, passing over those tried before. `key` is what the request is hashed on.
+    /// `None` when there is no target to be had.
+    pub fn choose(&self, upstream: Id<table::Upstream>, key: u64, tried: &[usize]) -> Option<Choice> {
+        self.balancers.borrow_mut()[upstream.index()].choose(key, tried, clock::now())
     }
 
     /// Loads by the upstream's id and the target's name: what an operator's edit leaves the same.

@@ -292,14 +292,17 @@ fn server_tls(
 }
 
 /// Captures need a regex engine that the artifact does not carry. It is built once, for the regexes of routes, when
-/// an edit uses captures at all.
+/// an edit, an echo or a hash uses captures at all.
 fn captures(policy: &Policy) -> Result<Vec<Option<regex::bytes::Regex>>, SnapshotError> {
     let uses_captures = policy.rows(policy.all::<table::Part>()).any(|part| {
         matches!(
             part.kind,
             table::PartKind::Capture | table::PartKind::CaptureIndex
         )
-    }) || policy.rows(policy.all::<table::Response>()).any(|row| row.echo);
+    }) || policy.rows(policy.all::<table::Response>()).any(|row| row.echo)
+        || policy
+            .rows(policy.all::<table::Upstream>())
+            .any(|row| [row.hash_on, row.hash_fallback].contains(&table::HashOn::UriCapture));
     let build = |row: table::Regex| {
         let alternatives: Vec<&str> = policy
             .rows(row.patterns)

@@ -3,8 +3,8 @@
 use policy::artifact::Builder;
 use policy::table::{
     Acl, Algorithm, Authority, BodyShape, Budget, Ceiling, Certificate, Cidr, Condition, ConditionKind,
-    Correlation, Cors, CountStrategy, Edit, EditList, EditOp, EditPlace, Generator, Id, Instance, IpRule,
-    JsonType, Level, LimitBy, Line, Log, Membership, MessageTail, Metrics, Model, Origin, OriginTest,
+    Correlation, Cors, CountStrategy, Edit, EditList, EditOp, EditPlace, Generator, HashOn, Id, Instance,
+    IpRule, JsonType, Level, LimitBy, Line, Log, Membership, MessageTail, Metrics, Model, Origin, OriginTest,
     ParamPlace, Part, PartKind, Period, PeriodUnit, Provider, Quota, Refusal, Regex, Response, RouteType,
     Rows, Rule, Scheme, Secret, SecretKind, Select, Service, Size, Sni, Source, Streaming, Subject, Table,
     Target, Text, Upstream, Verify,
@@ -137,7 +137,12 @@ fn service(builder: &mut Builder, source: Id<Source>) -> Id<Service> {
         id: builder.text("id-of-upstream"),
         name: builder.text("pool"),
         source: Some(source),
-        algorithm: Algorithm::RoundRobin,
+        algorithm: Algorithm::ConsistentHashing,
+        hash_on: HashOn::Header,
+        hash_name: builder.text("X-Tenant"),
+        hash_fallback: HashOn::Cookie,
+        hash_fallback_name: builder.text("sid"),
+        cookie_path: builder.text("/"),
         host_header: builder.text("pool.test"),
         targets: builder.list(&[target]),
     };

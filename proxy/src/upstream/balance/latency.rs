@@ -46,7 +46,7 @@ impl TwoChoices {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        // The high bits of a product are uniform enough for any bound that a file can hold.
-        ((u128::from(self.random) * bound as u128) >> 64) as usize
+        // The high half of a product is uniform enough for any bound that a file can hold, and below it.
+        usize::try_from((u128::from(self.random) * bound as u128) >> 64).unwrap_or(0)
     }
 }

@@ -7,6 +7,7 @@
 mod latency;
 mod least;
 mod load;
+mod rendezvous;
 #[cfg(test)]
 mod tests;
 mod wheel;
@@ -19,6 +20,7 @@ use crate::worker::clock::Moment;
 use latency::TwoChoices;
 use least::Least;
 pub use load::{Hold, Load};
+use rendezvous::Rendezvous;
 use wheel::Wheel;
 
 /// The targets of one upstream as one worker chooses among them.
@@ -40,6 +42,7 @@ enum Chooser {
     RoundRobin(Wheel),
     LeastConnections(Least),
     Latency(TwoChoices),
+    ConsistentHashing(Rendezvous),
 }
 
 /// A target for one try.
@@ -51,26 +54,37 @@ pub struct Choice {
 }
 
 impl Balancer {
-    /// For targets with these weights and loads. Loads may be shared with the balancer of another epoch.
+    /// For targets with these names, weights and loads. Loads may be shared with the balancer of another epoch.
     ///
     /// `worker` is the worker's number: not all of them begin with the same target.
-    pub fn new(algorithm: Algorithm, targets: impl Iterator<Item = (u32, Rc<Load>)>, worker: usize) -> Self {
-        let members: Box<[Member]> = targets.map(|(weight, load)| Member { weight, load }).collect();
+    pub fn new<'n>(
+        algorithm: Algorithm,
+        targets: impl Iterator<Item = (&'n str, u32, Rc<Load>)>,
+        worker: usize,
+    ) -> Self {
+        let (names, members): (Vec<_>, Vec<_>) = targets
+            .map(|(name, weight, load)| (name, Member { weight, load }))
+            .unzip();
         let chooser = match algorithm {
             Algorithm::RoundRobin => {
                 Chooser::RoundRobin(Wheel::new(members.iter().map(|member| member.weight), worker))
             }
             Algorithm::LeastConnections => Chooser::LeastConnections(Least::new(worker)),
             Algorithm::Latency => Chooser::Latency(TwoChoices::new(worker)),
+            Algorithm::ConsistentHashing => Chooser::ConsistentHashing(Rendezvous::new(names.into_iter())),
         };
-        Self { members, chooser }
+        Self {
+            members: members.into(),
+            chooser,
+        }
     }
 
-    /// A target with weight, passing over those already tried unless no other is left.
-    pub fn choose(&mut self, tried: &[usize], now: Moment) -> Option<Choice> {
+    /// A target with weight, passing over those already tried unless no other is left. `key` is what the request is
+    /// hashed on, for who asks for it.
+    pub fn choose(&mut self, key: u64, tried: &[usize], now: Moment) -> Option<Choice> {
         let number = self
-            .among(now, |number| !tried.contains(&number))
-            .or_else(|| self.among(now, |_| true))?;
+            .among(key, now, |number| !tried.contains(&number))
+            .or_else(|| self.among(key, now, |_| true))?;
         let timed = matches!(self.chooser, Chooser::Latency(_));
         Some(Choice {
             number,
@@ -78,11 +92,12 @@ impl Balancer {
         })
     }
 
-    fn among(&mut self, now: Moment, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+    fn among(&mut self, key: u64, now: Moment, allowed: impl Fn(usize) -> bool) -> Option<usize> {
         match &mut self.chooser {
             Chooser::RoundRobin(wheel) => wheel.next(allowed),
             Chooser::LeastConnections(least) => least.next(&self.members, allowed),
             Chooser::Latency(choices) => choices.next(&self.members, now, allowed),
+            Chooser::ConsistentHashing(rendezvous) => rendezvous.next(&self.members, key, allowed),
         }
     }
 

@@ -13,7 +13,13 @@ fn start() -> Moment {
 }
 
 fn balancer(algorithm: Algorithm, weights: &[u32]) -> Balancer {
-    let targets = weights.iter().map(|weight| (*weight, Rc::new(Load::default())));
+    let names: Vec<String> = (1..=weights.len())
+        .map(|number| format!("10.0.0.{number}:80"))
+        .collect();
+    let targets = weights
+        .iter()
+        .zip(&names)
+        .map(|(weight, name)| (&**name, *weight, Rc::new(Load::default())));
     Balancer::new(algorithm, targets, 0)
 }
 
@@ -26,7 +32,7 @@ fn any_algorithm() -> impl Strategy<Value = Algorithm> {
 fn a_tried_target_is_passed_over_until_no_other_is_left() {
     for algorithm in Algorithm::ALL {
         let mut balancer = balancer(*algorithm, &[1, 1]);
-        let mut next = |tried: &[usize]| balancer.choose(tried, start()).map(|choice| choice.number);
+        let mut next = |tried: &[usize]| balancer.choose(0, tried, start()).map(|choice| choice.number);
         assert_eq!(next(&[0]), Some(1), "{algorithm:?}");
         assert_eq!(next(&[1]), Some(0), "{algorithm:?}");
         assert!(next(&[0, 1]).is_some(), "{algorithm:?}");
@@ -37,7 +43,7 @@ fn a_tried_target_is_passed_over_until_no_other_is_left() {
 fn equals_take_turns_when_nothing_runs() {
     let mut balancer = balancer(Algorithm::LeastConnections, &[1, 1, 1]);
     let turns: Vec<usize> = (0..6)
-        .map(|_| balancer.choose(&[], start()).unwrap().number)
+        .map(|_| balancer.choose(0, &[], start()).unwrap().number)
         .collect();
     assert_eq!(turns, [0, 1, 2, 0, 1, 2]);
 }
@@ -63,7 +69,7 @@ fn a_slow_target_gets_little_and_is_asked_again_once_its_latency_is_forgotten() 
 
 /// How often the first target is chosen.
 fn times_asked(balancer: &mut Balancer, now: Moment) -> usize {
-    let numbers = (0..300).map(|_| balancer.choose(&[], now).unwrap().number);
+    let numbers = (0..300).map(|_| balancer.choose(0, &[], now).unwrap().number);
     numbers.filter(|number| *number == 0).count()
 }
 
@@ -73,12 +79,12 @@ fn a_failure_is_slow_however_quick_it_came() {
     balancer
         .load(0)
         .observe(Duration::from_millis(30), Moment::default());
-    let Choice { number, hold } = balancer.choose(&[0], Moment::default()).unwrap();
+    let Choice { number, hold } = balancer.choose(0, &[0], Moment::default()).unwrap();
     assert_eq!(number, 1);
     hold.failed(Duration::from_micros(50));
     drop(hold);
     for _ in 0..50 {
-        assert_eq!(balancer.choose(&[], Moment::default()).unwrap().number, 0);
+        assert_eq!(balancer.choose(0, &[], Moment::default()).unwrap().number, 0);
     }
 }
 
@@ -88,7 +94,9 @@ fn latency_shares_by_weight_what_is_equally_fast() {
     for number in 0..2 {
         balancer.load(number).observe(Duration::from_millis(10), start());
     }
-    let held: Vec<Choice> = (0..100).map(|_| balancer.choose(&[], start()).unwrap()).collect();
+    let held: Vec<Choice> = (0..100)
+        .map(|_| balancer.choose(0, &[], start()).unwrap())
+        .collect();
     assert_eq!(balancer.load(0).running(), 90);
     drop(held);
     assert_eq!(balancer.load(0).running() + balancer.load(1).running(), 0);
@@ -97,7 +105,7 @@ fn latency_shares_by_weight_what_is_equally_fast() {
 #[test]
 fn what_unwinds_gives_its_place_back() {
     let mut balancer = balancer(Algorithm::LeastConnections, &[1]);
-    let choice = balancer.choose(&[], start()).unwrap();
+    let choice = balancer.choose(0, &[], start()).unwrap();
     assert_eq!(balancer.load(0).running(), 1);
     let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         let _held = choice;
@@ -105,6 +113,19 @@ fn what_unwinds_gives_its_place_back() {
     }));
     assert!(unwound.is_err());
     assert_eq!(balancer.load(0).running(), 0);
+}
+
+#[test]
+fn keys_are_spread_by_weight() {
+    let weights = [1, 2, 3, 0, 4];
+    let mut balancer = balancer(Algorithm::ConsistentHashing, &weights);
+    let mut counts = [0_u32; 5];
+    for key in 0..20_000 {
+        counts[balancer.choose(key, &[], start()).unwrap().number] += 1;
+    }
+    for (count, weight) in counts.iter().zip(weights) {
+        assert!(count.abs_diff(2000 * weight) < 200, "{counts:?}");
+    }
 }
 
 /// What happens to a balancer: an exchange begins, or the one at this place ends.
@@ -135,7 +156,7 @@ proptest! {
                     let before: Vec<u64> = (0..weights.len())
                         .map(|number| u64::from(balancer.load(number).running()) + 1)
                         .collect();
-                    let Some(choice) = balancer.choose(&[], start()) else {
+                    let Some(choice) = balancer.choose(0, &[], start()) else {
                         prop_assert!(weights.iter().all(|weight| *weight == 0));
                         continue;
                     };
@@ -154,13 +175,37 @@ proptest! {
     }
 
     #[test]
+    fn a_key_stays_where_it_is_unless_its_own_target_leaves(
+        weights in proptest::collection::vec(1_u32..1000, 2..9),
+        gone in any::<proptest::sample::Index>(),
+        keys in proptest::collection::vec(any::<u64>(), 1..50),
+    ) {
+        let gone = gone.index(weights.len());
+        let mut all = balancer(Algorithm::ConsistentHashing, &weights);
+        let mut fewer = weights.clone();
+        fewer[gone] = 0;
+        let mut fewer = balancer(Algorithm::ConsistentHashing, &fewer);
+        for key in keys {
+            let before = all.choose(key, &[], start()).map(|choice| choice.number);
+            let after = fewer.choose(key, &[], start()).map(|choice| choice.number);
+            prop_assert_eq!(all.choose(key, &[], start()).map(|choice| choice.number), before, "it is the same each time");
+            if before == Some(gone) {
+                let passed_over = all.choose(key, &[gone], start()).map(|choice| choice.number);
+                prop_assert_eq!(after, passed_over, "one that failed and one that left are passed over alike");
+            } else {
+                prop_assert_eq!(after, before);
+            }
+        }
+    }
+
+    #[test]
     fn only_targets_with_weight_are_chosen_and_untried_ones_first(
         algorithm in any_algorithm(),
         weights in proptest::collection::vec(0_u32..3, 0..9),
         tried in proptest::collection::vec(0_usize..9, 0..9),
     ) {
         let mut balancer = balancer(algorithm, &weights);
-        let chosen = balancer.choose(&tried, start()).map(|choice| choice.number);
+        let chosen = balancer.choose(0, &tried, start()).map(|choice| choice.number);
         let fresh = (0..weights.len()).any(|number| weights[number] > 0 && !tried.contains(&number));
         match chosen {
             None => prop_assert!(weights.iter().all(|weight| *weight == 0)),
