@@ -88,6 +88,12 @@ pub const LATENCY_UNKNOWN_MS: u32 = 1000;
 pub const LATENCY_FAILED_MS: u64 = 5000;
 /// Targets that one request remembers to have failed.
 pub const TARGETS_TRIED: usize = 8;
+/// Probes of one upstream's targets in one state that run at once, however many an operator allows.
+pub const PROBES: usize = 128;
+/// Status line of a probe's answer, in bytes.
+pub const PROBE_LINE_BYTES: usize = 4 * 1024;
+/// Longest sleep of who probes, in seconds: within it a new epoch is noticed.
+pub const PROBE_NAP_S: u64 = 1;
 
 // --- downstream ---
 

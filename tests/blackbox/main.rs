@@ -17,6 +17,7 @@ mod correlation_id;
 mod cors;
 mod drain;
 mod framing;
+mod health;
 mod http;
 mod ip_restriction;
 mod key_auth;

@@ -211,12 +211,24 @@ impl Reader<'_> {
             if let Err(words) = syntax::service_path(path.value.split('?').next().unwrap_or_default()) {
                 fields.refuse(path.span, words);
             }
+            if path.value.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+                fields.refuse(path.span, "spaces and controls are escaped in a path");
+            }
             active.http_path = path.value;
         }
         active.https_verify_certificate = fields.flag("https_verify_certificate").unwrap_or(true);
-        active.https_sni = fields.text("https_sni").map(|text| text.value);
+        let server_name = fields.text("https_sni");
+        if let Some(name) = &server_name
+            && let Err(words) = syntax::host_name(&name.value)
+        {
+            fields.refuse(name.span, words);
+        }
+        active.https_sni = server_name.map(|text| text.value);
         if let Some(entry) = fields.take("headers") {
             for header in entry.node.as_map().unwrap_or_default() {
+                if syntax::header_name(&header.key).is_err() || is_framing(&header.key) {
+                    fields.refuse(header.key_span, "a probe cannot send a header of this name");
+                }
                 let values = header.node.as_list().unwrap_or_default().iter();
                 let values = values
                     .filter_map(|value| value.as_str().map(Into::into))
@@ -251,6 +263,21 @@ impl Reader<'_> {
         }
         (healthy_interval, unhealthy_interval)
     }
+}
+
+/// Whether a header frames a message or belongs to one connection.
+fn is_framing(name: &str) -> bool {
+    const NAMES: [&str; 8] = [
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn counter(fields: &mut Fields<'_>, key: &'static str) -> u8 {

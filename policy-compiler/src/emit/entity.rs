@@ -1,15 +1,11 @@
-//! Rows of what operators name: groups, consumers, certificates, upstreams and services.
+//! Rows of what operators name: groups, consumers, certificates and services; upstreams are `balancing`'s.
 
 use policy::table::{
-    Algorithm as AlgorithmRow, Authority, Certificate, Consumer, Group, HashOn as HashOnRow, Id, Membership,
-    Rows, Scheme, Service, Sni, Target, Text, Upstream, Verify,
+    Authority, Certificate, Consumer, Group, Id, Membership, Rows, Scheme, Service, Sni, Text, Verify,
 };
 
 use super::json;
-use crate::deck::entity::{
-    ActiveHealthcheck, Algorithm, CaCertificateIndex, HashOn, PassiveHealthcheck, Protocol,
-    Service as ServiceEntity, Upstream as UpstreamEntity,
-};
+use crate::deck::entity::{CaCertificateIndex, Protocol, Service as ServiceEntity};
 use crate::lower::{Context, group_id};
 
 /// Writes them in the order of the model, so that an index is a row.
@@ -17,7 +13,7 @@ pub(super) fn write(context: &mut Context<'_>) {
     groups(context);
     consumers(context);
     certificates(context);
-    upstreams(context);
+    super::balancing::write(context);
     for service in &context.model.services {
         self::service(context, service);
     }
@@ -112,126 +108,6 @@ pub(crate) fn authorities(context: &mut Context<'_>, indices: &[CaCertificateInd
         })
         .collect();
     context.builder.list(&rows)
-}
-
-fn upstreams(context: &mut Context<'_>) {
-    let model = context.model;
-    let mut targets: Vec<Vec<Target>> = vec![Vec::new(); model.upstreams.len()];
-    for target in &model.targets {
-        if target.failover {
-            context.unsupported(
-                target.meta.span,
-                "`failover` targets are not kept in reserve",
-                "the target takes its share of the requests",
-            );
-        }
-        let name = if target.host.contains(':') {
-            format!("[{}]:{}", target.host, target.port)
-        } else {
-            format!("{}:{}", target.host, target.port)
-        };
-        targets[target.upstream.0 as usize].push(Target {
-            host: context.text(&target.host),
-            port: u32::from(target.port),
-            weight: u32::from(target.weight),
-            name: context.text(&name),
-        });
-    }
-    for (upstream, targets) in model.upstreams.iter().zip(targets) {
-        refuse_upstream(context, upstream);
-        let row = Upstream {
-            id: context.text(&upstream.meta.id.to_string()),
-            name: context.text(&upstream.name),
-            source: context.source(upstream.meta.span),
-            algorithm: algorithm(upstream.algorithm),
-            hash_on: hash_on(&upstream.hash_on),
-            hash_name: context.text(hash_name(&upstream.hash_on)),
-            hash_fallback: hash_on(&upstream.hash_fallback),
-            hash_fallback_name: context.text(hash_name(&upstream.hash_fallback)),
-            cookie_path: context.text(cookie_path(upstream)),
-            host_header: context.text(upstream.host_header.as_deref().unwrap_or_default()),
-            targets: context.builder.unique_list(&targets),
-        };
-        context.builder.row(&row);
-    }
-}
-
-const fn algorithm(algorithm: Algorithm) -> AlgorithmRow {
-    match algorithm {
-        Algorithm::RoundRobin | Algorithm::StickySessions => AlgorithmRow::RoundRobin,
-        Algorithm::ConsistentHashing => AlgorithmRow::ConsistentHashing,
-        Algorithm::LeastConnections => AlgorithmRow::LeastConnections,
-        Algorithm::Latency => AlgorithmRow::Latency,
-    }
-}
-
-const fn hash_on(hash: &HashOn) -> HashOnRow {
-    match hash {
-        HashOn::None => HashOnRow::None,
-        HashOn::Consumer => HashOnRow::Consumer,
-        HashOn::Ip => HashOnRow::Ip,
-        HashOn::Header(_) => HashOnRow::Header,
-        HashOn::Cookie { .. } => HashOnRow::Cookie,
-        HashOn::Path => HashOnRow::Path,
-        HashOn::QueryArg(_) => HashOnRow::QueryArg,
-        HashOn::UriCapture(_) => HashOnRow::UriCapture,
-    }
-}
-
-fn hash_name(hash: &HashOn) -> &str {
-    match hash {
-        HashOn::None | HashOn::Consumer | HashOn::Ip | HashOn::Path => "",
-        HashOn::Header(name)
-        | HashOn::QueryArg(name)
-        | HashOn::UriCapture(name)
-        | HashOn::Cookie { name, .. } => name,
-    }
-}
-
-fn cookie_path(upstream: &UpstreamEntity) -> &str {
-    match (&upstream.hash_on, &upstream.hash_fallback) {
-        (HashOn::Cookie { path, .. }, _) | (_, HashOn::Cookie { path, .. }) => path,
-        _ => "",
-    }
-}
-
-fn refuse_upstream(context: &Context<'_>, upstream: &UpstreamEntity) {
-    let refuse = |what: String, instead| context.unsupported(upstream.meta.span, what, instead);
-    let name = &upstream.name;
-    if upstream.algorithm == Algorithm::StickySessions {
-        refuse(
-            format!("the algorithm of upstream `{name}` is not enforced"),
-            "targets are chosen by weighted round-robin",
-        );
-    }
-    if is_active(&upstream.healthchecks.active) {
-        refuse(
-            format!("active health checks of upstream `{name}` are not made"),
-            "targets are never probed",
-        );
-    }
-    if is_passive(&upstream.healthchecks.passive) {
-        refuse(
-            format!("passive health checks of upstream `{name}` are not made"),
-            "no target is taken out",
-        );
-    }
-    if upstream.client_certificate.is_some() {
-        refuse(
-            format!("upstream `{name}` has a client certificate of its own"),
-            "only the services' client certificates are shown",
-        );
-    }
-}
-
-/// An interval of 0 switches a check off, a counter of 0 a rule.
-fn is_active(check: &ActiveHealthcheck) -> bool {
-    check.healthy_interval_s > 0.0 || check.unhealthy_interval_s > 0.0
-}
-
-fn is_passive(check: &PassiveHealthcheck) -> bool {
-    let rules = &check.rules;
-    rules.http_failures > 0 || rules.tcp_failures > 0 || rules.timeouts > 0
 }
 
 fn service(context: &mut Context<'_>, service: &ServiceEntity) {

@@ -4,6 +4,7 @@
 //! rank, regexes the number of their automaton. The bytes depend on the model, the files' names and the generation
 //! alone. What was written is proved with the gateway's own verifier before anybody gets it.
 
+mod balancing;
 mod credential;
 mod entity;
 mod identity;

@@ -1,6 +1,6 @@
 //! Tables of what operators name: services, upstreams, certificates, consumers, credentials.
 
-use super::{Id, Rows, Source, Text, Word, choice, rows};
+use super::{HealthRules, Id, Probe, Rows, Source, Text, Word, choice, rows};
 
 choice! {
     /// How the gateway speaks to a service.
@@ -125,6 +125,12 @@ rows! {
         cookie_path: Text,
         /// Host header to use instead of the target's, may be empty.
         host_header: Text,
+        /// Percent of the weight: the upstream is used while more than this is healthy, 0..=100.
+        threshold: f64,
+        /// What live traffic counts for.
+        passive: Option<Id<HealthRules>>,
+        /// How targets are probed.
+        active: Option<Id<Probe>>,
         /// The targets.
         targets: Rows<Target>,
     }

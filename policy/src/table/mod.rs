@@ -8,10 +8,12 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 mod entity;
+mod health;
 mod plugin;
 mod routing;
 
 pub use entity::*;
+pub use health::*;
 pub use plugin::*;
 pub use routing::*;
 
@@ -425,4 +427,5 @@ tables! {
     Service, Upstream, Target, Certificate, Sni, Authority, Secret, Consumer, Group, Credential, Membership,
     Select, Level, Instance, Refusal, Line, Response, Acl, Cidr, IpRule, Quota, Period, Size, Correlation,
     EditList, Edit, Part, Cors, Origin, Metrics, Log, Model, Budget, Rule, Condition, Ceiling,
+    HealthRules, Status, Probe,
 }

@@ -6,7 +6,8 @@ use alloc::string::String;
 use crate::artifact::Policy;
 use crate::fault::{Fault, FaultKind};
 use crate::table::{
-    Ceiling, Edit, EditOp, EditPlace, Line, PartKind, Period, Refusal, Response, Service, Table, Target, Text,
+    Ceiling, Edit, EditOp, EditPlace, HealthRules, Line, PartKind, Period, Probe, Refusal, Response, Service,
+    Status, Table, Target, Text, Upstream,
 };
 
 use super::order::each;
@@ -33,7 +34,7 @@ enum Sent {
 }
 
 /// Columns that reach a peer as they stand. Lines and edits are checked beside each other's fields.
-const SENT: [(Table, &str, Sent); 24] = [
+const SENT: [(Table, &str, Sent); 26] = [
     (Table::Service, "host", Sent::Target),
     (Table::Service, "path", Sent::Target),
     (Table::Upstream, "host_header", Sent::Target),
@@ -41,6 +42,8 @@ const SENT: [(Table, &str, Sent); 24] = [
     (Table::Upstream, "hash_fallback_name", Sent::Value),
     (Table::Upstream, "cookie_path", Sent::Value),
     (Table::Target, "host", Sent::Target),
+    (Table::Probe, "path", Sent::Target),
+    (Table::Probe, "server_name", Sent::Target),
     (Table::Consumer, "id", Sent::Value),
     (Table::Consumer, "username", Sent::Value),
     (Table::Consumer, "custom_id", Sent::Value),
@@ -154,6 +157,21 @@ fn numbers(policy: &Policy) -> Result<(), Fault> {
     each(policy, |target: Target| {
         within(target.weight <= 65_535, "weight")?;
         within(target.port <= 65_535, "port")
+    })?;
+    each(policy, |upstream: Upstream| {
+        within((0.0..=100.0).contains(&upstream.threshold), "threshold")
+    })?;
+    each(policy, |status: Status| {
+        within((100..=999).contains(&status.code), "code")
+    })?;
+    each(policy, |rules: HealthRules| {
+        within(rules.successes <= 255, "successes")?;
+        within(rules.http_failures <= 255, "http_failures")?;
+        within(rules.tcp_failures <= 255, "tcp_failures")?;
+        within(rules.timeouts <= 255, "timeouts")
+    })?;
+    each(policy, |probe: Probe| {
+        within(probe.concurrency != 0, "concurrency")
     })?;
     each(policy, |service: Service| within(service.port <= 65_535, "port"))?;
     // A status below 200 is not final: the client would wait for another (RFC 9110 §15.2).

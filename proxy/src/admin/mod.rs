@@ -1,4 +1,4 @@
-//! The admin socket: status, metrics, reload and drain for the operator of this machine.
+//! The admin socket: status, metrics, health of targets, reload and drain for the operator of this machine.
 //!
 //! One thread beside the workers serves it, so that it answers when they are busy and costs them nothing. Who may
 //! connect is the socket file's business (mode 0600). What it tells comes from a [`Panel`]; it decides nothing.
@@ -17,6 +17,9 @@ pub trait Panel: Send + Sync + 'static {
     fn metrics(&self) -> String;
     /// Loads the policy again. `Ok` and `Err` are JSON objects; after an error the old policy still runs.
     fn reload(&self) -> Result<String, String>;
+    /// Puts a target of an upstream, both as the policy names them, in or out until checks say otherwise. False when
+    /// there is no such target, or its upstream has no checks.
+    fn set_health(&self, upstream: &str, target: &str, healthy: bool) -> bool;
     /// Stops accepting, lets running requests finish, and ends the process.
     fn drain(&self) -> String;
 }

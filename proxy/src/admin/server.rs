@@ -13,7 +13,8 @@ use super::Panel;
 use crate::limits;
 
 const HELP: &str = "GET /status    state of this node\nGET /metrics   Prometheus metrics\n\
-                    POST /reload   load the policy again\nPOST /drain    finish running requests and stop\n";
+                    POST /reload   load the policy again\nPOST /drain    finish running requests and stop\n\
+                    PUT /upstreams/NAME/targets/HOST:PORT/healthy (or unhealthy)\n               put a target in or out, until checks say otherwise\n";
 
 #[derive(Clone, Copy)]
 enum Scope {
@@ -161,6 +162,16 @@ fn route(panel: &dyn Panel, scope: Scope, method: &str, path: &str) -> Answer {
             Err(body) => json("422 Unprocessable Content", body),
         },
         (Scope::Everything, "POST", "/drain") => json("202 Accepted", panel.drain()),
+        (Scope::Everything, "PUT", path) if let Some((upstream, target, healthy)) = target_health(path) => {
+            if panel.set_health(upstream, target, healthy) {
+                text("200 OK", format!("{upstream} {target} {}\n", word(healthy)))
+            } else {
+                text(
+                    "404 Not Found",
+                    "no such target, or its upstream has no health checks\n".to_owned(),
+                )
+            }
+        }
         (Scope::Everything, "GET", "/") => text("200 OK", HELP.to_owned()),
         (Scope::Everything, _, "/" | "/status" | "/metrics" | "/reload" | "/drain") => {
             text("405 Method Not Allowed", HELP.to_owned())
@@ -168,6 +179,20 @@ fn route(panel: &dyn Panel, scope: Scope, method: &str, path: &str) -> Answer {
         (Scope::Everything, ..) => text("404 Not Found", HELP.to_owned()),
         (Scope::Metrics, ..) => text("404 Not Found", "GET /metrics\n".to_owned()),
     }
+}
+
+/// `/upstreams/NAME/targets/HOST:PORT/healthy` or `…/unhealthy`, as in Kong's Admin API.
+fn target_health(path: &str) -> Option<(&str, &str, bool)> {
+    let (upstream, rest) = path.strip_prefix("/upstreams/")?.split_once("/targets/")?;
+    match rest.rsplit_once('/')? {
+        (target, "healthy") => Some((upstream, target, true)),
+        (target, "unhealthy") => Some((upstream, target, false)),
+        _ => None,
+    }
+}
+
+const fn word(healthy: bool) -> &'static str {
+    if healthy { "healthy" } else { "unhealthy" }
 }
 
 const fn json(status: &'static str, body: String) -> Answer {

@@ -3,6 +3,7 @@
 //! Enters: settings and the path of a policy. Leaves: the process' exit. Workers never wait for it.
 
 mod panel;
+mod prober;
 mod publish;
 mod signal;
 mod source;
@@ -30,6 +31,7 @@ use crate::telemetry::counter::{Counters, Tally};
 use crate::upstream::resolve::{Names, Resolver};
 use crate::worker::{self, Accepted, Acceptor, Driver};
 use panel::{Gauged, NodePanel};
+use prober::Prober;
 use publish::Publisher;
 pub use source::{Source, SourceError};
 
@@ -140,7 +142,10 @@ pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), S
         workers.push(handle);
     }
     let workers = Arc::new(workers);
-    publisher.started(first, Arc::clone(&workers));
+    let prober = Prober::new(driver, resolver, events.clone());
+    publisher
+        .started(first, Arc::clone(&workers), prober)
+        .map_err(StartError::Thread)?;
     let gauged = Gauged {
         counters,
         quotas,
@@ -260,6 +265,7 @@ fn serve(inbox: &Receiver<Event>, publisher: &mut Publisher, log: &AccessLog) {
                     let _ = publisher.reload();
                 }
                 publisher.collect();
+                publisher.tell_health();
             }
         }
     }
@@ -425,7 +431,8 @@ fn start(
     let report = move |error| {
         let _ = failed.send(Event::Failed(error));
     };
-    let handle = worker::start(number, core, driver, main, report).map_err(StartError::Thread)?;
+    let handle =
+        worker::start(format!("worker-{number}"), core, driver, main, report).map_err(StartError::Thread)?;
     let _ = mailbox_out.send(handle.mailbox.clone());
     Ok(WorkerHandle {
         mailbox: handle.mailbox,

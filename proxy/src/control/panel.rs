@@ -12,9 +12,10 @@ use crate::admin::Panel;
 use crate::exchange::{Presence, RequestIds};
 use crate::limits;
 use crate::quota;
+use crate::snapshot::{Snapshot, Upstream};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
-use crate::telemetry::prometheus::{self, Gauges};
+use crate::telemetry::prometheus::{self, Gauges, HealthState, TargetHealth};
 use crate::worker::Driver;
 
 /// The node's panel.
@@ -91,6 +92,7 @@ impl Panel for NodePanel {
                 "reload_failures": published.failures,
                 "last_reload_error": published.last_error,
                 "workers": workers,
+                "upstreams": current.map(|snapshot| upstreams(snapshot)),
             })
             .to_string()
         })
@@ -101,17 +103,10 @@ impl Panel for NodePanel {
             self.workers.iter().map(|handle| what(&handle.presence)).sum()
         };
         let waiting = sum(Presence::connections).saturating_sub(sum(Presence::exchanges));
-        let (epoch, digest, reloads_refused) = self.with(|published| {
-            let current = published.current.as_ref();
-            let digest = current
-                .map(|snapshot| snapshot.digest.clone())
-                .unwrap_or_default();
-            (
-                current.map_or(0, |snapshot| snapshot.epoch),
-                digest,
-                published.failures,
-            )
-        });
+        let (current, reloads_refused) =
+            self.with(|published| (published.current.clone(), published.failures));
+        let current = current.as_deref();
+        let targets = current.map(target_health).unwrap_or_default();
         let Gauged {
             counters,
             quotas,
@@ -121,12 +116,11 @@ impl Panel for NodePanel {
             node_id: &self.node_id,
             version: env!("CARGO_PKG_VERSION"),
             connections_waiting: waiting as u64,
-            epoch,
-            artifact_digest: &digest,
+            epoch: current.map_or(0, |snapshot| snapshot.epoch),
+            artifact_digest: current.map_or("", |snapshot| &snapshot.digest),
             reloads_refused,
             drivers: &[(self.driver.name(), self.workers.len() as u64)],
-            // No target is checked actively or passively.
-            targets: &[],
+            targets: &targets,
             log: log.upgrade().map(|log| log.counts()).unwrap_or_default(),
             reservations: (quotas.reservations(), quotas.held()),
             quota_overflowed: quotas.overflowed(),
@@ -146,8 +140,82 @@ impl Panel for NodePanel {
             .unwrap_or_else(|_error| Err(gone()))
     }
 
+    fn set_health(&self, upstream: &str, target: &str, healthy: bool) -> bool {
+        let current = self.with(|published| published.current.clone());
+        let named = |it: &&Upstream| &*it.name == upstream || &*it.id == upstream;
+        let found = current
+            .as_ref()
+            .and_then(|snapshot| snapshot.upstreams.iter().find(named));
+        let Some((upstream, checks)) = found.and_then(|it| Some((it, it.checks.as_ref()?))) else {
+            return false;
+        };
+        let number = upstream.targets.iter().position(|it| &*it.name == target);
+        number.is_some_and(|number| {
+            checks.targets[number].set(healthy);
+            true
+        })
+    }
+
     fn drain(&self) -> String {
         let _ = self.events.send(Event::Drain);
         r#"{"draining":true}"#.to_owned()
     }
+}
+
+/// The health of every target, in the words of Kong's Admin API.
+fn upstreams(snapshot: &Snapshot) -> Vec<serde_json::Value> {
+    let word = |state| match state {
+        HealthState::ChecksOff => "HEALTHCHECKS_OFF",
+        HealthState::Healthy => "HEALTHY",
+        HealthState::Unhealthy => "UNHEALTHY",
+        HealthState::DnsError => "DNS_ERROR",
+    };
+    let all = snapshot.upstreams.iter().map(|upstream| {
+        let targets: Vec<_> = (0..)
+            .zip(&upstream.targets)
+            .map(|(number, target)| {
+                serde_json::json!({
+                    "target": target.name,
+                    "weight": target.weight,
+                    "health": word(state(upstream, number)),
+                })
+            })
+            .collect();
+        let whole = match (&upstream.checks, upstream.sufficient()) {
+            (None, _) => HealthState::ChecksOff,
+            (_, Some(_)) => HealthState::Healthy,
+            (_, None) => HealthState::Unhealthy,
+        };
+        serde_json::json!({"name": upstream.name, "health": word(whole), "targets": targets})
+    });
+    all.collect()
+}
+
+fn state(upstream: &Upstream, target: usize) -> HealthState {
+    match &upstream.checks {
+        None => HealthState::ChecksOff,
+        Some(checks) if checks.targets[target].is_healthy() => HealthState::Healthy,
+        Some(_) => HealthState::Unhealthy,
+    }
+}
+
+/// What the metrics page shows of targets, when a plugin asks for it.
+fn target_health(snapshot: &Snapshot) -> Vec<TargetHealth<'_>> {
+    let policy = &snapshot.policy;
+    let mut metrics = policy.rows(policy.all::<policy::table::Metrics>());
+    if !metrics.any(|row| row.upstream_health) {
+        return Vec::new();
+    }
+    let upstreams = snapshot.upstreams.iter();
+    upstreams
+        .flat_map(|upstream| {
+            let targets = upstream.targets.iter().enumerate();
+            targets.map(move |(number, target)| TargetHealth {
+                upstream: &upstream.name,
+                target: &target.name,
+                address: target.server.literal.map_or("", |_| &target.name),
+                state: state(upstream, number),
+            })
+        })
+        .collect()
 }

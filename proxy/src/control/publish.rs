@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::server::ProducesTickets;
 
+use super::prober::Prober;
 use super::source::Source;
 use super::{StartError, WORKER, WorkerHandle};
 use crate::node::Node;
@@ -43,6 +44,7 @@ pub(crate) struct Publisher {
     counters: Arc<Counters>,
     log: Arc<AccessLog>,
     workers: Arc<Vec<WorkerHandle>>,
+    prober: Option<Prober>,
     shared: Shared,
     epoch: u64,
 }
@@ -77,6 +79,7 @@ impl Publisher {
             counters,
             log,
             workers: Arc::new(Vec::new()),
+            prober: None,
             shared,
             epoch: 0,
         })
@@ -85,6 +88,7 @@ impl Publisher {
     /// Loads the policy as the next epoch, without publishing it.
     pub(crate) fn load(&mut self) -> Result<Arc<Snapshot>, StartError> {
         let artifact = self.source.artifact()?;
+        let before = self.with(|published| published.current.clone());
         let snapshot = Snapshot::load(
             &artifact,
             self.epoch + 1,
@@ -92,6 +96,7 @@ impl Publisher {
             &self.ticketer,
             &self.counters,
             &self.log,
+            before.as_deref(),
         );
         let snapshot = Arc::new(snapshot.map_err(StartError::Snapshot)?);
         self.epoch += 1;
@@ -99,9 +104,17 @@ impl Publisher {
     }
 
     /// The workers run with this first epoch.
-    pub(crate) fn started(&mut self, first: Arc<Snapshot>, workers: Arc<Vec<WorkerHandle>>) {
+    pub(super) fn started(
+        &mut self,
+        first: Arc<Snapshot>,
+        workers: Arc<Vec<WorkerHandle>>,
+        mut prober: Prober,
+    ) -> std::io::Result<()> {
+        prober.watch(&first)?;
+        self.prober = Some(prober);
         self.workers = workers;
         self.with(|published| published.current = Some(first));
+        Ok(())
     }
 
     /// Loads the policy again and publishes it. A policy that is refused changes nothing.
@@ -117,6 +130,9 @@ impl Publisher {
                             }
                         });
                     });
+                }
+                if let Some(Err(error)) = self.prober.as_mut().map(|prober| prober.watch(&snapshot)) {
+                    eprintln!("tollgate: targets are not probed: {error}");
                 }
                 let told = serde_json::json!({"epoch": snapshot.epoch, "digest": snapshot.digest});
                 self.with(|published| {
@@ -156,6 +172,20 @@ impl Publisher {
         });
     }
 
+    /// Says which targets of the current epoch were put in or out since it was last called.
+    pub(crate) fn tell_health(&self) {
+        let current = self.with(|published| published.current.clone());
+        for upstream in current.iter().flat_map(|snapshot| &snapshot.upstreams) {
+            let Some(checks) = &upstream.checks else { continue };
+            for (target, health) in upstream.targets.iter().zip(&checks.targets) {
+                if let Some(healthy) = health.news() {
+                    let (state, target, upstream) = (state(healthy), &target.name, &upstream.name);
+                    eprintln!("tollgate: target {target} of upstream {upstream} is {state}");
+                }
+            }
+        }
+    }
+
     pub(crate) fn shared(&self) -> Shared {
         Arc::clone(&self.shared)
     }
@@ -180,4 +210,8 @@ impl Publisher {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner))
     }
+}
+
+const fn state(healthy: bool) -> &'static str {
+    if healthy { "healthy" } else { "unhealthy" }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use policy::table::{Id, Service};
 
 use super::body::push_chunk;
+use super::place::Place;
 use super::record::{CLIENT_LEFT, Try};
 use super::refusal::Refusal;
 use super::request::Sending;
@@ -17,9 +18,8 @@ use crate::http::body::BodyStep;
 use crate::http::h1::chunked;
 use crate::http::h1::response::ResponseDecoder;
 use crate::limits;
-use crate::snapshot::{Endpoint, Epoch, Server};
+use crate::snapshot::Endpoint;
 use crate::tls::{Stream, StreamError};
-use crate::upstream::balance::Choice;
 use crate::upstream::pool::{Key, Leased};
 use crate::upstream::retry::{Progress, may_retry};
 use crate::upstream::{self, ConnectError};
@@ -56,16 +56,6 @@ impl Failure {
     }
 }
 
-/// Where a try goes.
-struct Place<'s> {
-    server: &'s Server,
-    /// What Host says.
-    authority: &'s str,
-    /// What TLS asks for.
-    name: &'s Arc<str>,
-    target: Option<Choice>,
-}
-
 impl Exchange<'_> {
     pub(super) async fn forward(&mut self) -> Result<(), Vanished> {
         let Some(service) = self.service() else {
@@ -82,7 +72,7 @@ impl Exchange<'_> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let Some(place) = place(endpoint, &epoch, key, &tried) else {
+            let Some(place) = Place::choose(endpoint, &epoch, key, &tried) else {
                 return self.refuse(Refusal::NoTarget).await;
             };
             let began = (clock::now(), clock::unix_now_ns());
@@ -99,19 +89,14 @@ impl Exchange<'_> {
             let took = clock::now() - began.0;
             match result {
                 Ok(leg) => {
-                    if let Some(target) = &place.target {
-                        target.hold.answered(took);
-                    }
+                    place.answered(self.scratch.response.status, took);
                     return self.relay(leg, endpoint).await;
                 }
                 Err(Failure::Vanished) => return Err(Vanished),
                 Err(Failure::Upstream { refusal, progress }) => {
                     // That a kept connection was closed meanwhile says nothing about the target.
-                    if let (Some(target), false) = (&place.target, progress.reused) {
-                        target.hold.failed(took);
-                        if let Some(mark) = tried.iter_mut().find(|mark| **mark == usize::MAX) {
-                            *mark = target.number;
-                        }
+                    if !progress.reused {
+                        place.failed(refusal, took, &mut tried);
                     }
                     let idempotent = self.is_idempotent();
                     if !may_retry(progress, idempotent, endpoint.retries) {
@@ -411,34 +396,6 @@ impl Exchange<'_> {
         self.client.patience.disarm();
         result.map_err(Lost::Upstream)
     }
-}
-
-/// Where the next try goes: the service's own server, or a target that was not tried yet.
-fn place<'s>(endpoint: &'s Endpoint, epoch: &'s Epoch, key: u64, tried: &[usize]) -> Option<Place<'s>> {
-    let Some(upstream) = endpoint.upstream else {
-        return Some(Place {
-            server: &endpoint.server,
-            authority: &endpoint.authority,
-            name: &endpoint.server.host,
-            target: None,
-        });
-    };
-    let choice = epoch.choose(upstream, key, tried)?;
-    let upstream = &epoch.snapshot.upstreams[upstream.index()];
-    let target = &upstream.targets[choice.number];
-    let (authority, name) = match &upstream.host_header {
-        Some((header, name)) => (header, name),
-        None => (
-            &target.authority[usize::from(endpoint.tls.is_some())],
-            &target.server.host,
-        ),
-    };
-    Some(Place {
-        server: &target.server,
-        authority,
-        name,
-        target: Some(choice),
-    })
 }
 
 /// What came first while a body was awaited.

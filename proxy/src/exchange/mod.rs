@@ -16,6 +16,7 @@ mod hash_key;
 mod judge;
 mod log;
 mod model;
+mod place;
 mod quota;
 mod record;
 mod refusal;

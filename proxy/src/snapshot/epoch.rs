@@ -42,9 +42,11 @@ impl Epoch {
     }
 
     /// A target of an upstream for one try, passing over those tried before. `key` is what the request is hashed on.
-    /// `None` when there is no target to be had.
+    /// `None` when there is no target to be had, or too few are healthy.
     pub fn choose(&self, upstream: Id<table::Upstream>, key: u64, tried: &[usize]) -> Option<Choice> {
-        self.balancers.borrow_mut()[upstream.index()].choose(key, tried, clock::now())
+        let checks = self.snapshot.upstreams[upstream.index()].sufficient()?;
+        let healthy = |number: usize| checks.is_none_or(|checks| checks.targets[number].is_healthy());
+        self.balancers.borrow_mut()[upstream.index()].choose(key, tried, clock::now(), healthy)
     }
 
     /// Loads by the upstream's id and the target's name: what an operator's edit leaves the same.

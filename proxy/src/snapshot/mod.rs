@@ -145,7 +145,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads, verifies and prepares an artifact.
+    /// Reads, verifies and prepares an artifact. Targets that the snapshot `before` had too keep their health.
     ///
     /// # Errors
     /// [`SnapshotError`]; nothing has changed.
@@ -156,6 +156,7 @@ impl Snapshot {
         ticketer: &Arc<dyn ProducesTickets>,
         counters: &Counters,
         log: &AccessLog,
+        before: Option<&Self>,
     ) -> Result<Self, SnapshotError> {
         let file = std::fs::read(path).map_err(|error| SnapshotError::Unreadable(path.to_owned(), error))?;
         let policy = Policy::load(&file, policy::artifact::Limits::default())
@@ -163,11 +164,15 @@ impl Snapshot {
         drop(file);
         prefer_huge_pages(policy.memory());
         let secrets = secret::resolve(&policy, path).map_err(SnapshotError::Secrets)?;
-        let endpoints = endpoints(&policy, &secrets, node)?;
+        let mut tls = client_configs(node)?;
+        let endpoints = endpoints(&policy, &secrets, node, &mut tls)?;
+        let known = before
+            .map(|before| upstream::health_of(&before.upstreams))
+            .unwrap_or_default();
         let upstreams = policy
             .rows(policy.all::<table::Upstream>())
-            .map(|row| upstream::prepare(&policy, &row))
-            .collect();
+            .map(|row| upstream::prepare(&policy, &row, &known, &mut tls))
+            .collect::<Result<_, _>>()?;
         let server_tls = server_tls(&policy, &secrets, ticketer, node.tls_min)?;
         let captures = captures(&policy)?;
         let reports = Reports::new(&policy, counters, log).map_err(SnapshotError::LogFiles)?;
@@ -191,18 +196,28 @@ impl Snapshot {
     }
 }
 
-fn endpoints(policy: &Policy, secrets: &[Secret], node: &Node) -> Result<Vec<Endpoint>, SnapshotError> {
+/// What upstreams must prove by default: the node's authorities, or the system's.
+fn client_configs(node: &Node) -> Result<ClientConfigs, SnapshotError> {
     let node_authorities = match &node.ca_file {
         Some(path) => {
             Some(std::fs::read(path).map_err(|error| SnapshotError::Authorities(path.clone(), error))?)
         }
         None => None,
     };
+    ClientConfigs::new(node_authorities.as_deref())
+        .map_err(|error| SnapshotError::Tls("the node's authorities".to_owned(), error))
+}
+
+fn endpoints(
+    policy: &Policy,
+    secrets: &[Secret],
+    node: &Node,
+    tls: &mut ClientConfigs,
+) -> Result<Vec<Endpoint>, SnapshotError> {
     let named = |name: &str| {
         let name = name.to_owned();
         move |error| SnapshotError::Tls(name, error)
     };
-    let mut tls = ClientConfigs::new(node_authorities.as_deref()).map_err(named("the node's authorities"))?;
     let default = node
         .upstream_tls_verify
         .unwrap_or(policy.meta().compat == Compat::V3_15);

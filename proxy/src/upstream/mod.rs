@@ -1,8 +1,10 @@
 //! Getting a connection to a server: which target, which address, which idle connection, or a new one.
 //!
-//! Everything here belongs to one worker: no lock, no sharing. Names are resolved on a thread of their own.
+//! Everything here belongs to one worker, except the health of targets: no lock. Names are resolved on a thread of
+//! their own.
 
 pub mod balance;
+pub mod health;
 pub mod pool;
 pub mod resolve;
 pub mod retry;

@@ -85,42 +85,40 @@ pub struct Handle {
     pub mailbox: Mailbox,
 }
 
-/// Starts a worker on a core and runs `main` on it. The future never needs to end; when it does, the thread parks.
+/// Starts a worker, whose thread gets `name`, on a core and runs `main` on it. The future never needs to end; when it does, the thread parks.
 ///
 /// # Errors
 /// When the thread cannot be started. A worker that cannot make its ring, or whose `main` panics, says so through
 /// `failed`.
 pub fn start<F: Future<Output = ()>>(
-    number: usize,
+    name: String,
     core: Option<usize>,
     driver: Driver,
     main: impl FnOnce() -> F + Send + 'static,
     failed: impl FnOnce(io::Error) + Send + 'static,
 ) -> io::Result<Handle> {
     let (mailbox, inbox) = mailbox::mailbox()?;
-    std::thread::Builder::new()
-        .name(format!("worker-{number}"))
-        .spawn(move || {
-            if let Some(core) = core {
-                // Not being pinned costs speed, not correctness.
-                let _ = socket::pin(core);
-            }
-            let life = async move {
-                clock::synchronise();
-                spawn(deadline::tick());
-                spawn(async move {
-                    let _ = inbox.serve().await;
-                });
-                if task::Caught::new(main()).await.is_ok() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            // A worker that ended must not be silent about it: its sockets would go on to queue connections.
-            failed(match task::catch(|| live(driver, life)) {
-                Ok(Err(error)) => error,
-                Ok(Ok(())) | Err(_) => io::Error::other("it panicked"),
+    std::thread::Builder::new().name(name).spawn(move || {
+        if let Some(core) = core {
+            // Not being pinned costs speed, not correctness.
+            let _ = socket::pin(core);
+        }
+        let life = async move {
+            clock::synchronise();
+            spawn(deadline::tick());
+            spawn(async move {
+                let _ = inbox.serve().await;
             });
-        })?;
+            if task::Caught::new(main()).await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        };
+        // A worker that ended must not be silent about it: its sockets would go on to queue connections.
+        failed(match task::catch(|| live(driver, life)) {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) | Err(_) => io::Error::other("it panicked"),
+        });
+    })?;
     Ok(Handle { mailbox })
 }
 

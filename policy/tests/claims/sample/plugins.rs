@@ -3,11 +3,11 @@
 use policy::artifact::Builder;
 use policy::table::{
     Acl, Algorithm, Authority, BodyShape, Budget, Ceiling, Certificate, Cidr, Condition, ConditionKind,
-    Correlation, Cors, CountStrategy, Edit, EditList, EditOp, EditPlace, Generator, HashOn, Id, Instance,
-    IpRule, JsonType, Level, LimitBy, Line, Log, Membership, MessageTail, Metrics, Model, Origin, OriginTest,
-    ParamPlace, Part, PartKind, Period, PeriodUnit, Provider, Quota, Refusal, Regex, Response, RouteType,
-    Rows, Rule, Scheme, Secret, SecretKind, Select, Service, Size, Sni, Source, Streaming, Subject, Table,
-    Target, Text, Upstream, Verify,
+    Correlation, Cors, CountStrategy, Edit, EditList, EditOp, EditPlace, Generator, HashOn, HealthRules, Id,
+    Instance, IpRule, JsonType, Level, LimitBy, Line, Log, Membership, MessageTail, Metrics, Model, Origin,
+    OriginTest, ParamPlace, Part, PartKind, Period, PeriodUnit, Probe, ProbeKind, Provider, Quota, Refusal,
+    Regex, Response, RouteType, Rows, Rule, Scheme, Secret, SecretKind, Select, Service, Size, Sni, Source,
+    Status, Streaming, Subject, Table, Target, Text, Upstream, Verify,
 };
 
 use super::{ALICE, BLACK, GOLD, SILVER, bits, router};
@@ -133,6 +133,31 @@ fn service(builder: &mut Builder, source: Id<Source>) -> Id<Service> {
         weight: 100,
         name: builder.text("10.0.0.1:8080"),
     };
+    let rules = HealthRules {
+        healthy_statuses: builder.list(&[Status { code: 200 }, Status { code: 302 }]),
+        successes: 2,
+        unhealthy_statuses: builder.list(&[Status { code: 500 }]),
+        http_failures: 3,
+        tcp_failures: 1,
+        timeouts: 255,
+    };
+    let rules = builder.row(&rules);
+    let line = Line {
+        name: builder.text("X-Probe"),
+        value: builder.text("1"),
+    };
+    let probe = Probe {
+        kind: ProbeKind::Https,
+        path: builder.text("/health?deep=1"),
+        timeout: 1000,
+        concurrency: 10,
+        verify: true,
+        server_name: builder.text("pool.test"),
+        headers: builder.list(&[line]),
+        healthy_interval: 5000,
+        unhealthy_interval: 500,
+        rules,
+    };
     let upstream = Upstream {
         id: builder.text("id-of-upstream"),
         name: builder.text("pool"),
@@ -144,6 +169,9 @@ fn service(builder: &mut Builder, source: Id<Source>) -> Id<Service> {
         hash_fallback_name: builder.text("sid"),
         cookie_path: builder.text("/"),
         host_header: builder.text("pool.test"),
+        threshold: 25.5,
+        passive: Some(rules),
+        active: Some(builder.row(&probe)),
         targets: builder.list(&[target]),
     };
     let upstream = builder.row(&upstream);

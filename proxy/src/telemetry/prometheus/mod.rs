@@ -53,7 +53,7 @@ pub struct TargetHealth<'g> {
     pub upstream: &'g str,
     /// The target as configured, `host:port`.
     pub target: &'g str,
-    /// The address it resolved to, `ip:port`; empty when it did not.
+    /// Its address, `ip:port`; empty for a name: every worker resolves for itself.
     pub address: &'g str,
     /// How it is.
     pub state: HealthState,

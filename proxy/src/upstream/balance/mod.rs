@@ -79,12 +79,18 @@ impl Balancer {
         }
     }
 
-    /// A target with weight, passing over those already tried unless no other is left. `key` is what the request is
-    /// hashed on, for who asks for it.
-    pub fn choose(&mut self, key: u64, tried: &[usize], now: Moment) -> Option<Choice> {
+    /// A healthy target with weight, passing over those already tried unless no other is left. `key` is what the
+    /// request is hashed on, for who asks for it.
+    pub fn choose(
+        &mut self,
+        key: u64,
+        tried: &[usize],
+        now: Moment,
+        healthy: impl Fn(usize) -> bool,
+    ) -> Option<Choice> {
         let number = self
-            .among(key, now, |number| !tried.contains(&number))
-            .or_else(|| self.among(key, now, |_| true))?;
+            .among(key, now, |number| !tried.contains(&number) && healthy(number))
+            .or_else(|| self.among(key, now, &healthy))?;
         let timed = matches!(self.chooser, Chooser::Latency(_));
         Some(Choice {
             number,

@@ -32,7 +32,11 @@ fn any_algorithm() -> impl Strategy<Value = Algorithm> {
 fn a_tried_target_is_passed_over_until_no_other_is_left() {
     for algorithm in Algorithm::ALL {
         let mut balancer = balancer(*algorithm, &[1, 1]);
-        let mut next = |tried: &[usize]| balancer.choose(0, tried, start()).map(|choice| choice.number);
+        let mut next = |tried: &[usize]| {
+            balancer
+                .choose(0, tried, start(), |_| true)
+                .map(|choice| choice.number)
+        };
         assert_eq!(next(&[0]), Some(1), "{algorithm:?}");
         assert_eq!(next(&[1]), Some(0), "{algorithm:?}");
         assert!(next(&[0, 1]).is_some(), "{algorithm:?}");
@@ -43,7 +47,7 @@ fn a_tried_target_is_passed_over_until_no_other_is_left() {
 fn equals_take_turns_when_nothing_runs() {
     let mut balancer = balancer(Algorithm::LeastConnections, &[1, 1, 1]);
     let turns: Vec<usize> = (0..6)
-        .map(|_| balancer.choose(0, &[], start()).unwrap().number)
+        .map(|_| balancer.choose(0, &[], start(), |_| true).unwrap().number)
         .collect();
     assert_eq!(turns, [0, 1, 2, 0, 1, 2]);
 }
@@ -69,7 +73,7 @@ fn a_slow_target_gets_little_and_is_asked_again_once_its_latency_is_forgotten() 
 
 /// How often the first target is chosen.
 fn times_asked(balancer: &mut Balancer, now: Moment) -> usize {
-    let numbers = (0..300).map(|_| balancer.choose(0, &[], now).unwrap().number);
+    let numbers = (0..300).map(|_| balancer.choose(0, &[], now, |_| true).unwrap().number);
     numbers.filter(|number| *number == 0).count()
 }
 
@@ -79,12 +83,18 @@ fn a_failure_is_slow_however_quick_it_came() {
     balancer
         .load(0)
         .observe(Duration::from_millis(30), Moment::default());
-    let Choice { number, hold } = balancer.choose(0, &[0], Moment::default()).unwrap();
+    let Choice { number, hold } = balancer.choose(0, &[0], Moment::default(), |_| true).unwrap();
     assert_eq!(number, 1);
     hold.failed(Duration::from_micros(50));
     drop(hold);
     for _ in 0..50 {
-        assert_eq!(balancer.choose(0, &[], Moment::default()).unwrap().number, 0);
+        assert_eq!(
+            balancer
+                .choose(0, &[], Moment::default(), |_| true)
+                .unwrap()
+                .number,
+            0
+        );
     }
 }
 
@@ -95,7 +105,7 @@ fn latency_shares_by_weight_what_is_equally_fast() {
         balancer.load(number).observe(Duration::from_millis(10), start());
     }
     let held: Vec<Choice> = (0..100)
-        .map(|_| balancer.choose(0, &[], start()).unwrap())
+        .map(|_| balancer.choose(0, &[], start(), |_| true).unwrap())
         .collect();
     assert_eq!(balancer.load(0).running(), 90);
     drop(held);
@@ -105,7 +115,7 @@ fn latency_shares_by_weight_what_is_equally_fast() {
 #[test]
 fn what_unwinds_gives_its_place_back() {
     let mut balancer = balancer(Algorithm::LeastConnections, &[1]);
-    let choice = balancer.choose(0, &[], start()).unwrap();
+    let choice = balancer.choose(0, &[], start(), |_| true).unwrap();
     assert_eq!(balancer.load(0).running(), 1);
     let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         let _held = choice;
@@ -121,7 +131,7 @@ fn keys_are_spread_by_weight() {
     let mut balancer = balancer(Algorithm::ConsistentHashing, &weights);
     let mut counts = [0_u32; 5];
     for key in 0..20_000 {
-        counts[balancer.choose(key, &[], start()).unwrap().number] += 1;
+        counts[balancer.choose(key, &[], start(), |_| true).unwrap().number] += 1;
     }
     for (count, weight) in counts.iter().zip(weights) {
         assert!(count.abs_diff(2000 * weight) < 200, "{counts:?}");
@@ -156,7 +166,7 @@ proptest! {
                     let before: Vec<u64> = (0..weights.len())
                         .map(|number| u64::from(balancer.load(number).running()) + 1)
                         .collect();
-                    let Some(choice) = balancer.choose(0, &[], start()) else {
+                    let Some(choice) = balancer.choose(0, &[], start(), |_| true) else {
                         prop_assert!(weights.iter().all(|weight| *weight == 0));
                         continue;
                     };
@@ -186,11 +196,11 @@ proptest! {
         fewer[gone] = 0;
         let mut fewer = balancer(Algorithm::ConsistentHashing, &fewer);
         for key in keys {
-            let before = all.choose(key, &[], start()).map(|choice| choice.number);
-            let after = fewer.choose(key, &[], start()).map(|choice| choice.number);
-            prop_assert_eq!(all.choose(key, &[], start()).map(|choice| choice.number), before, "it is the same each time");
+            let before = all.choose(key, &[], start(), |_| true).map(|choice| choice.number);
+            let after = fewer.choose(key, &[], start(), |_| true).map(|choice| choice.number);
+            prop_assert_eq!(all.choose(key, &[], start(), |_| true).map(|choice| choice.number), before, "it is the same each time");
             if before == Some(gone) {
-                let passed_over = all.choose(key, &[gone], start()).map(|choice| choice.number);
+                let passed_over = all.choose(key, &[gone], start(), |_| true).map(|choice| choice.number);
                 prop_assert_eq!(after, passed_over, "one that failed and one that left are passed over alike");
             } else {
                 prop_assert_eq!(after, before);
@@ -199,18 +209,21 @@ proptest! {
     }
 
     #[test]
-    fn only_targets_with_weight_are_chosen_and_untried_ones_first(
+    fn only_healthy_targets_with_weight_are_chosen_and_untried_ones_first(
         algorithm in any_algorithm(),
         weights in proptest::collection::vec(0_u32..3, 0..9),
         tried in proptest::collection::vec(0_usize..9, 0..9),
+        healthy in proptest::array::uniform9(any::<bool>()),
+        key in any::<u64>(),
     ) {
         let mut balancer = balancer(algorithm, &weights);
-        let chosen = balancer.choose(0, &tried, start()).map(|choice| choice.number);
-        let fresh = (0..weights.len()).any(|number| weights[number] > 0 && !tried.contains(&number));
+        let chosen = balancer.choose(key, &tried, start(), |number| healthy[number]).map(|choice| choice.number);
+        let usable = |number: usize| weights[number] > 0 && healthy[number];
+        let fresh = (0..weights.len()).any(|number| usable(number) && !tried.contains(&number));
         match chosen {
-            None => prop_assert!(weights.iter().all(|weight| *weight == 0)),
+            None => prop_assert!(!(0..weights.len()).any(usable)),
             Some(number) => {
-                prop_assert!(weights[number] > 0);
+                prop_assert!(usable(number));
                 prop_assert!(!fresh || !tried.contains(&number));
             }
         }

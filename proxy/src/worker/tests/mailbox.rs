@@ -20,7 +20,7 @@ fn idle_workers() -> impl Iterator<Item = Mailbox> {
         .map(|choice| {
             let driver = Driver::choose(choice).expect("neither can be refused");
             let main = || async { MARK.set(true) };
-            start(0, None, driver, main, |error| panic!("{error}"))
+            start("worker".to_owned(), None, driver, main, |error| panic!("{error}"))
                 .expect("a thread can be started")
                 .mailbox
         })

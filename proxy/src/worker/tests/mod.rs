@@ -45,7 +45,8 @@ where
         let caught = Caught::new(main()).await;
         done.send(caught).expect("the test waits");
     };
-    let worker = super::start(0, None, driver, main, failed).expect("a thread can be started");
+    let worker =
+        super::start("worker".to_owned(), None, driver, main, failed).expect("a thread can be started");
     let mailbox = worker.mailbox.clone();
     worker.mailbox.send(move || {
         OWN.replace(Some(mailbox));

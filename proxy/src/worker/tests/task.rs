@@ -67,7 +67,7 @@ fn a_worker_whose_main_future_panics_says_so() {
             sleep(Duration::from_millis(1)).await;
             panic!("a bug, on purpose");
         };
-        let _worker = start(0, None, driver, main, move |error| {
+        let _worker = start("worker".to_owned(), None, driver, main, move |error| {
             done.send(error.to_string()).unwrap()
         })
         .expect("a thread can be started");

@@ -1,0 +1,143 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::probe::status;
+use super::{Checks, Counter, TargetHealth};
+
+#[test]
+fn failures_in_a_row_take_a_target_out_and_successes_bring_it_back() {
+    let target = TargetHealth::default();
+    target.count(Counter::TcpFailures, 2);
+    assert!(target.is_healthy());
+    target.count(Counter::Successes, 1);
+    target.count(Counter::TcpFailures, 2);
+    assert!(
+        target.is_healthy(),
+        "the success made the first failure forgotten"
+    );
+    target.count(Counter::TcpFailures, 2);
+    assert!(!target.is_healthy());
+    target.count(Counter::Successes, 2);
+    target.count(Counter::Timeouts, 1);
+    target.count(Counter::Successes, 2);
+    assert!(
+        !target.is_healthy(),
+        "the timeout made the first success forgotten"
+    );
+    target.count(Counter::Successes, 2);
+    assert!(target.is_healthy());
+}
+
+#[test]
+fn kinds_of_failure_are_counted_apart_and_zero_switches_one_off() {
+    let target = TargetHealth::default();
+    for _ in 0..200 {
+        target.count(Counter::HttpFailures, 0);
+        target.count(Counter::Successes, 0);
+    }
+    target.count(Counter::TcpFailures, 2);
+    target.count(Counter::Timeouts, 2);
+    target.count(Counter::HttpFailures, 2);
+    assert!(target.is_healthy());
+    target.count(Counter::Successes, 0);
+    target.count(Counter::Timeouts, 2);
+    assert!(!target.is_healthy(), "a rule that is off makes nothing forgotten");
+}
+
+#[test]
+fn operators_are_told_once() {
+    let target = TargetHealth::default();
+    assert_eq!(target.news(), None);
+    target.set(false);
+    assert_eq!((target.news(), target.news()), (Some(false), None));
+    target.set(true);
+    assert_eq!((target.news(), target.news()), (Some(true), None));
+}
+
+#[test]
+fn more_than_the_threshold_must_be_healthy() {
+    let targets: Vec<Arc<TargetHealth>> = (0..4).map(|_| Arc::default()).collect();
+    let mut checks = Checks {
+        threshold: 50.0,
+        passive: None,
+        active: None,
+        targets,
+    };
+    let weights = || [100, 100, 100, 100].into_iter();
+    checks.targets[0].set(false);
+    assert!(checks.suffice(weights()));
+    checks.targets[1].set(false);
+    assert!(!checks.suffice(weights()), "half is not more than half");
+    assert!(checks.suffice([1, 1, 100, 100].into_iter()));
+    checks.threshold = 0.0;
+    assert!(checks.suffice(weights()));
+    for target in &checks.targets {
+        target.set(false);
+    }
+    assert!(!checks.suffice(weights()));
+    assert!(!checks.suffice(std::iter::empty()));
+}
+
+#[test]
+fn only_a_status_line_has_a_status() {
+    for (line, expected) in [
+        (&b"HTTP/1.1 200 OK\r"[..], Some(200)),
+        (b"HTTP/1.0 503", Some(503)),
+        (b"HTTP/1.1 20", None),
+        (b"HTTP/2 200", None),
+        (b"SSH-2.0-OpenSSH", None),
+        (b"", None),
+    ] {
+        assert_eq!(status(line), expected, "{}", line.escape_ascii());
+    }
+}
+
+/// Kong's rules in plain words: four counters, cleared by their opposite, one state.
+#[derive(Default)]
+struct Model {
+    counts: [u32; 4],
+    unhealthy: bool,
+}
+
+impl Model {
+    fn count(&mut self, counter: Counter, limit: u8) {
+        if limit == 0 {
+            return;
+        }
+        let success = counter == Counter::Successes;
+        if success {
+            self.counts[1..].fill(0);
+        } else {
+            self.counts[0] = 0;
+        }
+        if success == self.unhealthy {
+            self.counts[counter as usize] += 1;
+            if self.counts[counter as usize] >= u32::from(limit) {
+                *self = Self {
+                    unhealthy: !success,
+                    ..Self::default()
+                };
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_word_says_what_the_rules_say(
+        limits in proptest::array::uniform4(0_u8..=255),
+        small in proptest::array::uniform4(0_u8..4),
+        use_small in any::<bool>(),
+        steps in proptest::collection::vec(0_usize..4, 0..600),
+    ) {
+        let limits = if use_small { small } else { limits };
+        let (target, mut model) = (TargetHealth::default(), Model::default());
+        for step in steps {
+            let counter = [Counter::Successes, Counter::TcpFailures, Counter::HttpFailures, Counter::Timeouts][step];
+            target.count(counter, limits[step]);
+            model.count(counter, limits[step]);
+            prop_assert_eq!(target.is_healthy(), !model.unhealthy);
+        }
+    }
+}
