@@ -81,7 +81,7 @@ pub const RESOLVE_FAILED_S: u64 = 1;
 // --- balance ---
 
 /// Seconds after which an observed latency counts for 1/e of what it was, as in Kong.
-pub const LATENCY_DECAY_S: f64 = 10.0;
+pub const LATENCY_DECAY_S: u32 = 10;
 /// What each running exchange of a target with unknown latency is expected to wait, in milliseconds.
 pub const LATENCY_UNKNOWN_MS: u32 = 1000;
 /// What a failed try counts as, at least, in milliseconds.

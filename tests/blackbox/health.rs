@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
-use tests::{Client, Gateway, Origin, Script, Step};
+use tests::{Authority, Client, Gateway, Nginx, Origin, Script, Step};
 
 use crate::balancing::pool;
 use crate::eventually;
@@ -274,5 +274,44 @@ fn a_tcp_check_asks_for_a_connection_only() -> Result<()> {
     assert_eq!(origins[0].requests().len(), 0);
     drop(listener);
     becomes(&gateway, &["UNHEALTHY", "HEALTHY"]);
+    Ok(())
+}
+
+#[test]
+fn https_probes_verify_unless_told_otherwise() -> Result<()> {
+    let (authority, stranger) = (Authority::new()?, Authority::new()?);
+    let good = Nginx::start_tls(
+        "location / { return 200 secure; }",
+        &authority.issue(&["localhost"])?,
+    )?;
+    let bad = Nginx::start_tls(
+        "location / { return 200 secure; }",
+        &stranger.issue(&["localhost"])?,
+    )?;
+    let target = |nginx: &Nginx| {
+        let port = nginx.tls_addr().map_or(0, |addr| addr.port());
+        format!("{{target: 'localhost:{port}'}}")
+    };
+    let policy = |verify: bool| {
+        format!(
+            "_format_version: \"3.0\"\nupstreams:\n- name: pool\n  targets: [{}, {}]\n  healthchecks: {{active: \
+             {{type: https, https_verify_certificate: {verify}, healthy: {{interval: 0.1, successes: 1}}, \
+             unhealthy: {{interval: 0.1, tcp_failures: 1}}}}}}\n",
+            target(&good),
+            target(&bad)
+        )
+    };
+    let mut gateway = Gateway::builder(policy(true)).quiet().start()?;
+    // The system's authorities do not know either of them.
+    becomes(&gateway, &["UNHEALTHY", "UNHEALTHY"]);
+    gateway.replace_policy(policy(false))?;
+    gateway.admin().reload()?;
+    becomes(&gateway, &["HEALTHY", "HEALTHY"]);
+    let trusted = gateway.scratch().write("authority.pem", authority.pem())?;
+    let trusting = Gateway::builder(policy(true))
+        .flag("--ca-file")
+        .flag(&trusted.display().to_string())
+        .start()?;
+    becomes(&trusting, &["HEALTHY", "UNHEALTHY"]);
     Ok(())
 }

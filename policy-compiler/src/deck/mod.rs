@@ -12,6 +12,7 @@ mod defaults;
 pub mod entity;
 mod fields;
 mod foreign;
+mod healthcheck;
 mod identity;
 mod info;
 mod matcher;

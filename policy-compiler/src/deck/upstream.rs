@@ -1,11 +1,8 @@
-//! Upstreams, their targets and health rules.
+//! Upstreams and their targets.
 
 use std::net::Ipv6Addr;
 
-use super::entity::{
-    ActiveHealthcheck, Algorithm, HashOn, HealthRules, Healthchecks, PassiveHealthcheck, Protocol, Target,
-    Upstream, UpstreamIndex,
-};
+use super::entity::{Algorithm, HashOn, Target, Upstream, UpstreamIndex};
 use super::fields::{Fields, Text};
 use super::service::narrow;
 use super::{Reader, defaults, row, syntax};
@@ -54,15 +51,6 @@ impl Reader<'_> {
         let hash_on = hash(&mut fields, &PRIMARY, &cookie);
         let fallback_span = fields.key_span(FALLBACK.on);
         let hash_fallback = hash(&mut fields, &FALLBACK, &cookie);
-        if stated
-            .as_ref()
-            .is_some_and(|text| &*text.value == "consistent-hashing")
-            && hash_on == HashOn::None
-        {
-            let words = "without `hash_on` every request has the same hash, and goes to the same target";
-            self.report
-                .push(Diagnostic::warning("same-hash", words).at(name.span));
-        }
         let from = format!("upstream {}", name.value);
         let client_certificate = fields.reference("client_certificate");
         let mut upstream = Upstream {
@@ -85,20 +73,18 @@ impl Reader<'_> {
         if let Some(span) = fallback_span {
             check_hashes(&upstream, span, &fields);
         }
+        if upstream.algorithm == Algorithm::ConsistentHashing && upstream.hash_on == HashOn::None {
+            let words = "without `hash_on` every request has the same hash, and goes to the same target";
+            self.report
+                .push(Diagnostic::warning("same-hash", words).at(upstream.meta.span));
+        }
         if matches!(
             upstream.algorithm,
             Algorithm::LeastConnections | Algorithm::Latency
         ) {
             (upstream.hash_on, upstream.hash_fallback) = (HashOn::None, HashOn::None);
         }
-        if let Some(flag) = fields.flag_at("use_srv_name").filter(|flag| flag.value) {
-            self.unsupported(
-                "unsupported-field",
-                flag.span,
-                "`use_srv_name` is not enforced",
-                "requests carry the Host header that they carry without it",
-            );
-        }
+        self.srv_name(&mut fields);
         let targets = fields.list("targets");
         fields.close();
         let index = UpstreamIndex(row(self.model.upstreams.len()));
@@ -111,6 +97,17 @@ impl Reader<'_> {
                 fields.take("upstream");
                 self.target(fields, index);
             }
+        }
+    }
+
+    fn srv_name(&self, fields: &mut Fields<'_>) {
+        if let Some(flag) = fields.flag_at("use_srv_name").filter(|flag| flag.value) {
+            self.unsupported(
+                "unsupported-field",
+                flag.span,
+                "`use_srv_name` is not enforced",
+                "requests carry the Host header that they carry without it",
+            );
         }
     }
 
@@ -155,166 +152,6 @@ impl Reader<'_> {
             weight: narrow(weight),
             failover,
         });
-    }
-
-    fn healthchecks(&self, fields: &mut Fields<'_>) -> Healthchecks {
-        let mut healthchecks = Healthchecks {
-            threshold: 0.0,
-            active: ActiveHealthcheck {
-                protocol: Protocol::Http,
-                timeout_s: defaults::HEALTH_TIMEOUT_S,
-                concurrency: narrow(defaults::HEALTH_CONCURRENCY),
-                http_path: "/".into(),
-                https_verify_certificate: true,
-                https_sni: None,
-                headers: Vec::new(),
-                healthy_interval_s: 0.0,
-                unhealthy_interval_s: 0.0,
-                rules: defaults::active_rules(),
-            },
-            passive: PassiveHealthcheck {
-                protocol: Protocol::Http,
-                rules: defaults::passive_rules(),
-            },
-        };
-        let Some(entry) = fields.take("healthchecks") else {
-            return healthchecks;
-        };
-        let Some(mut checks) = Fields::open("healthchecks", entry.node, self.report) else {
-            return healthchecks;
-        };
-        healthchecks.threshold = checks.number("threshold", 0.0..=100.0).unwrap_or(0.0);
-        let active = checks.take("active").map(|entry| entry.node);
-        if let Some(active) = active.and_then(|node| Fields::open("active healthcheck", node, self.report)) {
-            self.active(active, &mut healthchecks.active);
-        }
-        let passive = checks.take("passive").map(|entry| entry.node);
-        if let Some(mut passive) =
-            passive.and_then(|node| Fields::open("passive healthcheck", node, self.report))
-        {
-            healthchecks.passive.protocol = health_protocol(&mut passive);
-            self.health_rules(&mut passive, &mut healthchecks.passive.rules);
-            passive.close();
-        }
-        checks.close();
-        healthchecks
-    }
-
-    fn active(&self, mut fields: Fields<'_>, active: &mut ActiveHealthcheck) {
-        active.protocol = health_protocol(&mut fields);
-        active.timeout_s = fields
-            .number("timeout", 0.0..=65_535.0)
-            .unwrap_or(active.timeout_s);
-        let concurrency = fields.int("concurrency", 1..=2_147_483_648);
-        active.concurrency = narrow(concurrency.map_or(defaults::HEALTH_CONCURRENCY, |n| n.value));
-        if let Some(path) = fields.text("http_path") {
-            if let Err(words) = syntax::service_path(path.value.split('?').next().unwrap_or_default()) {
-                fields.refuse(path.span, words);
-            }
-            if path.value.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-                fields.refuse(path.span, "spaces and controls are escaped in a path");
-            }
-            active.http_path = path.value;
-        }
-        active.https_verify_certificate = fields.flag("https_verify_certificate").unwrap_or(true);
-        let server_name = fields.text("https_sni");
-        if let Some(name) = &server_name
-            && let Err(words) = syntax::host_name(&name.value)
-        {
-            fields.refuse(name.span, words);
-        }
-        active.https_sni = server_name.map(|text| text.value);
-        if let Some(entry) = fields.take("headers") {
-            for header in entry.node.as_map().unwrap_or_default() {
-                if syntax::header_name(&header.key).is_err() || is_framing(&header.key) {
-                    fields.refuse(header.key_span, "a probe cannot send a header of this name");
-                }
-                let values = header.node.as_list().unwrap_or_default().iter();
-                let values = values
-                    .filter_map(|value| value.as_str().map(Into::into))
-                    .collect();
-                active.headers.push((header.key.as_ref().into(), values));
-            }
-        }
-        let intervals = self.health_rules(&mut fields, &mut active.rules);
-        (active.healthy_interval_s, active.unhealthy_interval_s) = intervals;
-        fields.close();
-    }
-
-    /// Reads `healthy` and `unhealthy`; gives their intervals.
-    fn health_rules(&self, fields: &mut Fields<'_>, rules: &mut HealthRules) -> (f64, f64) {
-        let (mut healthy_interval, mut unhealthy_interval) = (0.0, 0.0);
-        let healthy = fields.take("healthy").map(|entry| entry.node);
-        if let Some(mut fields) = healthy.and_then(|node| Fields::open("healthy rule", node, self.report)) {
-            healthy_interval = fields.number("interval", 0.0..=65_535.0).unwrap_or(0.0);
-            rules.successes = counter(&mut fields, "successes");
-            statuses(&mut fields, &mut rules.healthy_statuses);
-            fields.close();
-        }
-        let unhealthy = fields.take("unhealthy").map(|entry| entry.node);
-        if let Some(mut fields) = unhealthy.and_then(|node| Fields::open("unhealthy rule", node, self.report))
-        {
-            unhealthy_interval = fields.number("interval", 0.0..=65_535.0).unwrap_or(0.0);
-            rules.http_failures = counter(&mut fields, "http_failures");
-            rules.tcp_failures = counter(&mut fields, "tcp_failures");
-            rules.timeouts = counter(&mut fields, "timeouts");
-            statuses(&mut fields, &mut rules.unhealthy_statuses);
-            fields.close();
-        }
-        (healthy_interval, unhealthy_interval)
-    }
-}
-
-/// Whether a header frames a message or belongs to one connection.
-fn is_framing(name: &str) -> bool {
-    const NAMES: [&str; 8] = [
-        "connection",
-        "content-length",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
-}
-
-fn counter(fields: &mut Fields<'_>, key: &'static str) -> u8 {
-    narrow(fields.int(key, 0..=255).map_or(0, |count| count.value))
-}
-
-fn statuses(fields: &mut Fields<'_>, into: &mut Vec<u16>) {
-    if !fields.has("http_statuses") {
-        fields.take("http_statuses");
-        return;
-    }
-    into.clear();
-    for node in fields.list("http_statuses") {
-        match node.as_int() {
-            Some(status @ 100..=999) => into.push(narrow(status)),
-            _ => fields.refuse(node.span, "an HTTP status is a number between 100 and 999"),
-        }
-    }
-}
-
-fn health_protocol(fields: &mut Fields<'_>) -> Protocol {
-    let Some(text) = fields.text("type") else {
-        return Protocol::Http;
-    };
-    match &*text.value {
-        "http" => Protocol::Http,
-        "https" => Protocol::Https,
-        "tcp" => Protocol::Tcp,
-        "grpc" => Protocol::Grpc,
-        "grpcs" => Protocol::Grpcs,
-        _ => {
-            fields.refuse(
-                text.span,
-                "the `type` of a healthcheck is tcp, http, https, grpc or grpcs",
-            );
-            Protocol::Http
-        }
     }
 }
 

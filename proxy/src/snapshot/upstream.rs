@@ -44,7 +44,6 @@ pub struct Target {
 
 impl Upstream {
     /// The checks, if any; `None` when too few targets are healthy.
-    #[expect(clippy::option_option, reason = "no checks is not too few targets")]
     pub fn sufficient(&self) -> Option<Option<&Checks>> {
         match &self.checks {
             Some(checks) if !checks.suffice(self.targets.iter().map(|target| target.weight)) => None,

@@ -126,7 +126,7 @@ fn refusal(builder: &mut Builder, source: Id<Source>, status: u32, message: &str
     builder.row(&row)
 }
 
-fn service(builder: &mut Builder, source: Id<Source>) -> Id<Service> {
+fn upstream(builder: &mut Builder, source: Id<Source>) -> Id<Upstream> {
     let target = Target {
         host: builder.text("10.0.0.1"),
         port: 8080,
@@ -158,7 +158,7 @@ fn service(builder: &mut Builder, source: Id<Source>) -> Id<Service> {
         unhealthy_interval: 500,
         rules,
     };
-    let upstream = Upstream {
+    let row = Upstream {
         id: builder.text("id-of-upstream"),
         name: builder.text("pool"),
         source: Some(source),
@@ -174,7 +174,11 @@ fn service(builder: &mut Builder, source: Id<Source>) -> Id<Service> {
         active: Some(builder.row(&probe)),
         targets: builder.list(&[target]),
     };
-    let upstream = builder.row(&upstream);
+    builder.row(&row)
+}
+
+fn service(builder: &mut Builder, source: Id<Source>) -> Id<Service> {
+    let upstream = upstream(builder, source);
     let certificate = certificate(builder);
     let authority = Authority {
         certificate: builder.text("PEM of an authority"),

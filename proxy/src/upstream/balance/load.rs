@@ -50,7 +50,7 @@ impl Load {
 
 /// What is left of an observation after `age`.
 fn decay(age: Duration) -> f64 {
-    (-age.as_secs_f64() / limits::LATENCY_DECAY_S).exp()
+    (-age.as_secs_f64() / f64::from(limits::LATENCY_DECAY_S)).exp()
 }
 
 /// One exchange among those that a target carries, for as long as it lives.
