@@ -228,3 +228,51 @@ fn a_key_whose_target_is_dead_goes_to_the_next_in_its_own_order() -> Result<()> 
     }
     Ok(())
 }
+
+#[test]
+fn a_session_sticks_to_its_target_until_that_is_gone() -> Result<()> {
+    let mut origins = echoes(3)?;
+    let fields =
+        "algorithm: sticky-sessions, sticky_sessions_cookie: home, sticky_sessions_cookie_path: /app,";
+    let gateway = Gateway::start(pool(&origins, fields))?;
+    let visit = |origins: &[Origin], cookie: &str| -> Result<(usize, String)> {
+        let before = requests(origins);
+        let answer = Client::get(gateway.addr(), "/", &[("Cookie", cookie)])?;
+        assert_eq!(answer.status, 200);
+        let after = requests(origins);
+        let landed = (0..origins.len()).find(|number| after[*number] > before[*number]);
+        Ok((
+            landed.expect("an origin was asked"),
+            answer.header("set-cookie").to_owned(),
+        ))
+    };
+    let mut gone = String::new();
+    for stranger in [
+        "",
+        "home=",
+        "home=nonsense",
+        "home=0123456789abcdef",
+        "other=1",
+        "",
+    ] {
+        let (home, set) = visit(&origins, stranger)?;
+        let (pair, attributes) = set.split_once(';').expect("the cookie has attributes");
+        assert_eq!(
+            attributes, " Path=/app; SameSite=Lax; HttpOnly",
+            "after {stranger:?}"
+        );
+        for _ in 0..4 {
+            assert_eq!(visit(&origins, pair)?, (home, String::new()));
+        }
+        if home == 2 {
+            gone = pair.to_owned();
+        }
+    }
+    assert!(!gone.is_empty(), "six sessions reach every target");
+    drop(origins.pop());
+    let (home, set) = visit(&origins, &gone)?;
+    let pair = set.split(';').next().unwrap_or_default();
+    assert_ne!(pair, gone);
+    assert_eq!(visit(&origins, pair)?, (home, String::new()));
+    Ok(())
+}

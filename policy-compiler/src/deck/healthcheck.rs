@@ -57,11 +57,11 @@ impl Reader<'_> {
         let concurrency = fields.int("concurrency", 1..=2_147_483_648);
         active.concurrency = narrow(concurrency.map_or(defaults::HEALTH_CONCURRENCY, |n| n.value));
         if let Some(path) = fields.text("http_path") {
-            if let Err(words) = syntax::service_path(path.value.split('?').next().unwrap_or_default()) {
+            let (own, query) = path.value.split_once('?').unwrap_or((&path.value, ""));
+            if let Err(words) = syntax::service_path(own) {
                 fields.refuse(path.span, words);
-            }
-            if path.value.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-                fields.refuse(path.span, "spaces and controls are escaped in a path");
+            } else if query.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+                fields.refuse(path.span, "a query holds no spaces and no controls");
             }
             active.http_path = path.value;
         }

@@ -73,6 +73,10 @@ impl Reader<'_> {
         if let Some(span) = fallback_span {
             check_hashes(&upstream, span, &fields);
         }
+        if upstream.algorithm == Algorithm::StickySessions && upstream.sticky_sessions.is_none() {
+            let place = stated.as_ref().map_or(upstream.meta.span, |text| text.span);
+            fields.refuse(place, "this algorithm needs `sticky_sessions_cookie`");
+        }
         if upstream.algorithm == Algorithm::ConsistentHashing && upstream.hash_on == HashOn::None {
             let words = "without `hash_on` every request has the same hash, and goes to the same target";
             self.report
@@ -80,7 +84,7 @@ impl Reader<'_> {
         }
         if matches!(
             upstream.algorithm,
-            Algorithm::LeastConnections | Algorithm::Latency
+            Algorithm::LeastConnections | Algorithm::Latency | Algorithm::StickySessions
         ) {
             (upstream.hash_on, upstream.hash_fallback) = (HashOn::None, HashOn::None);
         }
@@ -200,14 +204,18 @@ const FALLBACK: HashFields = HashFields {
 
 /// Name and path of the cookie, of which Kong keeps one for both choices.
 fn hash_cookie(fields: &mut Fields<'_>) -> (Option<Text>, Box<str>) {
-    let name = fields.text("hash_on_cookie");
-    if let Some(name) = &name
-        && syntax::header_name(&name.value).is_err()
-    {
-        fields.refuse(name.span, "this is not the name of a cookie (RFC 6265)");
-    }
+    let name = cookie_name(fields, "hash_on_cookie");
     let path = fields.text("hash_on_cookie_path");
     (name, path.map_or_else(|| "/".into(), |path| path.value))
+}
+
+/// A cookie's name, which is a token as a header's is (RFC 6265 §4.1.1).
+fn cookie_name(fields: &mut Fields<'_>, field: &'static str) -> Option<Text> {
+    let name = fields.text(field)?;
+    if syntax::header_name(&name.value).is_err() {
+        fields.refuse(name.span, "this is not the name of a cookie");
+    }
+    Some(name)
 }
 
 fn hash(fields: &mut Fields<'_>, names: &HashFields, cookie: &(Option<Text>, Box<str>)) -> HashOn {
@@ -276,7 +284,7 @@ fn algorithm(stated: Option<&Text>, hash_on: &HashOn, fields: &Fields<'_>) -> Al
 }
 
 fn sticky_sessions(fields: &mut Fields<'_>) -> Option<(Box<str>, Box<str>)> {
-    let cookie = fields.text("sticky_sessions_cookie");
+    let cookie = cookie_name(fields, "sticky_sessions_cookie");
     let path = fields.text("sticky_sessions_cookie_path");
     cookie.map(|cookie| (cookie.value, path.map_or_else(|| "/".into(), |path| path.value)))
 }

@@ -37,16 +37,18 @@ pub(super) fn write(context: &mut Context<'_>) {
     }
     for (upstream, targets) in model.upstreams.iter().zip(targets) {
         refuse_upstream(context, upstream);
+        let sticky = upstream.algorithm == Algorithm::StickySessions;
+        let cookie = upstream.sticky_sessions.as_ref().filter(|_| sticky);
         let row = Upstream {
             id: context.text(&upstream.meta.id.to_string()),
             name: context.text(&upstream.name),
             source: context.source(upstream.meta.span),
             algorithm: algorithm(upstream.algorithm),
             hash_on: hash_on(&upstream.hash_on),
-            hash_name: context.text(hash_name(&upstream.hash_on)),
+            hash_name: context.text(cookie.map_or(hash_name(&upstream.hash_on), |(name, _)| name)),
             hash_fallback: hash_on(&upstream.hash_fallback),
             hash_fallback_name: context.text(hash_name(&upstream.hash_fallback)),
-            cookie_path: context.text(cookie_path(upstream)),
+            cookie_path: context.text(cookie.map_or(cookie_path(upstream), |(_, path)| path)),
             host_header: context.text(upstream.host_header.as_deref().unwrap_or_default()),
             threshold: upstream.healthchecks.threshold,
             passive: passive(context, &upstream.healthchecks.passive),
@@ -59,7 +61,8 @@ pub(super) fn write(context: &mut Context<'_>) {
 
 const fn algorithm(algorithm: Algorithm) -> AlgorithmRow {
     match algorithm {
-        Algorithm::RoundRobin | Algorithm::StickySessions => AlgorithmRow::RoundRobin,
+        Algorithm::RoundRobin => AlgorithmRow::RoundRobin,
+        Algorithm::StickySessions => AlgorithmRow::StickySessions,
         Algorithm::ConsistentHashing => AlgorithmRow::ConsistentHashing,
         Algorithm::LeastConnections => AlgorithmRow::LeastConnections,
         Algorithm::Latency => AlgorithmRow::Latency,
@@ -99,12 +102,6 @@ fn cookie_path(upstream: &UpstreamEntity) -> &str {
 fn refuse_upstream(context: &Context<'_>, upstream: &UpstreamEntity) {
     let refuse = |what: String, instead| context.unsupported(upstream.meta.span, what, instead);
     let name = &upstream.name;
-    if upstream.algorithm == Algorithm::StickySessions {
-        refuse(
-            format!("the algorithm of upstream `{name}` is not enforced"),
-            "targets are chosen by weighted round-robin",
-        );
-    }
     let active = &upstream.healthchecks.active;
     if is_active(active) && probe_kind(active.protocol).is_none() {
         refuse(

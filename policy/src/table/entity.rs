@@ -29,6 +29,8 @@ choice! {
         Latency = "latency",
         /// By what a request is hashed on.
         ConsistentHashing = "consistent-hashing",
+        /// By a cookie that names the target.
+        StickySessions = "sticky-sessions",
     }
     /// What a request is hashed on.
     HashOn {
@@ -115,7 +117,7 @@ rows! {
         algorithm: Algorithm,
         /// What consistent hashing reads first.
         hash_on: HashOn,
-        /// Name of that header, cookie, argument or group; may be empty.
+        /// Name of that header, cookie, argument or group, or of the cookie of sticky sessions; may be empty.
         hash_name: Text,
         /// What it reads when the first is absent.
         hash_fallback: HashOn,

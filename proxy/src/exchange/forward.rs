@@ -90,6 +90,7 @@ impl Exchange<'_> {
             match result {
                 Ok(leg) => {
                     place.answered(self.scratch.response.status, took);
+                    self.stick(endpoint, &place);
                     return self.relay(leg, endpoint).await;
                 }
                 Err(Failure::Vanished) => return Err(Vanished),

@@ -1,7 +1,8 @@
-//! What consistent hashing reads of a request: the key that keeps a caller with one target (Kong 3.x `hash_on`).
+//! What keeps a caller with one target: the value that consistent hashing reads (Kong 3.x `hash_on`), or the mark in the
+//! cookie of sticky sessions.
 //!
-//! Enters: the request as the upstream will get it. Leaves: a hash, and a cookie to be set when the key is a cookie
-//! that the client does not have. Values are hashed where they stand.
+//! Enters: the request as the upstream will get it. Leaves: a number, and a cookie to be set when the client does not
+//! have the one that leads to its target. Values are hashed where they stand.
 
 use std::rc::Rc;
 
@@ -9,27 +10,39 @@ use policy::table::{Algorithm, HashOn, Id, Upstream};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::Exchange;
+use super::place::Place;
 use super::request_id::Uuid;
 use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
 use crate::http::query;
+use crate::snapshot::Endpoint;
 
 /// A cookie that the client gets with the upstream's answer.
 pub(super) struct HashCookie {
     upstream: Id<Upstream>,
-    value: Uuid,
+    value: CookieValue,
+}
+
+enum CookieValue {
+    /// To be hashed.
+    Random(Uuid),
+    /// Names a target.
+    Mark(u64),
 }
 
 impl Exchange<'_> {
-    /// The request's key: `hash_on`, else `hash_fallback`, else the hash of nothing, which is the same for all.
+    /// The request's key: `hash_on`, else `hash_fallback`, else the hash of nothing, which is the same for all. For
+    /// sticky sessions, the mark of the target that the client's cookie names, or 0.
     pub(super) fn hash_key(&mut self, id: Id<Upstream>) -> u64 {
         let epoch = Rc::clone(&self.epoch);
         let policy = &epoch.snapshot.policy;
         let upstream = policy.get(id);
-        if upstream.algorithm != Algorithm::ConsistentHashing {
-            return 0;
-        }
         let first = policy.text(upstream.hash_name);
+        match upstream.algorithm {
+            Algorithm::ConsistentHashing => {}
+            Algorithm::StickySessions => return self.mark(first.as_bytes()),
+            Algorithm::RoundRobin | Algorithm::LeastConnections | Algorithm::Latency => return 0,
+        }
         let second = policy.text(upstream.hash_fallback_name);
         self.hash_of(upstream.hash_on, first, id)
             .or_else(|| self.hash_of(upstream.hash_fallback, second, id))
@@ -81,16 +94,39 @@ impl Exchange<'_> {
 
     /// A cookie of the client; one is made for who has none.
     fn hash_of_cookie(&mut self, name: &[u8], upstream: Id<Upstream>) -> u64 {
-        let headers = self.scratch.head.headers.on(&self.scratch.received);
-        let value = headers
-            .get_all(KnownHeader::Cookie)
-            .find_map(|cookies| cookie(cookies, name));
-        if let Some(value) = value {
+        if let Some(value) = self.cookie(name) {
             return xxh3_64(value);
         }
         let value = self.context.ids.uuid();
-        self.record.hash_cookie = Some(HashCookie { upstream, value });
+        self.record.hash_cookie = Some(HashCookie {
+            upstream,
+            value: CookieValue::Random(value),
+        });
         xxh3_64(&value)
+    }
+
+    fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
+        let headers = self.scratch.head.headers.on(&self.scratch.received);
+        headers
+            .get_all(KnownHeader::Cookie)
+            .find_map(|cookies| cookie(cookies, name))
+    }
+
+    fn mark(&self, name: &[u8]) -> u64 {
+        let digits = self.cookie(name).and_then(|value| str::from_utf8(value).ok());
+        digits
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            .unwrap_or(0)
+    }
+
+    /// A target of sticky sessions answered: the client's cookie is to name it.
+    pub(super) fn stick(&mut self, endpoint: &Endpoint, place: &Place<'_>) {
+        if let (Some(upstream), Some(mark)) = (endpoint.upstream, place.mark()) {
+            self.record.hash_cookie = Some(HashCookie {
+                upstream,
+                value: CookieValue::Mark(mark),
+            });
+        }
     }
 
     /// An argument as plugins left it, decoded. The order of several values does not matter.
@@ -114,20 +150,23 @@ impl Exchange<'_> {
         };
         let policy = &self.epoch.snapshot.policy;
         let row = policy.get(cookie.upstream);
-        let name = match row.hash_on {
-            HashOn::Cookie => row.hash_name,
-            _ => row.hash_fallback_name,
+        let path = policy.text(row.cookie_path);
+        let set = match &cookie.value {
+            CookieValue::Mark(mark) => {
+                let name = policy.text(row.hash_name);
+                format!("{name}={mark:016x}; Path={path}; SameSite=Lax; HttpOnly")
+            }
+            CookieValue::Random(value) => {
+                let name = match row.hash_on {
+                    HashOn::Cookie => row.hash_name,
+                    _ => row.hash_fallback_name,
+                };
+                let (name, value) = (policy.text(name), str::from_utf8(value).unwrap_or_default());
+                // Kong spells the attribute like this, so that browsers fall back to Lax by their own default.
+                format!("{name}={value}; Path={path}; Same-Site=Lax; HttpOnly")
+            }
         };
-        let value = [
-            policy.bytes(name),
-            b"=",
-            &cookie.value,
-            b"; Path=",
-            policy.bytes(row.cookie_path),
-            // Kong spells the attribute like this, so that browsers fall back to Lax by their own default.
-            b"; Same-Site=Lax; HttpOnly",
-        ];
-        fields.append(b"Set-Cookie", &value.concat());
+        fields.append(b"Set-Cookie", set.as_bytes());
     }
 }
 

@@ -53,6 +53,11 @@ impl<'s> Place<'s> {
         })
     }
 
+    /// What the client's cookie has to name the target by, when it does not yet.
+    pub(super) fn mark(&self) -> Option<u64> {
+        self.target.as_ref().and_then(|(_, choice)| choice.mark)
+    }
+
     /// A response head came.
     pub(super) fn answered(&self, status: u16, took: Duration) {
         let Some((upstream, choice)) = &self.target else {

@@ -8,6 +8,7 @@ mod latency;
 mod least;
 mod load;
 mod rendezvous;
+mod sticky;
 #[cfg(test)]
 mod tests;
 mod wheel;
@@ -21,6 +22,7 @@ use latency::TwoChoices;
 use least::Least;
 pub use load::{Hold, Load};
 use rendezvous::Rendezvous;
+use sticky::Sticky;
 use wheel::Wheel;
 
 /// The targets of one upstream as one worker chooses among them.
@@ -43,6 +45,7 @@ enum Chooser {
     LeastConnections(Least),
     Latency(TwoChoices),
     ConsistentHashing(Rendezvous),
+    StickySessions(Sticky),
 }
 
 /// A target for one try.
@@ -51,6 +54,8 @@ pub struct Choice {
     pub number: usize,
     /// Counts the try among what the target carries, until it is dropped.
     pub hold: Hold,
+    /// What names the target from now on, when that is not the key which the request came with.
+    pub mark: Option<u64>,
 }
 
 impl Balancer {
@@ -65,13 +70,13 @@ impl Balancer {
         let (names, members): (Vec<_>, Vec<_>) = targets
             .map(|(name, weight, load)| (name, Member { weight, load }))
             .unzip();
+        let wheel = || Wheel::new(members.iter().map(|member| member.weight), worker);
         let chooser = match algorithm {
-            Algorithm::RoundRobin => {
-                Chooser::RoundRobin(Wheel::new(members.iter().map(|member| member.weight), worker))
-            }
+            Algorithm::RoundRobin => Chooser::RoundRobin(wheel()),
             Algorithm::LeastConnections => Chooser::LeastConnections(Least::new(worker)),
             Algorithm::Latency => Chooser::Latency(TwoChoices::new(worker)),
             Algorithm::ConsistentHashing => Chooser::ConsistentHashing(Rendezvous::new(names.into_iter())),
+            Algorithm::StickySessions => Chooser::StickySessions(Sticky::new(wheel(), names.into_iter())),
         };
         Self {
             members: members.into(),
@@ -80,7 +85,7 @@ impl Balancer {
     }
 
     /// A healthy target with weight, passing over those already tried unless no other is left. `key` is what the
-    /// request is hashed on, for who asks for it.
+    /// request is hashed on, or the mark that it brings, for who asks for it.
     pub fn choose(
         &mut self,
         key: u64,
@@ -95,6 +100,10 @@ impl Balancer {
         Some(Choice {
             number,
             hold: Hold::new(&self.members[number].load, timed),
+            mark: match &self.chooser {
+                Chooser::StickySessions(sticky) => Some(sticky.mark(number)).filter(|mark| *mark != key),
+                _ => None,
+            },
         })
     }
 
@@ -104,6 +113,7 @@ impl Balancer {
             Chooser::LeastConnections(least) => least.next(&self.members, allowed),
             Chooser::Latency(choices) => choices.next(&self.members, now, allowed),
             Chooser::ConsistentHashing(rendezvous) => rendezvous.next(&self.members, key, allowed),
+            Chooser::StickySessions(sticky) => sticky.next(&self.members, key, allowed),
         }
     }
 

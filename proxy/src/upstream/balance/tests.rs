@@ -83,7 +83,7 @@ fn a_failure_is_slow_however_quick_it_came() {
     balancer
         .load(0)
         .observe(Duration::from_millis(30), Moment::default());
-    let Choice { number, hold } = balancer.choose(0, &[0], Moment::default(), |_| true).unwrap();
+    let Choice { number, hold, .. } = balancer.choose(0, &[0], Moment::default(), |_| true).unwrap();
     assert_eq!(number, 1);
     hold.failed(Duration::from_micros(50));
     drop(hold);
@@ -136,6 +136,22 @@ fn keys_are_spread_by_weight() {
     for (count, weight) in counts.iter().zip(weights) {
         assert!(count.abs_diff(2000 * weight) < 200, "{counts:?}");
     }
+}
+
+#[test]
+fn a_mark_leads_to_its_target_while_that_may_be_used() {
+    let mut balancer = balancer(Algorithm::StickySessions, &[1, 1, 1]);
+    let first = balancer.choose(0, &[], start(), |_| true).unwrap();
+    let mark = first.mark.expect("it has a name now");
+    for _ in 0..5 {
+        let again = balancer.choose(mark, &[], start(), |_| true).unwrap();
+        assert_eq!((again.number, again.mark), (first.number, None));
+    }
+    let other = balancer
+        .choose(mark, &[], start(), |number| number != first.number)
+        .unwrap();
+    assert_ne!(other.number, first.number);
+    assert!(other.mark.is_some_and(|other| other != mark));
 }
 
 /// What happens to a balancer: an exchange begins, or the one at this place ends.
