@@ -50,6 +50,7 @@ pub(super) fn write(context: &mut Context<'_>) {
             hash_fallback_name: context.text(hash_name(&upstream.hash_fallback)),
             cookie_path: context.text(cookie.map_or(cookie_path(upstream), |(_, path)| path)),
             host_header: context.text(upstream.host_header.as_deref().unwrap_or_default()),
+            client_certificate: upstream.client_certificate.map(|index| Id::new(index.0)),
             threshold: upstream.healthchecks.threshold,
             passive: passive(context, &upstream.healthchecks.passive),
             active: active(context, &upstream.healthchecks.active),
@@ -107,12 +108,6 @@ fn refuse_upstream(context: &Context<'_>, upstream: &UpstreamEntity) {
         refuse(
             format!("upstream `{name}` is not probed by gRPC"),
             "its targets are never probed",
-        );
-    }
-    if upstream.client_certificate.is_some() {
-        refuse(
-            format!("upstream `{name}` has a client certificate of its own"),
-            "only the services' client certificates are shown",
         );
     }
 }

@@ -247,6 +247,7 @@ fn upstreams(feed: &mut Feed, model: &Model) {
         for hash in [&upstream.hash_on, &upstream.hash_fallback] {
             feed.text(&format!("{hash:?}"));
         }
+        feed.index(upstream.client_certificate.map(|index| index.0));
         feed.text(&format!("{:?}", upstream.sticky_sessions));
         feed.text(&format!("{:?}", upstream.healthchecks));
     }

@@ -127,6 +127,8 @@ rows! {
         cookie_path: Text,
         /// Host header to use instead of the target's, may be empty.
         host_header: Text,
+        /// Certificate shown to the targets, when the service has none of its own.
+        client_certificate: Option<Id<Certificate>>,
         /// Percent of the weight: the upstream is used while more than this is healthy, 0..=100.
         threshold: f64,
         /// What live traffic counts for.

@@ -171,7 +171,7 @@ impl Snapshot {
             .unwrap_or_default();
         let upstreams = policy
             .rows(policy.all::<table::Upstream>())
-            .map(|row| upstream::prepare(&policy, &row, &known, &mut tls))
+            .map(|row| upstream::prepare(&policy, &row, &secrets, &known, &mut tls))
             .collect::<Result<_, _>>()?;
         let server_tls = server_tls(&policy, &secrets, ticketer, node.tls_min)?;
         let captures = captures(&policy)?;
@@ -229,13 +229,10 @@ fn endpoints(
                 Verify::Off => false,
                 Verify::Default => default,
             };
-            let client = row.client_certificate.map(|id| {
-                let certificate = policy.get(id);
-                (
-                    policy.bytes(certificate.chain),
-                    secrets[certificate.key.index()].expose(),
-                )
-            });
+            // Kong shows the upstream's certificate where the service has none of its own.
+            let of_upstream = || policy.get(row.upstream?).client_certificate;
+            let client = row.client_certificate.or_else(of_upstream);
+            let client = client.map(|id| identity(policy, secrets, id));
             let tls = match row.scheme {
                 Scheme::Http => None,
                 Scheme::Https => Some(
@@ -246,6 +243,17 @@ fn endpoints(
             Ok(endpoint(policy, &row, tls))
         })
         .collect()
+}
+
+/// Chain and key of a certificate that is shown to servers, as PEM.
+fn identity<'p>(
+    policy: &'p Policy,
+    secrets: &'p [Secret],
+    id: Id<table::Certificate>,
+) -> (&'p [u8], &'p [u8]) {
+    let certificate = policy.get(id);
+    let key = secrets[certificate.key.index()].expose();
+    (policy.bytes(certificate.chain), key)
 }
 
 fn authorities(policy: &Policy, rows: Rows<table::Authority>) -> Vec<u8> {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use policy::Policy;
 use policy::table::{self, Algorithm, ProbeKind};
 
-use super::{Server, SnapshotError, authority, unbracketed};
+use super::secret::Secret;
+use super::{Server, SnapshotError, authority, identity, unbracketed};
 use crate::http::authority::Authority;
 use crate::limits;
-use crate::tls::ClientConfigs;
+use crate::tls::{ClientConfigs, ClientTls, TlsSetupError};
 use crate::upstream::health::probe::{Probe, Probed};
 use crate::upstream::health::{Checks, Rules, TargetHealth};
 
@@ -73,6 +74,7 @@ pub(super) fn health_of(upstreams: &[Upstream]) -> KnownHealth<'_> {
 pub(super) fn prepare(
     policy: &Policy,
     row: &table::Upstream,
+    secrets: &[Secret],
     known: &KnownHealth<'_>,
     tls: &mut ClientConfigs,
 ) -> Result<Upstream, SnapshotError> {
@@ -100,7 +102,10 @@ pub(super) fn prepare(
         targets,
         checks: None,
     };
-    upstream.checks = checks(policy, row, &upstream, known, tls)?;
+    upstream.checks = checks(policy, row, &upstream, known, |verify| {
+        let client = row.client_certificate.map(|id| identity(policy, secrets, id));
+        tls.get(verify, &[], client)
+    })?;
     Ok(upstream)
 }
 
@@ -109,7 +114,7 @@ fn checks(
     row: &table::Upstream,
     upstream: &Upstream,
     known: &KnownHealth<'_>,
-    tls: &mut ClientConfigs,
+    tls: impl FnOnce(bool) -> Result<ClientTls, TlsSetupError>,
 ) -> Result<Option<Checks>, SnapshotError> {
     if row.passive.is_none() && row.active.is_none() {
         return Ok(None);
@@ -139,12 +144,12 @@ fn probe(
     row: &table::Probe,
     upstream: &Upstream,
     health: &[Arc<TargetHealth>],
-    tls: &mut ClientConfigs,
+    tls: impl FnOnce(bool) -> Result<ClientTls, TlsSetupError>,
 ) -> Result<Probe, SnapshotError> {
     let milliseconds = |value: u32| Duration::from_millis(u64::from(value));
     let tls = match row.kind {
         ProbeKind::Http | ProbeKind::Tcp => None,
-        ProbeKind::Https => Some(tls.get(row.verify, &[], None).map_err(|error| {
+        ProbeKind::Https => Some(tls(row.verify).map_err(|error| {
             SnapshotError::Tls(format!("health checks of upstream {}", upstream.name), error)
         })?),
     };

@@ -158,6 +158,7 @@ fn upstream(builder: &mut Builder, source: Id<Source>) -> Id<Upstream> {
         unhealthy_interval: 500,
         rules,
     };
+    let certificate = certificate(builder);
     let row = Upstream {
         id: builder.text("id-of-upstream"),
         name: builder.text("pool"),
@@ -169,6 +170,7 @@ fn upstream(builder: &mut Builder, source: Id<Source>) -> Id<Upstream> {
         hash_fallback_name: builder.text("sid"),
         cookie_path: builder.text("/"),
         host_header: builder.text("pool.test"),
+        client_certificate: Some(certificate),
         threshold: 25.5,
         passive: Some(rules),
         active: Some(builder.row(&probe)),

@@ -113,6 +113,20 @@ fn latency_shares_by_weight_what_is_equally_fast() {
 }
 
 #[test]
+fn a_choice_takes_no_memory() {
+    for algorithm in Algorithm::ALL {
+        let mut balancer = balancer(*algorithm, &[1, 2, 3, 4]);
+        let counted = allocation_counter::measure(|| {
+            for key in 0..100 {
+                let choice = balancer.choose(key, &[1], start(), |number| number != 2);
+                choice.unwrap().hold.answered(Duration::from_millis(key));
+            }
+        });
+        assert_eq!(counted.count_total, 0, "{algorithm:?}");
+    }
+}
+
+#[test]
 fn what_unwinds_gives_its_place_back() {
     let mut balancer = balancer(Algorithm::LeastConnections, &[1]);
     let choice = balancer.choose(0, &[], start(), |_| true).unwrap();
