@@ -121,21 +121,22 @@ impl Publisher {
     pub(crate) fn reload(&mut self) -> Result<String, String> {
         match self.load() {
             Ok(snapshot) => {
-                for handle in self.workers.iter() {
-                    let snapshot = Arc::clone(&snapshot);
-                    handle.mailbox.send(move || {
-                        WORKER.with(|worker| {
-                            if let Some(worker) = worker.borrow().as_ref() {
-                                worker.publish(snapshot);
-                            }
-                        });
-                    });
-                }
                 if let Some(Err(error)) = self.prober.as_mut().map(|prober| prober.watch(&snapshot)) {
                     eprintln!("tollgate: targets are not probed: {error}");
                 }
                 let told = serde_json::json!({"epoch": snapshot.epoch, "digest": snapshot.digest});
+                // Who sees the new epoch at work and then asks for the status is told of it: both change under one lock.
                 self.with(|published| {
+                    for handle in self.workers.iter() {
+                        let snapshot = Arc::clone(&snapshot);
+                        handle.mailbox.send(move || {
+                            WORKER.with(|worker| {
+                                if let Some(worker) = worker.borrow().as_ref() {
+                                    worker.publish(snapshot);
+                                }
+                            });
+                        });
+                    }
                     published.retired.extend(published.current.replace(snapshot));
                     published.reloads += 1;
                     published.last_error = None;
