@@ -79,8 +79,7 @@ fn bytes_that_come_while_an_answer_streams_are_not_piled_up() -> Result<()> {
         std::thread::sleep(Duration::from_millis(100));
         grown = grown.max(resident_kib(gateway.process().id())?.saturating_sub(before));
     }
-    let sent = sender.join().unwrap_or_default();
-    let sent = sent / 1024;
+    let sent = sender.join().unwrap_or_default() / 1024;
     ensure!(
         grown < 8 * 1024,
         "grew by {grown} KiB for one client that sent {sent} KiB"

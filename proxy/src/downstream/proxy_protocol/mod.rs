@@ -3,6 +3,9 @@
 //! Enters: the first bytes of a connection from a peer that must send it. Leaves: the header's length and the client it
 //! names. Nothing is guessed: a peer that should send a header and sends anything else is refused.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
@@ -132,135 +135,5 @@ fn meaning(command: u8, family: u8, addresses: &[u8]) -> Result<Announced, NoHea
         // Unspecified, or a Unix socket, whose client has no address here.
         (PROXY, 0x00 | 0x31) => Ok(Announced::Peer),
         _ => Err(NoHeader),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn announced(bytes: &[u8]) -> Result<Option<(usize, Option<String>)>, NoHeader> {
-        let decoded = decode(bytes)?;
-        Ok(decoded.map(|(length, announced)| match announced {
-            Announced::Client(client) => (length, Some(client.to_string())),
-            Announced::Peer => (length, None),
-        }))
-    }
-
-    fn version_2(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(addresses.len()).unwrap().to_be_bytes();
-        [&SIGNATURE[..], &[command, family], &length, addresses].concat()
-    }
-
-    fn ipv4() -> Vec<u8> {
-        version_2(0x21, 0x11, &[192, 0, 2, 7, 10, 0, 0, 1, 0x1f, 0x90, 0, 80])
-    }
-
-    #[test]
-    fn lines_name_clients() {
-        for (text, client) in [
-            (
-                "PROXY TCP4 192.0.2.7 10.0.0.1 8080 80\r\n",
-                Some("192.0.2.7:8080"),
-            ),
-            ("PROXY TCP6 2001:db8::7 ::1 1 65535\r\n", Some("[2001:db8::7]:1")),
-            ("PROXY UNKNOWN\r\n", None),
-            ("PROXY UNKNOWN ffff:f::f ffff::f 65535 65535\r\n", None),
-        ] {
-            let expected = Ok(Some((text.len(), client.map(str::to_owned))));
-            assert_eq!(announced(text.as_bytes()), expected, "{text}");
-            assert_eq!(
-                announced(format!("{text}GET / HTTP/1.1\r\n").as_bytes()),
-                expected
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_no_header_is_refused() {
-        for text in [
-            "GET / HTTP/1.1\r\n",
-            "proxy TCP4 192.0.2.7 10.0.0.1 8080 80\r\n",
-            "PROXY TCP4 192.0.2.7 10.0.0.1 8080 80\n",
-            "PROXY TCP4 192.0.2.7 10.0.0.1 8080\r\n",
-            "PROXY TCP4 192.0.2.7 10.0.0.1 8080 80 90\r\n",
-            "PROXY TCP4  192.0.2.7 10.0.0.1 8080 80\r\n",
-            "PROXY TCP4 192.0.2.07 10.0.0.1 8080 80\r\n",
-            "PROXY TCP4 2001:db8::7 ::1 1 2\r\n",
-            "PROXY TCP6 192.0.2.7 10.0.0.1 8080 80\r\n",
-            "PROXY TCP4 192.0.2.7 nobody 8080 80\r\n",
-            "PROXY TCP4 192.0.2.7 10.0.0.1 65536 80\r\n",
-            "PROXY TCP4 192.0.2.7 10.0.0.1 8080 080\r\n",
-            "PROXY TCP4 192.0.2.7 10.0.0.1 +1 80\r\n",
-            "PROXY UDP4 192.0.2.7 10.0.0.1 8080 80\r\n",
-            "PROXY \r\n",
-        ] {
-            assert_eq!(announced(text.as_bytes()), Err(NoHeader), "{text}");
-        }
-        let endless = [&b"PROXY UNKNOWN "[..], &[b'x'; LINE]].concat();
-        assert_eq!(announced(&endless), Err(NoHeader));
-    }
-
-    #[test]
-    fn binary_headers_name_clients() {
-        let values = [&ipv4()[FIXED..], &[0x04, 0, 1, 0]].concat();
-        let mut ipv6 = [0; 36];
-        ipv6[..2].copy_from_slice(&[0x20, 0x01]);
-        ipv6[15] = 7;
-        ipv6[33] = 9;
-        for (bytes, client) in [
-            (ipv4(), Some("192.0.2.7:8080")),
-            (version_2(0x21, 0x11, &values), Some("192.0.2.7:8080")),
-            (version_2(0x21, 0x21, &ipv6), Some("[2001::7]:9")),
-            (version_2(0x20, 0x00, &[]), None),
-            (version_2(0x20, 0x11, &ipv4()[FIXED..]), None),
-            (version_2(0x21, 0x00, b"left out"), None),
-            (version_2(0x21, 0x31, &[b'/'; 216]), None),
-        ] {
-            let length = bytes.len();
-            let expected = Ok(Some((length, client.map(str::to_owned))));
-            let followed = [&bytes[..], b"GET"].concat();
-            assert_eq!(announced(&followed), expected, "{}", bytes.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn binary_headers_that_mean_nothing_are_refused() {
-        for bytes in [
-            version_2(0x11, 0x11, &ipv4()[FIXED..]),
-            version_2(0x22, 0x11, &ipv4()[FIXED..]),
-            version_2(0x21, 0x12, &ipv4()[FIXED..]),
-            version_2(0x21, 0x11, &ipv4()[FIXED..FIXED + 11]),
-            version_2(0x21, 0x21, &ipv4()[FIXED..]),
-            version_2(0x20, 0x00, &vec![0; limits::PROXY_HEADER_BYTES + 1]),
-        ] {
-            assert_eq!(
-                announced(&bytes),
-                Err(NoHeader),
-                "{}",
-                bytes[12..16].escape_ascii()
-            );
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_split_at_any_byte_changes_nothing(bytes in prop_oneof![
-            Just(ipv4()),
-            Just(b"PROXY TCP4 192.0.2.7 10.0.0.1 8080 80\r\n".to_vec()),
-            Just(b"PROXY TCP4 192.0.2.7 10.0.0.1 8080 80\rx".to_vec()),
-            Just(version_2(0x21, 0x12, &[0; 12])),
-            proptest::collection::vec(any::<u8>(), 0..40),
-        ]) {
-            let whole = decode(&bytes);
-            for end in 0..bytes.len() {
-                match decode(&bytes[..end]) {
-                    Ok(None) => {}
-                    // Found early, it is what the whole gives too.
-                    early => prop_assert_eq!(early, whole),
-                }
-            }
-        }
     }
 }
