@@ -29,6 +29,39 @@ pub const TRAILERS: usize = 32;
 /// All trailer lines of one chunked body, in bytes.
 pub const TRAILER_BYTES: usize = 8 * 1024;
 
+/// Bytes of the table that a peer's compressed heads may refer to.
+pub const H2_TABLE_BYTES: usize = 4096;
+/// Frames that continue one compressed head.
+pub const H2_CONTINUATIONS: usize = 8;
+/// Streams of one HTTP/2 connection that are at work at once, those that were reset meanwhile among them.
+pub const H2_STREAMS: u32 = 100;
+/// Bytes that a peer may send on one stream before it was read, ...
+pub const H2_STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+/// ... and on all streams of a connection together.
+pub const H2_WINDOW_BYTES: u32 = 256 * 1024;
+/// Bytes of a connection that may wait to be sent before bodies wait, ...
+pub const H2_OUT_BYTES: usize = 64 * 1024;
+/// ... and before a peer that asks for answers without reading them is let go.
+pub const H2_OUT_MOST_BYTES: usize = 1024 * 1024;
+/// Streams that a client may reset, or be reset for its own fault, at once ...
+pub const H2_RESETS: u32 = 1000;
+/// ... and more with each second.
+pub const H2_RESETS_PER_S: u32 = 33;
+/// Frames that ask for something and carry nothing (SETTINGS, PING, PRIORITY, empty DATA, window updates) at once, ...
+pub const H2_CHATTER: u32 = 4000;
+/// ... more with each second, ...
+pub const H2_CHATTER_PER_S: u32 = 200;
+/// ... with each stream, ...
+pub const H2_CHATTER_PER_STREAM: u32 = 4;
+/// ... and with each DATA frame that a peer gets.
+pub const H2_CHATTER_PER_DATA: u32 = 4;
+/// Streams of ours that are remembered when they are no more: the peer may not know yet.
+pub const H2_FORGOTTEN: usize = 128;
+/// Unused pieces of memory that a connection keeps for its next streams.
+pub const H2_SPARE: usize = 16;
+/// Streams that an upstream connection opens in its life, times two.
+pub const H2_LAST_STREAM: u32 = 1 << 30;
+
 // --- worker ---
 
 /// Submission entries of a ring.

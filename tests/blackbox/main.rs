@@ -19,6 +19,8 @@ mod drain;
 mod framing;
 mod health;
 mod http;
+mod http2;
+mod http2_attacks;
 mod ip_restriction;
 mod key_auth;
 mod llm;

@@ -112,6 +112,7 @@ impl Admin {
         let framing = Framing::of_response(method, status, &head.headers)?;
         let body = reader.rest(&mut Body::new(framing))?;
         Ok(Response {
+            version: head.word(0).to_owned(),
             status,
             headers: head.headers,
             body,

@@ -128,6 +128,7 @@ impl Client {
             let framing = Framing::of_response(method, status, &head.headers)?;
             let body = self.reader.rest(&mut Body::new(framing))?;
             return Ok(Response {
+                version: head.word(0).to_owned(),
                 status,
                 headers: head.headers,
                 body,

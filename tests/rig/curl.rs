@@ -89,6 +89,7 @@ impl Curl {
                 .collect(),
         );
         Ok(Response {
+            version: last.split(' ').next().unwrap_or_default().to_owned(),
             status,
             headers,
             body,

@@ -152,6 +152,8 @@ impl Body {
 /// A whole response.
 #[derive(Clone, Debug)]
 pub struct Response {
+    /// The protocol, as the status line has it.
+    pub version: String,
     /// The status code.
     pub status: u16,
     /// The headers.

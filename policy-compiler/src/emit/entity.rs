@@ -111,7 +111,10 @@ pub(crate) fn authorities(context: &mut Context<'_>, indices: &[CaCertificateInd
 }
 
 fn service(context: &mut Context<'_>, service: &ServiceEntity) {
-    let carried = matches!(service.protocol, Protocol::Http | Protocol::Https);
+    let carried = matches!(
+        service.protocol,
+        Protocol::Http | Protocol::Https | Protocol::Grpc | Protocol::Grpcs
+    );
     if service.enforced && service.enabled && !carried {
         let words = format!(
             "services that speak {} are not proxied",
@@ -131,7 +134,9 @@ fn service(context: &mut Context<'_>, service: &ServiceEntity) {
         name: context.text(service.name.as_deref().unwrap_or_default()),
         source: context.source(service.meta.span),
         scheme: match service.protocol {
-            Protocol::Https | Protocol::Grpcs | Protocol::Tls | Protocol::Wss => Scheme::Https,
+            Protocol::Https | Protocol::Tls | Protocol::Wss => Scheme::Https,
+            Protocol::Grpc => Scheme::Grpc,
+            Protocol::Grpcs => Scheme::Grpcs,
             _ => Scheme::Http,
         },
         host: context.text(&service.host),

@@ -9,6 +9,10 @@ choice! {
         Http = "http",
         /// HTTP over TLS.
         Https = "https",
+        /// HTTP/2 from the first byte on, in plaintext.
+        Grpc = "grpc",
+        /// HTTP/2 over TLS.
+        Grpcs = "grpcs",
     }
     /// Whether the certificate of an upstream is verified.
     Verify {

@@ -1,21 +1,24 @@
-//! One client connection: requests one after the other, for as long as both sides want.
+//! One client connection: requests one after the other, or side by side in HTTP/2, for as long as both sides want.
 //!
 //! Enters: an accepted connection. Leaves: nothing; every request is handed to `exchange`. Pipelined requests wait
 //! in the buffer until it is their turn.
 
+mod http2;
 pub mod proxy_protocol;
 
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::exchange::{self, After, Client, Context};
+use crate::exchange::{self, After, Client, Context, Peer};
 use crate::http::h1::HeadError;
 use crate::http::h1::head::RequestDecoder;
+use crate::http::h2::PREFACE;
 use crate::limits;
 use crate::node::address_bits;
 use crate::telemetry::counter::Tally;
-use crate::tls::{ServerTls, Stream, StreamError};
+use crate::tls::{Agreed, Protocol, ServerTls, Stream, StreamError};
+use crate::wire::Wire;
 use crate::worker::{Activity, Buffer, Conn, Deadline, clock};
 use proxy_protocol::Announced;
 
@@ -24,21 +27,45 @@ pub async fn serve(context: Rc<Context>, conn: Conn, tls: Option<ServerTls>) {
     context.opened();
     let open = Open(Rc::clone(&context));
     match client(&context, conn, tls).await {
-        Ok(mut client) => {
-            let after = loop {
-                match request(&context, &mut client).await {
-                    After::KeepAlive => {}
-                    after => break after,
-                }
-            };
-            client.stream.finish().await;
-            if after == After::Linger {
-                linger(&mut client).await;
-            }
-        }
+        Ok(mut client) => match begins(&context, &mut client).await {
+            Some(Protocol::Http1) => requests(&context, client).await,
+            Some(Protocol::Http2) => http2::serve(&context, client).await,
+            None => {}
+        },
         Err(unready) => context.instruments.recorder.tally(unready.tally()),
     }
     drop(open);
+}
+
+/// Which protocol a client speaks: what TLS agreed on, or its first bytes. `None` when it is gone.
+async fn begins(context: &Context, client: &mut Client) -> Option<Protocol> {
+    let stream = client.wire.bytes()?;
+    if let Some(tls) = stream.tls() {
+        let http2 = tls.alpn_protocol() == Some(Protocol::Http2.name());
+        return Some(if http2 { Protocol::Http2 } else { Protocol::Http1 });
+    }
+    if client.input.is_empty() {
+        idle(context, stream, &mut client.input).await.ok()?;
+    }
+    // A request line that begins like this is nobody's: the rest of it may still be on its way.
+    let seen = client.input.len().min(PREFACE.len());
+    let http2 = client.input[..seen] == PREFACE[..seen] && seen >= b"PRI ".len();
+    Some(if http2 { Protocol::Http2 } else { Protocol::Http1 })
+}
+
+/// HTTP/1: one request after the other.
+async fn requests(context: &Rc<Context>, mut client: Client) {
+    let after = loop {
+        match request(context, &mut client).await {
+            After::KeepAlive => {}
+            after => break after,
+        }
+    };
+    let Some(stream) = client.wire.bytes() else { return };
+    stream.finish().await;
+    if after == After::Linger {
+        linger(stream, &mut client.input).await;
+    }
 }
 
 /// Counts a connection as open until it is dropped, however that comes about.
@@ -98,16 +125,19 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
         IpAddr::V6(address) => address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4),
         address @ IpAddr::V4(_) => address,
     };
-    Ok(Client {
-        secure: stream.tls().is_some(),
-        stream,
-        input: received,
-        output: Buffer::empty(),
+    let peer = Peer {
         address: address_bits(address),
         address_text: address.to_string(),
-        peer_port: peer.port(),
+        port: peer.port(),
         local_port: local.port(),
+        tls: stream.tls().and_then(Agreed::of),
         server_name,
+    };
+    Ok(Client {
+        wire: Wire::Bytes(stream),
+        input: received,
+        output: Buffer::empty(),
+        peer: Rc::new(peer),
         patience: Deadline::on_waker(),
         requests: 0,
     })
@@ -130,15 +160,12 @@ async fn announced(conn: &mut Conn, received: &mut Buffer) -> Option<Announced> 
 }
 
 /// Reads what the client still sends, so that it gets to read the answer before the connection is reset under it.
-async fn linger(client: &mut Client) {
-    client
-        .stream
-        .conn()
-        .arm_idle(Duration::from_secs(limits::LINGER_S));
+async fn linger(stream: &mut Stream, input: &mut Buffer) {
+    stream.conn().arm_idle(Duration::from_secs(limits::LINGER_S));
     let mut left = limits::LINGER_BYTES;
     while left > 0 {
-        client.input.clear();
-        match client.stream.read(&mut client.input).await {
+        input.clear();
+        match stream.read(input).await {
             Ok(count) => left = left.saturating_sub(count),
             Err(_) => return,
         }
@@ -147,11 +174,15 @@ async fn linger(client: &mut Client) {
 
 /// Waits for one request and has it served. Memory for it is taken when its first bytes are there.
 async fn request(context: &Rc<Context>, client: &mut Client) -> After {
-    if client.input.is_empty() && (context.draining.get() || idle(context, client).await.is_err()) {
+    let Some(stream) = client.wire.bytes() else {
+        return After::Close;
+    };
+    let input = &mut client.input;
+    if input.is_empty() && (context.draining.get() || idle(context, stream, input).await.is_err()) {
         return After::Close;
     }
     let mut scratch = context.scratch();
-    let after = match head(client, &mut scratch).await {
+    let after = match head(stream, input, &mut scratch).await {
         Head::Request(length) => {
             scratch.received.extend_from_slice(&client.input[..length]);
             client.input.consume(length);
@@ -189,22 +220,18 @@ enum Head {
     Gone,
 }
 
-async fn head(client: &mut Client, scratch: &mut exchange::Scratch) -> Head {
+async fn head(stream: &mut Stream, input: &mut Buffer, scratch: &mut exchange::Scratch) -> Head {
     let mut decoder = RequestDecoder::default();
     let mut slow_at = None;
     loop {
-        match decoder.decode(&client.input, &mut scratch.head) {
+        match decoder.decode(input, &mut scratch.head) {
             Ok(Some(length)) => return Head::Request(length),
             Ok(None) => {}
             Err(error) => return Head::Refused(error),
         }
         let slow_at =
             *slow_at.get_or_insert_with(|| clock::now() + Duration::from_secs(limits::REQUEST_HEAD_S));
-        match client
-            .stream
-            .read_or_idle(&mut client.input, slow_at - clock::now())
-            .await
-        {
+        match stream.read_or_idle(input, slow_at - clock::now()).await {
             Ok(Activity::Read) => {}
             Ok(Activity::Idle) => return Head::TooSlow,
             Err(_) => return Head::Gone,
@@ -214,16 +241,13 @@ async fn head(client: &mut Client, scratch: &mut exchange::Scratch) -> Head {
 
 /// Waits for the first bytes of a request: with a buffer, or, where [`limits::IDLE_BUFFERS`] connections do so already,
 /// without one, which costs one more operation.
-async fn idle(context: &Context, client: &mut Client) -> Result<(), StreamError> {
-    client
-        .stream
-        .conn()
-        .arm_idle(Duration::from_secs(limits::CLIENT_IDLE_S));
+async fn idle(context: &Context, stream: &mut Stream, input: &mut Buffer) -> Result<(), StreamError> {
+    stream.conn().arm_idle(Duration::from_secs(limits::CLIENT_IDLE_S));
     let place = context.may_wait_with_buffer();
     if place.is_none() {
-        client.stream.readable().await?;
+        stream.readable().await?;
     }
-    client.stream.read(&mut client.input).await?;
-    client.stream.conn().disarm();
+    stream.read(input).await?;
+    stream.conn().disarm();
     Ok(())
 }

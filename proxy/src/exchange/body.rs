@@ -6,8 +6,10 @@ use super::refusal::Refusal;
 use super::{Exchange, Vanished};
 use crate::http::body::BodyStep;
 use crate::http::h1::{chunked, encode};
+use crate::http::h2::hpack;
 use crate::limits;
-use crate::worker::Buffer;
+use crate::tls::StreamError;
+use crate::worker::{Buffer, ConnError};
 
 impl Exchange<'_> {
     /// Reads the body to its end, at most `bound` bytes.
@@ -53,22 +55,26 @@ impl Exchange<'_> {
     /// Appends what the client sends of its body, after letting it start if it waits to be let.
     pub(super) async fn read_body_bytes(&mut self) -> Result<(), Vanished> {
         if std::mem::take(&mut self.owes_continue) {
-            self.client.output.extend_from_slice(encode::CONTINUE);
+            match self.client.wire.frames() {
+                Some(frames) => frames.send_head(false, |out| hpack::encode::status(100, out)),
+                None => self.client.output.extend_from_slice(encode::CONTINUE),
+            }
             self.send().await?;
         }
         if self.client.input.capacity() == 0 {
             self.client.input = Buffer::take();
         }
-        self.client
-            .stream
-            .conn()
-            .arm(Duration::from_secs(limits::CLIENT_BODY_S));
-        let read = self.client.stream.read(&mut self.client.input).await;
-        self.client.stream.conn().disarm();
+        self.client.wire.arm(Duration::from_secs(limits::CLIENT_BODY_S));
+        let read = self.client.wire.read(&mut self.client.input).await;
+        self.client.wire.disarm();
         match read {
             Ok(count) => {
                 self.record.received(count);
                 Ok(())
+            }
+            // Frames mark the end of a message; bytes of a request that end with the connection are not one.
+            Err(StreamError::Conn(ConnError::Closed)) if self.client.wire.is_shared() => {
+                self.body.end().map_err(|_error| Vanished)
             }
             Err(_) => Err(Vanished),
         }
@@ -76,6 +82,10 @@ impl Exchange<'_> {
 
     /// Reads and forgets what is left of the body, if that is little; else the connection must close.
     pub(super) async fn discard_body(&mut self) -> Result<(), Vanished> {
+        // A shared connection goes on whatever becomes of one message.
+        if self.client.wire.is_shared() {
+            return Ok(());
+        }
         let mut budget = limits::DRAIN_BYTES;
         // A client that was never let to start may or may not send: only closing is unambiguous.
         if self.owes_continue && !self.body.is_ended() {

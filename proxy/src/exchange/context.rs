@@ -36,7 +36,7 @@ pub struct Context {
     /// What time it is, for `Date`.
     pub date: HttpDate,
     /// Whether the worker takes no new work.
-    pub draining: Cell<bool>,
+    pub draining: Rc<Cell<bool>>,
     /// How busy it is.
     pub presence: Arc<Presence>,
     /// What it counts with.
@@ -63,7 +63,7 @@ impl Context {
             names,
             ids: RequestIds::default(),
             date: HttpDate::default(),
-            draining: Cell::new(false),
+            draining: Rc::default(),
             presence,
             instruments,
             waiting: Cell::new(0),

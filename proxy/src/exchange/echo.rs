@@ -22,7 +22,7 @@ impl Exchange<'_> {
             "request": {
                 "scheme": if self.record.secure { "https" } else { "http" },
                 "host": lossy(&scratch.host),
-                "port": self.client.local_port,
+                "port": self.client.peer.local_port,
                 "headers": gathered(request.headers().iter().map(|it| {
                     (lossy(it.name).to_ascii_lowercase(), lossy(it.value).into())
                 })),

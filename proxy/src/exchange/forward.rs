@@ -1,7 +1,6 @@
 //! Finds a connection, sends the request, and waits for the response head; tries again where that is safe.
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +18,11 @@ use crate::http::h1::chunked;
 use crate::http::h1::response::ResponseDecoder;
 use crate::limits;
 use crate::snapshot::Endpoint;
-use crate::tls::{Stream, StreamError};
+use crate::tls::StreamError;
 use crate::upstream::pool::{Key, Leased};
 use crate::upstream::retry::{Progress, may_retry};
 use crate::upstream::{self, ConnectError};
+use crate::wire::{Wire, WireAborter};
 use crate::worker::clock::Moment;
 use crate::worker::{Buffer, ConnError, First, clock, race};
 
@@ -165,7 +165,7 @@ impl Exchange<'_> {
         progress.sent = true;
         self.record.forwarded = Some(clock::now());
         let mut output = Buffer::take();
-        self.write_head(place.authority, sending, &mut output);
+        self.write_head(place.authority, sending, &mut leg, &mut output);
         self.send_request(&mut leg, endpoint, sending, &mut output, &mut progress)
             .await?;
         drop(output);
@@ -183,17 +183,19 @@ impl Exchange<'_> {
             .tls
             .as_ref()
             .map(|tls| (tls.identity, Arc::clone(place.name)));
-        let key = Key { address, tls };
+        let key = Key {
+            address,
+            tls,
+            http2: endpoint.http2,
+        };
         let pooled = self.context.pool.borrow_mut().take(&key);
         let leased = match pooled {
             Some(leased) => leased,
             None => {
                 let tls = endpoint.tls.as_ref().map(|tls| (tls, &**place.name));
-                Leased {
-                    // Boxed: few exchanges connect, all would carry the memory.
-                    stream: Box::pin(upstream::connect(address, tls, endpoint.connect)).await?,
-                    requests: 0,
-                }
+                // Boxed: few exchanges connect, all would carry the memory.
+                let stream = Box::pin(upstream::connect(address, tls, endpoint.connect)).await?;
+                self.context.pool.borrow_mut().start(&key, stream)?
             }
         };
         Ok(Leg {
@@ -212,7 +214,7 @@ impl Exchange<'_> {
         output: &mut Buffer,
         progress: &mut Progress,
     ) -> Result<(), Failure> {
-        let stream = &mut leg.leased.stream;
+        let wire = &mut leg.leased.wire;
         let mut ended = sending.whole;
         if sending.whole {
             output.extend_from_slice(&self.scratch.body);
@@ -223,10 +225,13 @@ impl Exchange<'_> {
                 ended = self.take_body(sending, output)?;
                 progress.body_consumed |= output.len() > before;
             }
-            if !output.is_empty() {
-                stream.conn().arm(endpoint.write);
-                let sent = stream.write_all(output).await;
-                stream.conn().disarm();
+            if let (true, Some(frames)) = (ended, wire.frames()) {
+                frames.end();
+            }
+            if !output.is_empty() || ended {
+                wire.arm(endpoint.write);
+                let sent = wire.write_all(output).await;
+                wire.disarm();
                 if let Err(error) = sent {
                     // What was sent may have been answered: a refused upload often is.
                     if ended || !progress.body_consumed {
@@ -238,7 +243,7 @@ impl Exchange<'_> {
             if ended {
                 return Ok(());
             }
-            if self.await_body(stream).await? == Early::Answer {
+            if self.await_body(wire).await? == Early::Answer {
                 self.keep_alive = false;
                 return Ok(());
             }
@@ -290,19 +295,16 @@ impl Exchange<'_> {
     }
 
     /// Waits for more of the body, or for an answer that comes before its end.
-    async fn await_body(&mut self, stream: &Stream) -> Result<Early, Failure> {
+    async fn await_body(&mut self, upstream: &Wire) -> Result<Early, Failure> {
         if self.owes_continue {
             self.read_body_bytes()
                 .await
                 .map_err(|_vanished| Failure::Vanished)?;
             return Ok(Early::Body);
         }
-        self.client
-            .stream
-            .conn()
-            .arm(Duration::from_secs(limits::CLIENT_BODY_S));
-        let first = race(self.client.stream.readable(), stream.readable()).await;
-        self.client.stream.conn().disarm();
+        self.client.wire.arm(Duration::from_secs(limits::CLIENT_BODY_S));
+        let first = race(self.client.wire.readable(), upstream.readable()).await;
+        self.client.wire.disarm();
         match first {
             First::Left(Ok(())) => {
                 self.read_body_bytes()
@@ -315,8 +317,41 @@ impl Exchange<'_> {
         }
     }
 
-    /// Reads until the final response head is there.
+    /// Waits for the final response head.
     async fn receive_head(
+        &mut self,
+        leg: &mut Leg,
+        endpoint: &Endpoint,
+        progress: Progress,
+    ) -> Result<(), Failure> {
+        let Some(frames) = leg.leased.wire.frames() else {
+            return self.read_head(leg, endpoint, progress).await;
+        };
+        frames.arm(endpoint.read);
+        let aborter = WireAborter::Frames(frames.aborter());
+        let scratch = &mut *self.scratch;
+        scratch.response_received.clear();
+        let response = frames.response(
+            scratch.head.method,
+            &mut scratch.response_received,
+            &mut scratch.response,
+        );
+        match self.client.watched(response, aborter).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_malformed)) => Err(Failure::Upstream {
+                refusal: Refusal::Upstream(502),
+                progress: Progress {
+                    response_began: true,
+                    ..progress
+                },
+            }),
+            Err(Lost::Client) => Err(Failure::Vanished),
+            Err(Lost::Upstream(error)) => Err(upstream_failure(error, progress)),
+        }
+    }
+
+    /// Reads until the final head is there.
+    async fn read_head(
         &mut self,
         leg: &mut Leg,
         endpoint: &Endpoint,
@@ -361,41 +396,15 @@ impl Exchange<'_> {
         }
     }
 
-    /// Appends what the upstream sends. When that takes long, watches whether the client is still there; if it is
-    /// not, the upstream is let go at once.
+    /// Appends what the upstream sends.
     pub(super) async fn read_upstream(&mut self, leg: &mut Leg, endpoint: &Endpoint) -> Result<usize, Lost> {
         if leg.input.capacity() == 0 {
             leg.input = Buffer::take();
         }
-        let stream = &mut leg.leased.stream;
-        stream.conn().arm(endpoint.read);
-        let aborter = stream.conn().aborter();
-        self.client
-            .patience
-            .arm_in(Duration::from_millis(limits::CLIENT_WATCH_MS));
-        let mut read = pin!(stream.read(&mut leg.input));
-        let result = match race(&mut read, self.client.patience.wait()).await {
-            First::Left(result) => result,
-            // A client that sends on while it is answered must wait to be read: what it sends is kept.
-            First::Right(()) if self.client.input.len() >= limits::PIPELINED_BYTES => read.await,
-            First::Right(()) => match race(&mut read, self.client.stream.readable()).await {
-                First::Left(result) => result,
-                First::Right(_) => {
-                    if self.client.input.capacity() == 0 {
-                        self.client.input = Buffer::take();
-                    }
-                    // It is readable: this ends at once, with a pipelined request or the end.
-                    if self.client.stream.read(&mut self.client.input).await.is_err() {
-                        aborter.abort();
-                        let _ = read.await;
-                        return Err(Lost::Client);
-                    }
-                    read.await
-                }
-            },
-        };
-        self.client.patience.disarm();
-        result.map_err(Lost::Upstream)
+        let wire = &mut leg.leased.wire;
+        wire.arm(endpoint.read);
+        let aborter = wire.aborter();
+        self.client.watched(wire.read(&mut leg.input), aborter).await
     }
 }
 

@@ -10,7 +10,7 @@ use super::gate::Gate;
 use super::refusal::Refusal;
 use super::view::{Peer, View};
 use super::{Exchange, Vanished};
-use crate::http::head::TargetForm;
+use crate::http::head::{TargetForm, Version};
 use crate::http::known::KnownHeader;
 use crate::limits;
 use crate::node::address_bits;
@@ -18,6 +18,8 @@ use crate::node::address_bits;
 /// Protocol bits of a route.
 const HTTP: u32 = 1;
 const HTTPS: u32 = 2;
+const GRPC: u32 = 4;
+const GRPCS: u32 = 8;
 
 /// What policy came to.
 pub(super) enum Judgement {
@@ -131,7 +133,7 @@ impl Exchange<'_> {
 
     /// The client is the peer, or who a trusted peer says it is; its side is encrypted here, or before that peer.
     fn find_client(&mut self) {
-        if !self.context.node.trusts(self.client.address) {
+        if !self.context.node.trusts(self.client.peer.address) {
             return;
         }
         let headers = self.scratch.head.headers.on(&self.scratch.received);
@@ -157,6 +159,9 @@ impl Exchange<'_> {
 
     fn check_protocol(&self, route: policy::table::Id<Route>) -> Option<Refusal> {
         let route = self.epoch.snapshot.policy.get(route);
+        if route.protocols & (GRPC | GRPCS) != 0 {
+            return self.check_grpc(route.protocols);
+        }
         if route.protocols & HTTP != 0 || self.record.secure || route.protocols & HTTPS == 0 {
             return None;
         }
@@ -167,6 +172,24 @@ impl Exchange<'_> {
             HttpsRedirect::S307 => Refusal::Redirect(307),
             HttpsRedirect::S308 => Refusal::Redirect(308),
         })
+    }
+
+    /// Whether a gRPC route can take the request, asked in Kong's order.
+    fn check_grpc(&self, protocols: u32) -> Option<Refusal> {
+        let head = &self.scratch.head;
+        let content_type = head
+            .headers
+            .on(&self.scratch.received)
+            .get(KnownHeader::ContentType);
+        match content_type {
+            Some(content_type) if content_type.starts_with(b"application/grpc") => {}
+            _ => return Some(Refusal::NotGrpc),
+        }
+        match (head.version, self.record.secure || protocols & GRPC != 0) {
+            (Version::Http2, true) => None,
+            (Version::Http2, false) => Some(Refusal::UseGrpcs),
+            _ => Some(Refusal::UseHttp2),
+        }
     }
 
     /// Runs an entry of the request's route.
@@ -195,10 +218,10 @@ impl Exchange<'_> {
             received: &scratch.received,
             path: &scratch.path,
             host: &scratch.host,
-            port: self.record.port.unwrap_or(self.client.local_port),
+            port: self.record.port.unwrap_or(self.client.peer.local_port),
             peer: Peer {
                 secure,
-                server_name: self.client.server_name.as_bytes(),
+                server_name: self.client.peer.server_name.as_bytes(),
                 client: Some(self.record.client),
             },
             body: self.record.body_read.then_some(scratch.body.as_slice()),

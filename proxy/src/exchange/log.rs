@@ -1,7 +1,6 @@
 //! One exchange as the access log has it: Kong's log object, from the record and the heads that are still in memory.
 
 use policy::table::{self, Id};
-use rustls::{CipherSuite, ProtocolVersion};
 
 use super::finish::Times;
 use super::model;
@@ -12,7 +11,7 @@ use crate::http::outgoing::OutgoingHeaders;
 use crate::telemetry::access_log::{
     FailedTry, Fields, Latencies, LogCall, LogEntry, LogRequest, LogResponse, LogTls, LogTry,
 };
-use crate::tls::Stream;
+use crate::tls::Agreed;
 
 impl Exchange<'_> {
     /// Hands the line over to the log's writer. Never waits.
@@ -48,12 +47,12 @@ impl Exchange<'_> {
                 method: request.method(),
                 scheme: if secure { "https" } else { "http" },
                 host: &scratch.host,
-                port: port.unwrap_or(self.client.local_port),
+                port: port.unwrap_or(self.client.peer.local_port),
                 path: request.raw_path(),
                 query: request.query(),
                 headers: &request.headers(),
                 size: record.received_bytes,
-                tls: tls(&self.client.stream),
+                tls: self.client.peer.tls.map(log_tls),
             },
             response: LogResponse {
                 status: record.status,
@@ -152,29 +151,11 @@ fn tries(record: &Record) -> ([LogTry; TRIES], [u16; TRIES]) {
     (tries, statuses)
 }
 
-/// The session in OpenSSL's words, which are Kong's.
-fn tls(stream: &Stream) -> Option<LogTls<'static>> {
-    let session = stream.tls()?;
-    let version = match session.protocol_version()? {
-        ProtocolVersion::TLSv1_3 => "TLSv1.3",
-        _ => "TLSv1.2",
-    };
-    let cipher = match session.negotiated_cipher_suite()?.suite() {
-        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
-        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
-        other => other.as_str().unwrap_or("unknown"),
-    };
-    // Clients are not asked for certificates.
-    Some(LogTls {
-        version,
-        cipher,
+/// Clients are not asked for certificates.
+const fn log_tls(agreed: Agreed) -> LogTls<'static> {
+    LogTls {
+        version: agreed.version,
+        cipher: agreed.cipher,
         client_verify: "NONE",
-    })
+    }
 }

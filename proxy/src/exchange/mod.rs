@@ -5,6 +5,7 @@
 //! A refusal at any step leaves by one door, [`refusal`].
 
 mod body;
+mod client;
 mod context;
 mod cors;
 mod echo;
@@ -28,14 +29,14 @@ mod view;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use client::{Client, Peer};
 pub use context::{Context, Instruments, Presence, Scratch};
 pub use request_id::{RequestId, RequestIds, Uuid};
 
 use crate::http::body::BodyReader;
 use crate::limits;
 use crate::snapshot::Epoch;
-use crate::tls::{Stream, StreamError};
-use crate::worker::{Buffer, Deadline};
+use crate::tls::StreamError;
 use judge::Judgement;
 use record::Record;
 use refusal::Refusal;
@@ -49,32 +50,6 @@ pub enum After {
     Close,
     /// It closes, and the client may still be sending: closing at once would destroy the answer on its way.
     Linger,
-}
-
-/// A client's connection, between and during exchanges.
-pub struct Client {
-    /// Its bytes.
-    pub stream: Stream,
-    /// Received and not yet used.
-    pub input: Buffer,
-    /// To be sent.
-    pub output: Buffer,
-    /// The peer's address, IPv4 mapped.
-    pub address: u128,
-    /// The same as text.
-    pub address_text: String,
-    /// The peer's port.
-    pub peer_port: u16,
-    /// The listener's port.
-    pub local_port: u16,
-    /// Whether it is encrypted.
-    pub secure: bool,
-    /// Server name of the handshake, lower case.
-    pub server_name: String,
-    /// Wakes who waits long for an upstream.
-    pub patience: Deadline,
-    /// Requests it has carried.
-    pub requests: u64,
 }
 
 /// A running exchange.
@@ -127,12 +102,12 @@ impl<'e> Exchange<'e> {
         let record = Record::begin(
             context.ids.next(),
             scratch.received.len(),
-            client.address,
-            client.secure,
+            client.peer.address,
+            client.peer.tls.is_some(),
         );
         Self {
             epoch: context.pin(),
-            body: BodyReader::new(scratch.head.body),
+            body: client.reader_of(scratch.head.body),
             owes_continue: scratch.head.expect_continue,
             keep_alive: scratch.head.keep_alive && !context.draining.get(),
             context,
@@ -152,12 +127,9 @@ impl<'e> Exchange<'e> {
     /// Sends what is ready for the client.
     async fn send(&mut self) -> Result<(), Vanished> {
         self.record.sent(self.client.output.len());
-        self.client
-            .stream
-            .conn()
-            .arm(Duration::from_secs(limits::CLIENT_WRITE_S));
-        let sent = self.client.stream.write_all(&mut self.client.output).await;
-        self.client.stream.conn().disarm();
+        self.client.wire.arm(Duration::from_secs(limits::CLIENT_WRITE_S));
+        let sent = self.client.wire.write_all(&mut self.client.output).await;
+        self.client.wire.disarm();
         sent.map_err(|_error: StreamError| Vanished)
     }
 }

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use policy::isa::Entry;
 use policy::table::{self, BodyShape, Cors, Id, MessageTail, Size};
 
+use super::relay::is_silent;
 use super::{Exchange, Vanished};
-use crate::http::h1::encode::{self, Connection, Framing};
-use crate::http::head::{Method, Version};
+use crate::http::h1::encode::{Connection, Framing};
+use crate::http::head::Version;
 use crate::http::known::KnownHeader;
 use crate::http::refusal_body::{self, BodyType};
 use crate::http::status;
@@ -35,6 +36,12 @@ pub(super) enum Refusal {
     UseHttps,
     /// The route wants TLS, and says where.
     Redirect(u16),
+    /// A gRPC route got another request.
+    NotGrpc,
+    /// A gRPC route got a request over HTTP/1.
+    UseHttp2,
+    /// A gRPC route wants TLS.
+    UseGrpcs,
     /// The request cannot be understood.
     Malformed(u16),
     /// The body is longer than is read.
@@ -78,24 +85,24 @@ impl Exchange<'_> {
             self.edit_own_body(&fields, &mut text);
             self.apply_response_headers(&mut fields);
             self.record.status = status;
-            let head = self.scratch.head.method == Method::Head;
             let framing = match status {
                 100..200 | 204 | 304 => Framing::Nothing,
                 _ => Framing::Length(text.len() as u64),
             };
-            let connection = if refusal == Refusal::UseHttps && self.keep_alive {
-                Connection::Upgrade(b"TLS/1.2, HTTP/1.1")
-            } else if self.keep_alive && client_version != Version::Http10 {
-                Connection::KeepAlive
-            } else {
-                Connection::Close
+            let connection = match refusal {
+                Refusal::UseHttps if self.keep_alive => Connection::Upgrade(b"TLS/1.2, HTTP/1.1"),
+                Refusal::UseHttp2 if self.keep_alive => Connection::Upgrade(b"HTTP/2"),
+                _ if self.keep_alive && client_version != Version::Http10 => Connection::KeepAlive,
+                _ => Connection::Close,
             };
             if connection == Connection::Close {
                 self.keep_alive = false;
             }
-            encode::write_response(status, &fields, framing, connection, &mut self.client.output);
-            if !head && framing != Framing::Nothing {
-                self.client.output.extend_from_slice(&text);
+            let silent = is_silent(self.scratch.head.method, framing);
+            self.client.begin(status, &fields, framing, connection, silent);
+            if !silent {
+                self.client.piece(&text, framing);
+                self.client.end(framing);
             }
             status
         };
@@ -152,6 +159,14 @@ impl Exchange<'_> {
             Refusal::Unresolved => Body::Error(503, Some("name resolution failed")),
             Refusal::NoTarget => Body::Error(503, Some("failure to get a peer from the ring-balancer")),
             Refusal::UseHttps => Body::Error(426, Some("Please use HTTPS protocol")),
+            Refusal::NotGrpc => Body::Error(415, Some("Non-gRPC request matched gRPC route")),
+            Refusal::UseHttp2 => Body::Error(426, Some("Please use HTTP2 protocol")),
+            Refusal::UseGrpcs => {
+                fields.put(KnownHeader::ContentType, BodyType::Grpc.content_type().as_bytes());
+                fields.put_number(KnownHeader::GrpcStatus, 1);
+                fields.put(KnownHeader::GrpcMessage, b"gRPC request matched gRPCs route");
+                Body::Ready(200)
+            }
             Refusal::Redirect(status) => {
                 self.write_location(fields);
                 Body::Ready(status)

@@ -1,18 +1,15 @@
 //! Passes the response on: head with its edits, body as it comes, or whole where an edit needs it.
 
-use std::time::Duration;
-
 use policy::isa::Entry;
 
-use super::body::push_chunk;
+use super::client::reader_of;
 use super::forward::{Leg, Lost};
 use super::record::Source;
 use super::refusal::{PRODUCT, Refusal, milliseconds};
 use super::{Exchange, Vanished};
 use crate::http::body::{BodyLength, BodyReader, BodyStep};
 use crate::http::forwarding::write_via;
-use crate::http::h1::chunked;
-use crate::http::h1::encode::{self, Connection, Framing};
+use crate::http::h1::encode::{Connection, Framing};
 use crate::http::head::{Method, Version};
 use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
@@ -31,7 +28,7 @@ impl Exchange<'_> {
         }
         self.run(Entry::Response);
         self.begin_model_response();
-        let mut body = BodyReader::new(self.scratch.response.body);
+        let mut body = reader_of(&leg.leased.wire, self.scratch.response.body);
         if self.response_needs_body() || self.model_needs_body() {
             let read = self.read_response_body(&mut leg, &mut body, endpoint).await?;
             if let Err(refusal) = read {
@@ -93,7 +90,6 @@ impl Exchange<'_> {
     }
 
     pub(super) fn write_head_with(&mut self, framing: Framing) {
-        self.client.output.furnish();
         let mut outgoing = std::mem::take(&mut self.scratch.outgoing);
         let received = std::mem::take(&mut self.scratch.response_received);
         let status = self.scratch.response.status;
@@ -120,7 +116,13 @@ impl Exchange<'_> {
             } else {
                 Connection::Close
             };
-            encode::write_response(status, &fields, framing, connection, &mut self.client.output);
+            self.client.begin(
+                status,
+                &fields,
+                framing,
+                connection,
+                is_silent(self.scratch.head.method, framing),
+            );
         }
         self.record.status = status;
         self.scratch.outgoing = outgoing;
@@ -160,7 +162,6 @@ impl Exchange<'_> {
         framing: Framing,
         endpoint: &Endpoint,
     ) -> Result<(), Vanished> {
-        let silent = self.scratch.head.method == Method::Head || framing == Framing::Nothing;
         let mut done = 0;
         loop {
             // The client must not take a part for the whole: it sees the connection break.
@@ -177,8 +178,7 @@ impl Exchange<'_> {
                 }
                 BodyStep::End { consumed } => {
                     leg.input.consume(done + consumed);
-                    self.pass_end(framing, silent);
-                    return self.send().await;
+                    return self.pass_end(leg, framing).await;
                 }
                 BodyStep::More => {
                     leg.input.clear();
@@ -190,9 +190,8 @@ impl Exchange<'_> {
                         Ok(_) => {}
                         Err(Lost::Client) => return Err(Vanished),
                         Err(Lost::Upstream(StreamError::Conn(ConnError::Closed))) if body.close().is_ok() => {
-                            self.pass_end(framing, silent);
                             self.keep_alive &= framing != Framing::UntilClose;
-                            return self.send().await;
+                            return self.pass_end(leg, framing).await;
                         }
                         Err(Lost::Upstream(_)) => return self.break_off().await,
                     }
@@ -203,10 +202,6 @@ impl Exchange<'_> {
 
     /// Sends what is ready; an upstream whose client is gone is dropped by the caller.
     async fn send_part(&mut self) -> Result<(), Vanished> {
-        self.client
-            .stream
-            .conn()
-            .arm(Duration::from_secs(limits::CLIENT_WRITE_S));
         self.send().await
     }
 
@@ -217,27 +212,38 @@ impl Exchange<'_> {
             metered.clear();
             self.meter(data, &mut metered);
             if !metered.is_empty() {
-                write_piece(&metered, framing, &mut self.client.output);
+                self.client.piece(&metered, framing);
             }
             self.scratch.text = metered;
         } else {
-            write_piece(data, framing, &mut self.client.output);
+            self.client.piece(data, framing);
         }
     }
 
-    fn pass_end(&mut self, framing: Framing, silent: bool) {
+    /// What ends the body, and the trailers where both sides have such.
+    async fn pass_end(&mut self, leg: &mut Leg, framing: Framing) -> Result<(), Vanished> {
+        let silent = is_silent(self.scratch.head.method, framing);
         if self.meters() {
             let mut rest = std::mem::take(&mut self.scratch.text);
             rest.clear();
             self.meter_end(&mut rest);
             if !rest.is_empty() && !silent {
-                write_piece(&rest, framing, &mut self.client.output);
+                self.client.piece(&rest, framing);
             }
             self.scratch.text = rest;
         }
-        if framing == Framing::Chunked && !silent {
-            self.client.output.extend_from_slice(chunked::LAST_CHUNK);
+        let trailers = leg.leased.wire.frames().and_then(|frames| frames.take_trailers());
+        if let (Some(trailers), true) = (trailers, self.client.wire.is_shared() && !silent) {
+            self.send().await?;
+            if let Some(frames) = self.client.wire.frames() {
+                frames.send_trailers(&trailers);
+            }
+            return Ok(());
         }
+        if !silent {
+            self.client.end(framing);
+        }
+        self.send().await
     }
 
     /// The upstream failed in the middle of its body.
@@ -247,11 +253,8 @@ impl Exchange<'_> {
             let mut told = std::mem::take(&mut self.scratch.text);
             told.clear();
             self.meter_failed(&mut told);
-            write_piece(
-                &told,
-                Framing::unknown_length(self.scratch.head.version),
-                &mut self.client.output,
-            );
+            self.client
+                .piece(&told, Framing::unknown_length(self.scratch.head.version));
             self.scratch.text = told;
         }
         self.send().await?;
@@ -312,14 +315,14 @@ impl Exchange<'_> {
             _ => Framing::Length(self.scratch.body.len() as u64),
         };
         self.write_head_with(framing);
-        self.client.output.extend_from_slice(&self.scratch.body);
+        if !is_silent(self.scratch.head.method, framing) {
+            self.client.piece(&self.scratch.body, framing);
+            self.client.end(framing);
+        }
     }
 }
 
-fn write_piece(data: &[u8], framing: Framing, output: &mut Vec<u8>) {
-    if framing == Framing::Chunked {
-        push_chunk(data, output);
-    } else {
-        output.extend_from_slice(data);
-    }
+/// Whether nothing follows a response's head.
+pub(super) fn is_silent(method: Method, framing: Framing) -> bool {
+    method == Method::Head || matches!(framing, Framing::Nothing | Framing::Length(0))
 }

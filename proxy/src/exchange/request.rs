@@ -5,9 +5,11 @@ use std::rc::Rc;
 use policy::table::{Acl, Correlation, EditList};
 
 use super::Exchange;
+use super::forward::Leg;
 use super::refusal::{PRODUCT, Refusal, address};
 use crate::http::forwarding::Forwarding;
 use crate::http::h1::encode::{self, Connection, Framing};
+use crate::http::h2;
 use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
 use crate::http::upstream_path;
@@ -48,14 +50,18 @@ impl Exchange<'_> {
         let headers = self.scratch.head.headers.on(&received);
         let prefix = stripped.and_then(|length| upstream_path::stripped_prefix(&self.scratch.path, length));
         let named =
-            (self.record.client != self.client.address).then(|| address(self.record.client).to_string());
+            (self.record.client != self.client.peer.address).then(|| address(self.record.client).to_string());
         Forwarding {
-            peer: &self.client.address_text,
-            client: named.as_deref().unwrap_or(&self.client.address_text),
-            peer_is_trusted: self.context.node.trusts(self.client.address),
-            scheme: if self.client.secure { "https" } else { "http" },
+            peer: &self.client.peer.address_text,
+            client: named.as_deref().unwrap_or(&self.client.peer.address_text),
+            peer_is_trusted: self.context.node.trusts(self.client.peer.address),
+            scheme: if self.client.peer.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            },
             host: &self.scratch.host,
-            port: self.client.local_port,
+            port: self.client.peer.local_port,
             path: self.scratch.head.on(&received).raw_path(),
             prefix,
             request_id: Some(&self.record.id),
@@ -74,7 +80,7 @@ impl Exchange<'_> {
         };
         Ok(Sending {
             whole,
-            chunked: framing == Framing::Chunked,
+            chunked: framing == Framing::Chunked && !endpoint.http2,
             framing,
         })
     }
@@ -137,8 +143,14 @@ impl Exchange<'_> {
         self.record.method.as_deref().unwrap_or(received)
     }
 
-    /// Appends the head for one target.
-    pub(super) fn write_head(&mut self, authority: &str, sending: &Sending, output: &mut Vec<u8>) {
+    /// Sends the head for one target, or appends it to what is sent next.
+    pub(super) fn write_head(
+        &mut self,
+        authority: &str,
+        sending: &Sending,
+        leg: &mut Leg,
+        output: &mut Vec<u8>,
+    ) {
         let policy = &self.epoch.snapshot.policy;
         let preserve = self
             .scratch
@@ -155,17 +167,38 @@ impl Exchange<'_> {
                 fields.put(KnownHeader::Host, authority.as_bytes());
             }
         }
-        encode::write_request(
-            self.record
-                .method
-                .as_ref()
-                .map_or(scratch.head.method.name(&scratch.received), Vec::as_slice),
-            &scratch.upstream_path,
-            self.record.has_query.then_some(scratch.upstream_query.as_slice()),
-            &fields,
-            sending.framing,
-            Connection::KeepAlive,
-            output,
-        );
+        let method = self
+            .record
+            .method
+            .as_ref()
+            .map_or(scratch.head.method.name(&scratch.received), Vec::as_slice);
+        let path = &scratch.upstream_path;
+        let query = self.record.has_query.then_some(scratch.upstream_query.as_slice());
+        let secure = leg.key.tls.is_some();
+        let Some(frames) = leg.leased.wire.frames() else {
+            encode::write_request(
+                method,
+                path,
+                query,
+                &fields,
+                sending.framing,
+                Connection::KeepAlive,
+                output,
+            );
+            return;
+        };
+        let bodiless = match sending.whole {
+            true => scratch.body.is_empty(),
+            false => self.body.is_ended(),
+        };
+        let request = h2::encode::Request {
+            method,
+            secure,
+            path,
+            query,
+        };
+        frames.send_head(bodiless, |out| {
+            h2::encode::request(&request, &fields, sending.framing, out);
+        });
     }
 }

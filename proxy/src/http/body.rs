@@ -118,6 +118,16 @@ impl BodyReader {
         }
     }
 
+    /// Its wire marks its end by other means than bytes, and this is it.
+    ///
+    /// # Errors
+    /// [`BodyError::Truncated`] when more should have come.
+    pub fn end(&mut self) -> Result<(), BodyError> {
+        self.close()?;
+        self.framing = Framing::Counted(0);
+        Ok(())
+    }
+
     /// Nothing of this body is left to read.
     pub const fn is_ended(&self) -> bool {
         match &self.framing {

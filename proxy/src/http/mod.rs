@@ -9,6 +9,7 @@ pub mod body;
 pub mod date;
 pub mod forwarding;
 pub mod h1;
+pub mod h2;
 pub mod head;
 pub mod headers;
 pub mod known;

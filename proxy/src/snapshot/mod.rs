@@ -22,7 +22,7 @@ use crate::limits;
 use crate::node::Node;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
-use crate::tls::{Certificates, ClientConfigs, ClientTls, OldestTls, ServerTls, TlsSetupError};
+use crate::tls::{Certificates, ClientConfigs, ClientTls, OldestTls, Protocol, ServerTls, TlsSetupError};
 use crate::worker::prefer_huge_pages;
 pub use epoch::Epoch;
 pub use reports::Reports;
@@ -86,6 +86,8 @@ pub struct Endpoint {
     pub read: Duration,
     /// TLS, when the service speaks it.
     pub tls: Option<ClientTls>,
+    /// Whether it speaks HTTP/2.
+    pub http2: bool,
     /// The balanced upstream, when the host names one.
     pub upstream: Option<Id<table::Upstream>>,
 }
@@ -234,10 +236,15 @@ fn endpoints(
             let client = row.client_certificate.or_else(of_upstream);
             let client = client.map(|id| identity(policy, secrets, id));
             let tls = match row.scheme {
-                Scheme::Http => None,
-                Scheme::Https => Some(
-                    tls.get(verify, &authorities(policy, row.authorities), client)
-                        .map_err(named(policy.text(row.name)))?,
+                Scheme::Http | Scheme::Grpc => None,
+                scheme @ (Scheme::Https | Scheme::Grpcs) => Some(
+                    tls.get(
+                        protocol(scheme),
+                        verify,
+                        &authorities(policy, row.authorities),
+                        client,
+                    )
+                    .map_err(named(policy.text(row.name)))?,
                 ),
             };
             Ok(endpoint(policy, &row, tls))
@@ -265,6 +272,13 @@ fn authorities(policy: &Policy, rows: Rows<table::Authority>) -> Vec<u8> {
     pem
 }
 
+const fn protocol(scheme: Scheme) -> Protocol {
+    match scheme {
+        Scheme::Http | Scheme::Https => Protocol::Http1,
+        Scheme::Grpc | Scheme::Grpcs => Protocol::Http2,
+    }
+}
+
 fn endpoint(policy: &Policy, row: &table::Service, tls: Option<ClientTls>) -> Endpoint {
     let port = u16::try_from(row.port).unwrap_or(0);
     let path = policy.text(row.path);
@@ -278,6 +292,7 @@ fn endpoint(policy: &Policy, row: &table::Service, tls: Option<ClientTls>) -> En
         write: milliseconds(row.write_timeout),
         read: milliseconds(row.read_timeout),
         tls,
+        http2: protocol(row.scheme) == Protocol::Http2,
         upstream: row.upstream,
     }
 }

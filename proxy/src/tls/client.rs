@@ -39,6 +39,25 @@ impl fmt::Display for TlsSetupError {
 
 impl std::error::Error for TlsSetupError {}
 
+/// What is spoken through TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Protocol {
+    /// As ALPN has it (RFC 7301).
+    pub const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
+}
+
 /// How to speak TLS to one service. Equal identities may share connections.
 #[derive(Clone)]
 pub struct ClientTls {
@@ -88,18 +107,19 @@ impl ClientConfigs {
         })
     }
 
-    /// A configuration that verifies or not, against `authorities` (PEM) or the system's when empty, and shows a
+    /// A configuration for a protocol that verifies or not, against `authorities` (PEM) or the system's when empty, and shows a
     /// client certificate (chain and key as PEM) if one is given.
     ///
     /// # Errors
     /// [`TlsSetupError`] when a certificate or key is not one.
     pub fn get(
         &mut self,
+        protocol: Protocol,
         verify: bool,
         authorities: &[u8],
         client: Option<(&[u8], &[u8])>,
     ) -> Result<ClientTls, TlsSetupError> {
-        let identity = self.identity(verify, authorities, client);
+        let identity = self.identity(protocol, verify, authorities, client);
         if let Some(made) = self.made.get(&identity) {
             return Ok(made.clone());
         }
@@ -132,7 +152,7 @@ impl ClientConfigs {
                     .map_err(|_error| TlsSetupError::Key)?
             }
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.name().to_vec()];
         let made = ClientTls {
             config: Arc::new(config),
             identity,
@@ -141,14 +161,20 @@ impl ClientConfigs {
         Ok(made)
     }
 
-    fn identity(&self, verify: bool, authorities: &[u8], client: Option<(&[u8], &[u8])>) -> u128 {
+    fn identity(
+        &self,
+        protocol: Protocol,
+        verify: bool,
+        authorities: &[u8],
+        client: Option<(&[u8], &[u8])>,
+    ) -> u128 {
         let authorities = if authorities.is_empty() {
             &self.system_digest
         } else {
             authorities
         };
         let (chain, key) = client.unwrap_or_default();
-        let digest = digest(&[&[u8::from(verify)], authorities, chain, key]);
+        let digest = digest(&[protocol.name(), &[u8::from(verify)], authorities, chain, key]);
         u128::from_le_bytes(*digest.first_chunk().expect("a digest is longer"))
     }
 }

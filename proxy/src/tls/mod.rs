@@ -3,12 +3,16 @@
 //! [`Stream`] is what the rest of the gateway reads and writes, encrypted or not. `server` chooses certificates by
 //! server name, `client` decides what an upstream must prove.
 
+mod agreed;
 mod client;
+mod halves;
 mod server;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use client::{ClientConfigs, ClientTls, TlsSetupError};
+pub use agreed::Agreed;
+pub use client::{ClientConfigs, ClientTls, Protocol, TlsSetupError};
+pub use halves::{Reader, Writer};
 pub use server::{Certificates, OldestTls, ServerTls};
 pub use stream::{Stream, StreamError};

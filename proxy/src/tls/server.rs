@@ -13,7 +13,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion};
 use serde::Deserialize;
 
-use super::client::TlsSetupError;
+use super::client::{Protocol, TlsSetupError};
 
 /// Certificates by server name, as Kong chooses them: the exact name, then `*.x` for its first label, then `x.*` for
 /// its last, then the default.
@@ -116,7 +116,7 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// Offers these certificates, HTTP/1.1 by ALPN, TLS from `oldest` on. Session tickets are keyed by `ticketer`,
+    /// Offers these certificates, HTTP/2 and HTTP/1.1 by ALPN, TLS from `oldest` on. Session tickets are keyed by `ticketer`,
     /// which all workers and epochs share.
     ///
     /// # Errors
@@ -131,7 +131,9 @@ impl ServerTls {
             .map_err(|_error| TlsSetupError::Provider)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(certificates));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = [Protocol::Http2, Protocol::Http1]
+            .map(|it| it.name().to_vec())
+            .into();
         config.ticketer = ticketer;
         Ok(Self {
             config: Arc::new(config),

@@ -1,15 +1,19 @@
 //! A byte stream over a connection: plain, or through a rustls session.
 //!
 //! Reads append plaintext, writes take plaintext; what TLS has to say in between (handshake, key updates, alerts) is
-//! read and sent as it comes. One task owns a stream, so reading and writing never happen at once.
+//! read and sent as it comes. One task owns a stream, so reading and writing never happen at once; where they must, the
+//! stream is split.
 
+use std::cell::RefCell;
 use std::io::{BufRead as _, Write as _};
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustls::Connection;
 
+use super::halves::{Reader, Writer};
 use crate::limits;
-use crate::worker::{Activity, Buffer, Conn, ConnError, clock};
+use crate::worker::{Activity, Buffer, Conn, ConnError, IdleDeadline, clock};
 
 /// How a stream failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +153,21 @@ impl Stream {
         }
     }
 
+    /// Takes the stream apart, for a task that reads and one that writes.
+    pub fn split(self) -> (Reader, Writer, IdleDeadline) {
+        match self {
+            Self::Plain(conn) => {
+                let (reader, writer, idle) = conn.split();
+                (
+                    Reader::new(reader, None, Buffer::empty()),
+                    Writer::new(writer, None),
+                    idle,
+                )
+            }
+            Self::Tls(session) => session.split(),
+        }
+    }
+
     /// Tells the peer that nothing more will be sent.
     pub async fn finish(&mut self) {
         if let Self::Tls(session) = self {
@@ -198,44 +217,21 @@ impl Session {
         }
     }
 
-    /// Appends the plaintext of all that was received. What is left of a record that is not whole stays inside the
-    /// session, so after this only the socket can bring more.
+    /// Appends the plaintext of all that was received. When that fails, the peer is told why before the connection ends.
     async fn decrypt(&mut self, buffer: &mut Buffer) -> Result<usize, StreamError> {
-        let before = buffer.len();
-        loop {
-            let open = self.take_plaintext(buffer);
-            let count = buffer.len() - before;
-            match (open, count) {
-                (false, 0) => return Err(ConnError::Closed.into()),
-                (false, _) => return Ok(count),
-                (true, _) if self.incoming.is_empty() => return Ok(count),
-                (true, _) => self.feed().await?,
-            }
-        }
+        let result = decrypt(&mut self.tls, &mut self.incoming, buffer);
+        self.tell(result).await
     }
 
-    /// Moves decrypted bytes to a buffer; whether more may follow.
-    fn take_plaintext(&mut self, buffer: &mut Buffer) -> bool {
-        let mut reader = self.tls.reader();
-        loop {
-            match reader.fill_buf() {
-                Ok([]) => return false,
-                Ok(bytes) => {
-                    buffer.extend_from_slice(bytes);
-                    let count = bytes.len();
-                    reader.consume(count);
-                }
-                // Any other error is an end without a goodbye.
-                Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
-            }
-        }
-    }
-
-    /// Gives what was received to TLS, as far as it takes it before plaintext must be taken out again. When that
-    /// fails, the peer is told why before the connection ends.
+    /// Gives what was received to TLS, as far as it takes it before plaintext must be taken out again. When that fails,
+    /// the peer is told why before the connection ends.
     async fn feed(&mut self) -> Result<(), StreamError> {
-        let result = self.process();
-        if result.is_err() {
+        let result = process(&mut self.tls, &mut self.incoming);
+        self.tell(result).await
+    }
+
+    async fn tell<T>(&mut self, result: Result<T, StreamError>) -> Result<T, StreamError> {
+        if matches!(result, Err(StreamError::Tls)) {
             self.conn.arm(Duration::from_secs(limits::TLS_HANDSHAKE_S));
             // The peer may be gone, or not listen.
             let _ = self.flush().await;
@@ -243,25 +239,12 @@ impl Session {
         result
     }
 
-    fn process(&mut self) -> Result<(), StreamError> {
-        while !self.incoming.is_empty() {
-            let taken = self
-                .tls
-                .read_tls(&mut self.incoming.as_slice())
-                .map_err(|_error| StreamError::Tls)?;
-            self.incoming.consume(taken);
-            let state = self
-                .tls
-                .process_new_packets()
-                .map_err(|_error| StreamError::Tls)?;
-            if taken == 0 {
-                return Err(StreamError::Tls);
-            }
-            if state.plaintext_bytes_to_read() > 0 || state.peer_has_closed() {
-                break;
-            }
-        }
-        Ok(())
+    /// Takes the stream apart, for two tasks.
+    fn split(self) -> (Reader, Writer, IdleDeadline) {
+        let (reader, writer, idle) = self.conn.split();
+        let tls = Rc::new(RefCell::new(self.tls));
+        let reader = Reader::new(reader, Some(Rc::clone(&tls)), self.incoming);
+        (reader, Writer::new(writer, Some(tls)), idle)
     }
 
     async fn write_all(&mut self, buffer: &mut Buffer) -> Result<(), StreamError> {
@@ -297,6 +280,61 @@ impl Session {
         }
         if self.outgoing.is_empty() {
             self.outgoing = Buffer::empty();
+        }
+    }
+}
+
+/// Moves decrypted bytes to a buffer; whether more may follow.
+pub(super) fn take_plaintext(tls: &mut Connection, buffer: &mut Buffer) -> bool {
+    let mut reader = tls.reader();
+    loop {
+        match reader.fill_buf() {
+            Ok([]) => return false,
+            Ok(bytes) => {
+                buffer.extend_from_slice(bytes);
+                let count = bytes.len();
+                reader.consume(count);
+            }
+            // Any other error is an end without a goodbye.
+            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// Gives received bytes to TLS, as far as it takes them before plaintext must be taken out again.
+pub(super) fn process(tls: &mut Connection, incoming: &mut Buffer) -> Result<(), StreamError> {
+    while !incoming.is_empty() {
+        let taken = tls
+            .read_tls(&mut incoming.as_slice())
+            .map_err(|_error| StreamError::Tls)?;
+        incoming.consume(taken);
+        let state = tls.process_new_packets().map_err(|_error| StreamError::Tls)?;
+        if taken == 0 {
+            return Err(StreamError::Tls);
+        }
+        if state.plaintext_bytes_to_read() > 0 || state.peer_has_closed() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Appends the plaintext of all that was received. What is left of a record that is not whole stays inside the session,
+/// so after this only the socket can bring more.
+pub(super) fn decrypt(
+    tls: &mut Connection,
+    incoming: &mut Buffer,
+    buffer: &mut Buffer,
+) -> Result<usize, StreamError> {
+    let before = buffer.len();
+    loop {
+        let open = take_plaintext(tls, buffer);
+        let count = buffer.len() - before;
+        match (open, count) {
+            (false, 0) => return Err(ConnError::Closed.into()),
+            (false, _) => return Ok(count),
+            (true, _) if incoming.is_empty() => return Ok(count),
+            (true, _) => process(tls, incoming)?,
         }
     }
 }

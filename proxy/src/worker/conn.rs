@@ -215,7 +215,7 @@ impl Conn {
         match result {
             Ok(_) if self.deadline.fired() => Err(ConnError::TimedOut),
             Ok(_) => Ok(()),
-            Err(error) => Err(self.failed(&error)),
+            Err(error) => Err(failure(&error, Some(&self.deadline))),
         }
     }
 
@@ -248,25 +248,36 @@ impl Conn {
     ) -> Result<usize, ConnError> {
         *buffer = Buffer::from_vec(bytes);
         clock::refresh();
-        match result {
-            Ok(0) if self.deadline.fired() => Err(ConnError::TimedOut),
-            Ok(0) => Err(ConnError::Closed),
-            Ok(count) => Ok(count),
-            Err(error) => Err(self.failed(&error)),
-        }
+        outcome(result, Some(&self.deadline))
     }
 
-    fn failed(&self, error: &io::Error) -> ConnError {
-        if self.deadline.fired() {
-            ConnError::TimedOut
-        } else {
-            ConnError::Broken(error.kind())
-        }
+    /// What is left when reading and writing are taken apart.
+    pub(super) fn into_parts(self) -> (TcpStream, Deadline) {
+        (self.stream, self.deadline)
+    }
+}
+
+/// What a read, perhaps under a deadline, came to.
+pub(super) fn outcome(result: io::Result<usize>, deadline: Option<&Deadline>) -> Result<usize, ConnError> {
+    match result {
+        Ok(0) if deadline.is_some_and(Deadline::fired) => Err(ConnError::TimedOut),
+        Ok(0) => Err(ConnError::Closed),
+        Ok(count) => Ok(count),
+        Err(error) => Err(failure(&error, deadline)),
+    }
+}
+
+/// How an operation, perhaps under a deadline, failed.
+pub(super) fn failure(error: &io::Error, deadline: Option<&Deadline>) -> ConnError {
+    if deadline.is_some_and(Deadline::fired) {
+        ConnError::TimedOut
+    } else {
+        ConnError::Broken(error.kind())
     }
 }
 
 /// Takes the memory out of a buffer, with room to read into.
-fn lend(buffer: &mut Buffer) -> (Vec<u8>, usize) {
+pub(super) fn lend(buffer: &mut Buffer) -> (Vec<u8>, usize) {
     buffer.furnish();
     let mut bytes = std::mem::replace(buffer, Buffer::empty()).into_vec();
     let start = bytes.len();

@@ -1,4 +1,4 @@
-//! What the black-box tests stand on: nginx, HAProxy, curl, wrk, and the openai SDK in a virtual environment of its own.
+//! What the black-box tests stand on: nginx, HAProxy, curl, wrk, h2load, and the openai SDK in a virtual environment of its own.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,7 +13,7 @@ struct Package {
     program: &'static str,
 }
 
-const PACKAGES: [Package; 6] = [
+const PACKAGES: [Package; 7] = [
     Package {
         name: "nginx",
         program: "nginx",
@@ -29,6 +29,10 @@ const PACKAGES: [Package; 6] = [
     Package {
         name: "wrk",
         program: "wrk",
+    },
+    Package {
+        name: "nghttp2-client",
+        program: "h2load",
     },
     Package {
         name: "python3",

@@ -7,15 +7,17 @@ use super::source::Source;
 const SANS_IO: [&str; 7] = ["a2a", "ai", "consumer", "edit", "http", "mcp", "quota"];
 
 /// What a sans-I/O room may not use, beside `exchange`.
-const IO_ROOMS: [&str; 9] = [
+const IO_ROOMS: [&str; 11] = [
     "admin",
     "control",
     "downstream",
     "listener",
+    "multiplex",
     "node",
     "steering",
     "tls",
     "upstream",
+    "wire",
     "worker",
 ];
 

@@ -49,9 +49,9 @@ impl Exchange<'_> {
                 push_decimal(count, out);
             }
             Generator::Tracker => {
-                out.extend_from_slice(self.client.address_text.as_bytes());
+                out.extend_from_slice(self.client.peer.address_text.as_bytes());
                 for part in [
-                    u64::from(self.client.peer_port),
+                    u64::from(self.client.peer.port),
                     std::process::id().into(),
                     self.client.requests,
                 ] {

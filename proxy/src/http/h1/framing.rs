@@ -13,21 +13,21 @@ use crate::limits;
 
 /// Fields of a request that must stand alone beside those of framing: a backend could believe another one than policy
 /// did. In a response they are the client's to judge.
-pub(super) const ONCE_IN_REQUESTS: u128 =
+pub(in crate::http) const ONCE_IN_REQUESTS: u128 =
     KnownHeader::Authorization.bit() | KnownHeader::ContentType.bit() | KnownHeader::Expect.bit();
 
 /// Adds the field to `headers`, unless its name or its repetition makes the head ambiguous. `once` are known names that
 /// may not be repeated.
-pub(super) fn push(
+pub(in crate::http) fn push(
     headers: &mut Headers,
     bytes: &[u8],
-    field: &httparse::Header<'_>,
+    (name, value): (Span, Span),
     once: u128,
 ) -> Result<(), HeadError> {
-    let name = field.name.as_bytes();
-    let known = KnownHeader::of(name);
+    let text = name.of(bytes);
+    let known = KnownHeader::of(text);
     match known {
-        KnownHeader::Other if KnownHeader::underscore_twin_of(name).is_framing() => {
+        KnownHeader::Other if KnownHeader::underscore_twin_of(text).is_framing() => {
             return Err(HeadError::UnderscoreTwin);
         }
         KnownHeader::Host if headers.contains(known) => return Err(HeadError::Host),
@@ -36,7 +36,7 @@ pub(super) fn push(
         known if once & known.bit() != 0 && headers.contains(known) => return Err(HeadError::Repeated),
         _ => {}
     }
-    headers.push(Span::locate(name, bytes), Span::locate(field.value, bytes), known);
+    headers.push(name, value, known);
     Ok(())
 }
 
@@ -64,7 +64,7 @@ pub(super) fn body_length(
     }
 }
 
-fn content_length(text: &[u8]) -> Result<u64, HeadError> {
+pub(in crate::http) fn content_length(text: &[u8]) -> Result<u64, HeadError> {
     const DIGITS: usize = 16;
     let digits = match text {
         [] | [b'0', _, ..] => return Err(HeadError::ContentLength),
@@ -84,6 +84,14 @@ fn content_length(text: &[u8]) -> Result<u64, HeadError> {
     } else {
         Err(HeadError::ContentLength)
     }
+}
+
+/// Where the name and the value of a field lie in `bytes`.
+pub(super) fn place(field: &httparse::Header<'_>, bytes: &[u8]) -> (Span, Span) {
+    (
+        Span::locate(field.name.as_bytes(), bytes),
+        Span::locate(field.value, bytes),
+    )
 }
 
 /// What `Connection` asks of this hop.
@@ -157,7 +165,7 @@ pub(in crate::http) fn is_token(text: &[u8]) -> bool {
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
-pub(super) const fn is_token_byte(byte: u8) -> bool {
+pub(in crate::http) const fn is_token_byte(byte: u8) -> bool {
     matches!(byte,
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
         | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')

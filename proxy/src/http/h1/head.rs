@@ -74,14 +74,19 @@ fn parse(bytes: &[u8], start: usize, end: usize, head: &mut RequestHead) -> Resu
     };
     head.method = parse_method(method.as_bytes(), bytes)?;
     for field in request.headers.iter() {
-        framing::push(&mut head.headers, bytes, field, framing::ONCE_IN_REQUESTS)?;
+        framing::push(
+            &mut head.headers,
+            bytes,
+            framing::place(field, bytes),
+            framing::ONCE_IN_REQUESTS,
+        )?;
     }
     let authority = parse_target(target.as_bytes(), bytes, head)?;
     (head.authority, head.host) = check_host(head, authority, bytes)?;
     finish(head, bytes)
 }
 
-fn parse_method(name: &[u8], bytes: &[u8]) -> Result<Method, HeadError> {
+pub(in crate::http) fn parse_method(name: &[u8], bytes: &[u8]) -> Result<Method, HeadError> {
     Ok(match name {
         b"GET" => Method::Get,
         b"HEAD" => Method::Head,

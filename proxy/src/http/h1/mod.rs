@@ -4,7 +4,7 @@
 
 pub mod chunked;
 pub mod encode;
-mod framing;
+pub(super) mod framing;
 pub mod head;
 pub mod response;
 mod scan;
@@ -54,6 +54,10 @@ pub enum HeadError {
     UnderscoreTwin,
     /// `Connection` is not a list of tokens, or names more than `limits::CONNECTION_OPTIONS`.
     Connection,
+    /// Fields of HTTP/2 that begin with a colon: one is missing, repeated, unknown, out of place or not what it may be.
+    Pseudo,
+    /// A field of this hop's own in HTTP/2, which has none (RFC 9113 §8.2.2).
+    HopByHop,
     /// A response that must not have a body announces one.
     ForbiddenBody,
     /// More than `limits::INTERIM_RESPONSES` interim responses to one request.

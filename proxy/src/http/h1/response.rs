@@ -88,7 +88,7 @@ fn parse(
         .filter(|it| !it.is_empty())
         .map_or_else(Span::default, |it| Span::locate(it.as_bytes(), bytes));
     for field in response.headers.iter() {
-        framing::push(&mut head.headers, bytes, field, 0)?;
+        framing::push(&mut head.headers, bytes, framing::place(field, bytes), 0)?;
     }
     finish(head, method, bytes)
 }

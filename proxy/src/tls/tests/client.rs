@@ -6,7 +6,7 @@ fn an_upstream_must_prove_its_name_unless_told_otherwise() {
         let (authority, stranger) = (Authority::new(), Authority::new());
         let address = echo_server(server_config(&authority.sign("up.test"), None), 5);
         let mut configs = configs(&authority);
-        let verified = configs.get(true, b"", None).unwrap();
+        let verified = configs.get(Protocol::Http1, true, b"", None).unwrap();
         let mut stream = open(address, &verified, "up.test").await.unwrap();
         echo(&mut stream, &b"bytes ".repeat(30_000)).await.unwrap();
         drop(stream);
@@ -14,12 +14,14 @@ fn an_upstream_must_prove_its_name_unless_told_otherwise() {
             open(address, &verified, "else.test").await.err(),
             Some(StreamError::Tls)
         );
-        let others = configs.get(true, stranger.pem.as_bytes(), None).unwrap();
+        let others = configs
+            .get(Protocol::Http1, true, stranger.pem.as_bytes(), None)
+            .unwrap();
         assert_eq!(
             open(address, &others, "up.test").await.err(),
             Some(StreamError::Tls)
         );
-        let unverified = configs.get(false, b"", None).unwrap();
+        let unverified = configs.get(Protocol::Http1, false, b"", None).unwrap();
         for name in ["else.test", "127.0.0.1"] {
             echo(&mut open(address, &unverified, name).await.unwrap(), b"hello")
                 .await
@@ -36,12 +38,17 @@ fn an_upstream_is_shown_our_certificate_when_it_asks() {
         let mut configs = configs(&authority);
         let own = authority.sign("gateway.test");
         let known = configs
-            .get(true, b"", Some((own.chain.as_bytes(), own.key.as_bytes())))
+            .get(
+                Protocol::Http1,
+                true,
+                b"",
+                Some((own.chain.as_bytes(), own.key.as_bytes())),
+            )
             .unwrap();
         echo(&mut open(address, &known, "up.test").await.unwrap(), b"hello")
             .await
             .unwrap();
-        let anonymous = configs.get(true, b"", None).unwrap();
+        let anonymous = configs.get(Protocol::Http1, true, b"", None).unwrap();
         // In TLS 1.3 a client learns only after its handshake that it was refused.
         let refused = match open(address, &anonymous, "up.test").await {
             Ok(mut stream) => echo(&mut stream, b"hello").await.err(),
@@ -65,11 +72,11 @@ fn equal_configurations_share_connections_in_every_epoch() {
     ];
     let identities: Vec<u128> = ways
         .iter()
-        .map(|&(verify, roots, own)| configs.get(verify, roots, own).unwrap().identity)
+        .map(|&(verify, roots, own)| configs.get(Protocol::Http1, verify, roots, own).unwrap().identity)
         .collect();
     for (number, &(verify, roots, own)) in ways.iter().enumerate() {
         for configs in [&mut configs, &mut next_epoch] {
-            let again = configs.get(verify, roots, own).unwrap();
+            let again = configs.get(Protocol::Http1, verify, roots, own).unwrap();
             assert_eq!(again.identity, identities[number], "way {number}");
         }
         assert!(
@@ -78,7 +85,9 @@ fn equal_configurations_share_connections_in_every_epoch() {
         );
     }
     let others = Authority::new();
-    let other_system = self::configs(&others).get(true, b"", None).unwrap();
+    let other_system = self::configs(&others)
+        .get(Protocol::Http1, true, b"", None)
+        .unwrap();
     assert!(!identities.contains(&other_system.identity));
 }
 
@@ -87,7 +96,7 @@ fn an_idle_session_gives_up_and_goes_on() {
     on_each_driver(|| async {
         let authority = Authority::new();
         let address = echo_server(server_config(&authority.sign("up.test"), None), 1);
-        let tls = configs(&authority).get(true, b"", None).unwrap();
+        let tls = configs(&authority).get(Protocol::Http1, true, b"", None).unwrap();
         let mut stream = open(address, &tls, "up.test").await.unwrap();
         for _ in 0..3 {
             let mut buffer = Buffer::take();
@@ -104,7 +113,7 @@ fn a_session_at_work_uses_the_pools_memory() {
     on_each_driver(|| async {
         let authority = Authority::new();
         let address = echo_server(server_config(&authority.sign("up.test"), None), 1);
-        let tls = configs(&authority).get(true, b"", None).unwrap();
+        let tls = configs(&authority).get(Protocol::Http1, true, b"", None).unwrap();
         let mut stream = open(address, &tls, "up.test").await.unwrap();
         echo(&mut stream, b"warm").await.unwrap();
         let spare = Buffer::spare();

@@ -19,7 +19,8 @@ use rustls::{
 };
 
 use super::{
-    Certificates, ClientConfigs, ClientTls, OldestTls, ServerTls, Stream, StreamError, TlsSetupError,
+    Certificates, ClientConfigs, ClientTls, OldestTls, Protocol, ServerTls, Stream, StreamError,
+    TlsSetupError,
 };
 use crate::worker::tests::{accepted, acceptor, on_each_driver, pair};
 use crate::worker::{Activity, Buffer, Conn, ConnError};
@@ -194,7 +195,10 @@ fn what_is_not_pem_is_refused_by_its_kind() {
     );
     let mut configs = configs(&authority);
     let shown = Some((own.chain.as_bytes(), other.key.as_bytes()));
-    assert_eq!(configs.get(true, b"", shown).err(), Some(TlsSetupError::Key));
-    let tls = configs.get(true, b"", None).unwrap();
+    assert_eq!(
+        configs.get(Protocol::Http1, true, b"", shown).err(),
+        Some(TlsSetupError::Key)
+    );
+    let tls = configs.get(Protocol::Http1, true, b"", None).unwrap();
     assert_eq!(tls.connect("not a name").err(), Some(TlsSetupError::ServerName));
 }

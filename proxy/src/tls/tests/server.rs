@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn clients_of_both_versions_are_served_with_http_1() {
+fn clients_of_both_versions_are_served_and_get_http_2_where_they_offer_it() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         on_each_driver(move || async move {
             let authority = Authority::new();
@@ -17,7 +17,7 @@ fn clients_of_both_versions_are_served_with_http_1() {
                 let mut echoed = vec![0; sent.len()];
                 client.read_exact(&mut echoed).unwrap();
                 assert!(echoed == sent);
-                assert_eq!(client.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+                assert_eq!(client.conn.alpn_protocol(), Some(&b"h2"[..]));
                 assert_eq!(client.read(&mut [0]).unwrap(), 0, "the end is announced, not cut");
             });
             let mut stream = Stream::handshake(conn, tls.accept().unwrap(), LONG)

@@ -1,4 +1,4 @@
-//! Idle keep-alive connections of one worker, newest first.
+//! Connections of one worker that further requests may use: idle ones, newest first, and shared ones.
 //!
 //! A connection is only used again for a request that could have opened it: the key holds everything that makes two
 //! connections different. Before use it is asked once whether the peer closed it or sent something unasked: that would
@@ -12,8 +12,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ConnectError;
 use crate::limits;
-use crate::tls::Stream;
+use crate::multiplex::Multiplexed;
+use crate::tls::{Stream, StreamError};
+use crate::wire::Wire;
 use crate::worker::clock::{self, Moment};
 
 /// What makes two connections different.
@@ -23,6 +26,8 @@ pub struct Key {
     pub address: SocketAddr,
     /// Identity of the TLS configuration, and server name; `None` for plaintext.
     pub tls: Option<(u128, Arc<str>)>,
+    /// Whether it speaks HTTP/2, from its first byte on.
+    pub http2: bool,
 }
 
 struct Idle {
@@ -33,8 +38,8 @@ struct Idle {
 
 /// A connection taken from the pool or newly opened, with its history.
 pub struct Leased {
-    /// The connection.
-    pub stream: Stream,
+    /// The connection, or a stream of one.
+    pub wire: Wire,
     /// Requests it has served before.
     pub requests: u32,
 }
@@ -44,18 +49,26 @@ pub struct Leased {
 pub struct Pool {
     idle: HashMap<Key, Vec<Idle>, ahash::RandomState>,
     count: usize,
+    shared: HashMap<Key, Vec<Multiplexed>, ahash::RandomState>,
 }
 
 impl Pool {
-    /// The newest idle connection for a key that is still good.
+    /// A stream of a shared connection, or the newest idle connection for a key that is still good.
     pub fn take(&mut self, key: &Key) -> Option<Leased> {
+        if key.http2 {
+            let open = self.shared.get(key)?.iter().find_map(Multiplexed::open);
+            return open.map(|handle| Leased {
+                wire: Wire::Frames(handle),
+                requests: 1,
+            });
+        }
         let list = self.idle.get_mut(key)?;
         while let Some(idle) = list.pop() {
             self.count -= 1;
             let fresh = clock::now() - idle.since < Duration::from_secs(limits::UPSTREAM_IDLE_S);
             if fresh && !idle.stream.conn().is_stale() {
                 return Some(Leased {
-                    stream: idle.stream,
+                    wire: Wire::Bytes(idle.stream),
                     requests: idle.requests,
                 });
             }
@@ -63,19 +76,42 @@ impl Pool {
         None
     }
 
+    /// Makes the first use of a new connection.
+    ///
+    /// # Errors
+    /// [`ConnectError::Tls`] when HTTP/2 is wanted and the server did not agree to it.
+    pub fn start(&mut self, key: &Key, stream: Stream) -> Result<Leased, ConnectError> {
+        let wire = if key.http2 {
+            let refused = ConnectError::Tls(StreamError::Tls);
+            if stream.tls().is_some_and(|tls| tls.alpn_protocol() != Some(b"h2")) {
+                return Err(refused);
+            }
+            let connection = Multiplexed::connect(stream);
+            let handle = connection.open().ok_or(refused)?;
+            self.shared.entry(key.clone()).or_default().push(connection);
+            Wire::Frames(handle)
+        } else {
+            Wire::Bytes(stream)
+        };
+        Ok(Leased { wire, requests: 0 })
+    }
+
     /// Keeps a connection for later, unless it is worn out. When there are enough, the one that idles longest makes
     /// room: a server that nobody asks any more must not keep the busy ones' places.
     pub fn give(&mut self, key: &Key, leased: Leased) {
         let requests = leased.requests + 1;
+        let Wire::Bytes(stream) = leased.wire else {
+            return;
+        };
         if requests >= limits::UPSTREAM_REQUESTS {
             return;
         }
         if self.count >= limits::UPSTREAM_IDLE {
             self.close_oldest();
         }
-        leased.stream.conn().disarm();
+        stream.conn().disarm();
         let idle = Idle {
-            stream: leased.stream,
+            stream,
             since: clock::now(),
             requests,
         };
@@ -111,9 +147,13 @@ impl Pool {
             !list.is_empty()
         });
         self.count = count;
+        self.shared.retain(|_, list| {
+            list.retain(|connection| !connection.is_spent());
+            !list.is_empty()
+        });
     }
 
-    /// Idle connections.
+    /// Idle connections that are not shared.
     pub const fn len(&self) -> usize {
         self.count
     }

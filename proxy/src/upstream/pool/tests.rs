@@ -3,6 +3,7 @@ use std::net::TcpListener;
 
 use super::*;
 use crate::upstream::connect;
+use crate::wire::Wire;
 use crate::worker::tests::on_each_driver;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -18,18 +19,22 @@ impl Server {
         Key {
             address: self.0.local_addr().unwrap(),
             tls: None,
+            http2: false,
         }
     }
 
     async fn lease(&mut self) -> Leased {
         let stream = connect(self.key().address, None, LONG).await.unwrap();
         self.1.push(self.0.accept().unwrap().0);
-        Leased { stream, requests: 0 }
+        Leased {
+            wire: Wire::Bytes(stream),
+            requests: 0,
+        }
     }
 }
 
 fn port(leased: Option<Leased>) -> Option<u16> {
-    leased.map(|leased| leased.stream.conn().local().port())
+    leased.map(|mut leased| leased.wire.bytes().unwrap().conn().local().port())
 }
 
 #[test]
@@ -38,8 +43,8 @@ fn the_newest_connection_is_used_first() {
         let (mut server, mut pool) = (Server::new(), Pool::default());
         let mut ports = Vec::new();
         for _ in 0..3 {
-            let leased = server.lease().await;
-            ports.push(leased.stream.conn().local().port());
+            let mut leased = server.lease().await;
+            ports.push(leased.wire.bytes().unwrap().conn().local().port());
             pool.give(&server.key(), leased);
         }
         assert_eq!(pool.len(), 3);

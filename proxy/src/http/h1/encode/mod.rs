@@ -22,7 +22,7 @@ pub enum Framing {
     Length(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
-    /// By closing the connection: a response of unknown length to an HTTP/1.0 client.
+    /// By closing the connection: a response of unknown length to an HTTP/1.0 client. By the end of its stream in HTTP/2.
     UntilClose,
 }
 
@@ -31,7 +31,7 @@ impl Framing {
     pub fn of_request(head: &RequestHead, method: &[u8]) -> Self {
         match head.body {
             BodyLength::Length(length) => Self::Length(length),
-            BodyLength::Chunked => Self::Chunked,
+            BodyLength::Chunked | BodyLength::UntilClose => Self::Chunked,
             // RFC 9110 §8.6: a method that usually has content should say that it has none.
             _ if matches!(method, b"POST" | b"PUT" | b"PATCH") => Self::Length(0),
             _ if head.headers.contains(KnownHeader::ContentLength) => Self::Length(0),
@@ -61,8 +61,8 @@ impl Framing {
     /// For a response whose length is not known when its head is written.
     pub const fn unknown_length(version: Version) -> Self {
         match version {
-            Version::Http10 => Self::UntilClose,
-            Version::Http11 | Version::Http2 => Self::Chunked,
+            Version::Http10 | Version::Http2 => Self::UntilClose,
+            Version::Http11 => Self::Chunked,
         }
     }
 }

@@ -1,0 +1,146 @@
+//! A client and what is said to it, whatever carries it: HTTP/1 bytes or HTTP/2 frames.
+
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::body::push_chunk;
+use super::forward::Lost;
+use crate::http::body::{BodyLength, BodyReader};
+use crate::http::h1::chunked;
+use crate::http::h1::encode::{self, Connection, Framing};
+use crate::http::h2;
+use crate::http::outgoing::Outgoing;
+use crate::limits;
+use crate::tls::{Agreed, StreamError};
+use crate::wire::{Wire, WireAborter};
+use crate::worker::{Buffer, Deadline, First, race};
+
+/// A client, between and during exchanges.
+pub struct Client {
+    /// What carries its messages.
+    pub wire: Wire,
+    /// Received and not yet used.
+    pub input: Buffer,
+    /// To be sent.
+    pub output: Buffer,
+    /// How it is connected.
+    pub peer: Rc<Peer>,
+    /// Wakes who waits long for an upstream.
+    pub patience: Deadline,
+    /// Requests that its connection has carried.
+    pub requests: u64,
+}
+
+/// What holds for a client's connection as long as it lives.
+pub struct Peer {
+    /// Its address, IPv4 mapped.
+    pub address: u128,
+    /// The same as text.
+    pub address_text: String,
+    /// Its port.
+    pub port: u16,
+    /// The listener's port.
+    pub local_port: u16,
+    /// The TLS session, when there is one.
+    pub tls: Option<Agreed>,
+    /// Server name of the handshake, lower case.
+    pub server_name: String,
+}
+
+impl Client {
+    /// What reads a body of this length from it. Frames mark its end, and the length was checked by then.
+    pub(super) fn reader_of(&self, length: BodyLength) -> BodyReader {
+        reader_of(&self.wire, length)
+    }
+
+    /// Begins a response. With `silent` nothing follows the head.
+    pub(super) fn begin(
+        &mut self,
+        status: u16,
+        fields: &Outgoing<'_>,
+        framing: Framing,
+        connection: Connection<'_>,
+        silent: bool,
+    ) {
+        match &mut self.wire {
+            Wire::Bytes(_) => {
+                self.output.furnish();
+                encode::write_response(status, fields, framing, connection, &mut self.output);
+            }
+            Wire::Frames(frames) => {
+                frames.send_head(silent, |out| h2::encode::response(status, fields, framing, out));
+            }
+        }
+    }
+
+    /// Appends a piece of a body to what is sent next.
+    pub(super) fn piece(&mut self, data: &[u8], framing: Framing) {
+        if framing == Framing::Chunked {
+            push_chunk(data, &mut self.output);
+        } else {
+            self.output.furnish();
+            self.output.extend_from_slice(data);
+        }
+    }
+
+    /// Makes what is sent next the end of a body.
+    pub(super) fn end(&mut self, framing: Framing) {
+        match &mut self.wire {
+            Wire::Bytes(_) if framing == Framing::Chunked => {
+                self.output.extend_from_slice(chunked::LAST_CHUNK);
+            }
+            Wire::Bytes(_) => {}
+            Wire::Frames(frames) => frames.end(),
+        }
+    }
+
+    /// Awaits something of an upstream. When that takes long, watches whether the client is still there; if it is not,
+    /// the upstream is let go at once.
+    pub(super) async fn watched<T>(
+        &mut self,
+        upstream: impl Future<Output = Result<T, StreamError>>,
+        aborter: WireAborter,
+    ) -> Result<T, Lost> {
+        let mut upstream = pin!(upstream);
+        self.patience
+            .arm_in(Duration::from_millis(limits::CLIENT_WATCH_MS));
+        let result = match race(&mut upstream, self.patience.wait()).await {
+            First::Left(result) => result,
+            // A client that sends on while it is answered must wait to be read: what it sends is kept.
+            First::Right(()) if self.input.len() >= limits::PIPELINED_BYTES => upstream.await,
+            First::Right(()) => match race(&mut upstream, self.wire.stirs()).await {
+                First::Left(result) => result,
+                First::Right(()) if self.is_gone().await => {
+                    aborter.abort();
+                    let _ = upstream.await;
+                    return Err(Lost::Client);
+                }
+                First::Right(()) => upstream.await,
+            },
+        };
+        self.patience.disarm();
+        result.map_err(Lost::Upstream)
+    }
+
+    /// Whether a client that stirred has left.
+    async fn is_gone(&mut self) -> bool {
+        let Some(stream) = self.wire.bytes() else {
+            return true;
+        };
+        if self.input.capacity() == 0 {
+            self.input = Buffer::take();
+        }
+        // It is readable: this ends at once, with a pipelined request or the end.
+        stream.read(&mut self.input).await.is_err()
+    }
+}
+
+/// What reads a body of this length from a wire.
+pub(super) fn reader_of(wire: &Wire, length: BodyLength) -> BodyReader {
+    BodyReader::new(match length {
+        BodyLength::Length(_) if wire.is_shared() => BodyLength::UntilClose,
+        length => length,
+    })
+}

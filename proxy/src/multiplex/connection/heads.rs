@@ -1,0 +1,162 @@
+//! Frames that carry heads: requests, responses, trailers. A block of them is decoded whatever becomes of it.
+
+use super::receive::depends_on;
+use super::{Block, Connection, Role};
+use crate::http::h2::frame::{self, FrameHead};
+use crate::http::h2::hpack::Fields;
+use crate::http::h2::{ErrorCode, message};
+use crate::limits;
+use crate::multiplex::stream::{Remote, Stream};
+use crate::worker::clock::Moment;
+
+impl Connection {
+    pub(super) fn headers(
+        &mut self,
+        head: &FrameHead,
+        payload: &[u8],
+        now: Moment,
+    ) -> Result<Option<u32>, ErrorCode> {
+        let mut block = head.unpadded(payload)?;
+        self.check_headers_stream(head.stream)?;
+        if head.has(frame::PRIORITY) {
+            let (dependency, rest) = block.split_at_checked(5).ok_or(ErrorCode::FrameSize)?;
+            block = rest;
+            if depends_on(dependency) == head.stream {
+                return Err(ErrorCode::Protocol);
+            }
+        }
+        let ended = head.has(frame::END_STREAM);
+        if head.has(frame::END_HEADERS) {
+            return self.block(head.stream, ended, block, now);
+        }
+        self.block = Some(Block {
+            stream: head.stream,
+            ended,
+            bytes: block.to_vec(),
+            continuations: 0,
+        });
+        Ok(None)
+    }
+
+    pub(super) fn continuation(
+        &mut self,
+        head: &FrameHead,
+        payload: &[u8],
+        now: Moment,
+    ) -> Result<Option<u32>, ErrorCode> {
+        let Some(mut block) = self.block.take() else {
+            return Err(ErrorCode::Protocol);
+        };
+        block.bytes.extend_from_slice(payload);
+        block.continuations += 1;
+        if head.has(frame::END_HEADERS) {
+            return self.block(block.stream, block.ended, &block.bytes, now);
+        }
+        let endless = block.continuations >= limits::H2_CONTINUATIONS;
+        if endless || block.bytes.len() > limits::HEAD_BYTES {
+            return Err(ErrorCode::EnhanceYourCalm);
+        }
+        self.block = Some(block);
+        Ok(None)
+    }
+
+    /// A whole block. It is decoded whatever becomes of it: the table must stay the peer's.
+    fn block(&mut self, id: u32, ended: bool, block: &[u8], now: Moment) -> Result<Option<u32>, ErrorCode> {
+        let mut fields = self.spare_fields.pop().unwrap_or_default();
+        if self.decoder.decode(block, &mut fields).is_err() {
+            return Err(ErrorCode::Compression);
+        }
+        if self.role == Role::Server && id > self.newest {
+            return self.opened(id, ended, fields, now);
+        }
+        let Some(stream) = self.streams.get_mut(&id) else {
+            self.keep_fields(fields);
+            // RFC 9113 §5.1: on a stream that both sides closed, this is the connection's fault.
+            return if self.role == Role::Client || self.forgotten.contains(&id) {
+                self.chat(now).map(|()| None)
+            } else {
+                Err(ErrorCode::StreamClosed)
+            };
+        };
+        let code = match stream.remote {
+            Remote::Reset(_) => {
+                self.keep_fields(fields);
+                return Ok(None);
+            }
+            Remote::Ended => Some(ErrorCode::StreamClosed),
+            Remote::Open if stream.begun => {
+                let valid = ended && message::check_trailers(&fields).is_ok();
+                (!valid).then_some(ErrorCode::Protocol)
+            }
+            Remote::Open => match message::status(&fields) {
+                Some(100..200) if ended || stream.interim >= limits::INTERIM_RESPONSES => {
+                    Some(ErrorCode::Protocol)
+                }
+                Some(100..200) => {
+                    stream.interim += 1;
+                    self.keep_fields(fields);
+                    return Ok(None);
+                }
+                _ => None,
+            },
+        };
+        if let Some(code) = code {
+            self.keep_fields(fields);
+            return self.reset_stream(id, code, now).map(|()| None);
+        }
+        let place = if stream.begun {
+            &mut stream.trailers
+        } else {
+            &mut stream.head
+        };
+        *place = Some(fields);
+        stream.begun = true;
+        if ended {
+            stream.remote = Remote::Ended;
+        }
+        let wrong = stream.is_wrong();
+        if let Some(waker) = stream.reader.take() {
+            waker.wake();
+        }
+        if wrong {
+            self.reset_stream(id, ErrorCode::Protocol, now)?;
+        }
+        Ok(None)
+    }
+
+    /// The peer opens a stream.
+    fn opened(
+        &mut self,
+        id: u32,
+        ended: bool,
+        fields: Fields,
+        now: Moment,
+    ) -> Result<Option<u32>, ErrorCode> {
+        if self.leaving {
+            self.keep_fields(fields);
+            return Ok(None);
+        }
+        self.newest = id;
+        // Streams that were reset count for as long as they are at work.
+        if self.streams.len() >= limits::H2_STREAMS as usize {
+            self.keep_fields(fields);
+            self.forget(id);
+            frame::push_reset(id, ErrorCode::RefusedStream, &mut self.out);
+            return self.spend_reset(now).map(|()| None);
+        }
+        self.chatter.earn(limits::H2_CHATTER_PER_STREAM);
+        let mut stream = self.new_stream();
+        stream.begun = true;
+        stream.head = Some(fields);
+        if ended {
+            stream.remote = Remote::Ended;
+        }
+        self.streams.insert(id, stream);
+        Ok(Some(id))
+    }
+
+    pub(super) fn new_stream(&mut self) -> Stream {
+        let room = limits::H2_STREAM_WINDOW_BYTES.into();
+        Stream::new(self.spare_data.pop().unwrap_or_default(), self.peer_window, room)
+    }
+}

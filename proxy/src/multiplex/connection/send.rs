@@ -1,0 +1,96 @@
+//! What we begin: streams of ours, heads, bodies, and leaving.
+
+use super::Connection;
+use crate::http::h2::ErrorCode;
+use crate::http::h2::frame;
+use crate::http::h2::hpack::encode;
+use crate::limits;
+use crate::multiplex::stream::Remote;
+
+impl Connection {
+    /// Opens a stream of ours; `None` when the peer takes no more for now.
+    pub(in crate::multiplex) fn open(&mut self) -> Option<u32> {
+        if !self.may_open() {
+            return None;
+        }
+        let id = self.next;
+        self.next += 2;
+        let stream = self.new_stream();
+        self.streams.insert(id, stream);
+        Some(id)
+    }
+
+    /// Whether a stream of ours could be opened.
+    pub(in crate::multiplex) fn may_open(&self) -> bool {
+        let room = self.streams.len() < self.peer_streams.min(limits::H2_STREAMS as usize);
+        room && !self.left && !self.leaving && !self.dead && self.next < limits::H2_LAST_STREAM
+    }
+
+    /// Sends a head, or trailers.
+    pub(in crate::multiplex) fn send_block(&mut self, id: u32, end: bool, write: impl FnOnce(&mut Vec<u8>)) {
+        self.out.furnish();
+        let shrink = !std::mem::replace(&mut self.shrunk, true);
+        let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.ended) else {
+            self.shrunk &= !shrink;
+            return;
+        };
+        stream.ended = end;
+        frame::push_block(id, end, self.peer_frame, &mut self.out, |out| {
+            if shrink {
+                encode::no_table(out);
+            }
+            write(out);
+        });
+    }
+
+    /// DATA bytes that can be sent on a stream now.
+    pub(in crate::multiplex) fn sendable(&self, id: u32) -> usize {
+        let Some(stream) = self.streams.get(&id) else {
+            return 0;
+        };
+        let window = usize::try_from(stream.window.min(self.window)).unwrap_or(0);
+        let space = limits::H2_OUT_BYTES.saturating_sub(self.out.len());
+        window.min(space).min(self.peer_frame)
+    }
+
+    /// Sends DATA, at most what is sendable.
+    pub(in crate::multiplex) fn send_data(&mut self, id: u32, data: &[u8], end: bool) {
+        self.out.furnish();
+        let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.ended) else {
+            return;
+        };
+        let length = i64::try_from(data.len()).unwrap_or(0);
+        stream.window -= length;
+        stream.ended = end;
+        self.window -= length;
+        self.chatter.earn(limits::H2_CHATTER_PER_DATA);
+        frame::push_data(id, data, end, &mut self.out);
+    }
+
+    /// Says that no new streams are taken.
+    pub(in crate::multiplex) fn leave(&mut self) {
+        self.out.furnish();
+        if !std::mem::replace(&mut self.leaving, true) {
+            frame::push_go_away(self.newest, ErrorCode::NoError, &mut self.out);
+        }
+    }
+
+    /// Ends everything for the peer's fault.
+    pub(in crate::multiplex) fn fail(&mut self, code: ErrorCode) {
+        self.out.furnish();
+        frame::push_go_away(self.newest, code, &mut self.out);
+        self.die();
+    }
+
+    /// Nothing comes or goes any more.
+    pub(in crate::multiplex) fn die(&mut self) {
+        (self.dead, self.leaving) = (true, true);
+        for stream in self.streams.values_mut() {
+            if stream.remote == Remote::Open || !stream.ended {
+                stream.remote = Remote::Reset(ErrorCode::Internal);
+                stream.ended = true;
+            }
+            stream.wake();
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! One stream of a connection: what it may send and was sent, and who waits for it.
+
+use std::task::Waker;
+
+use crate::http::h2::ErrorCode;
+use crate::http::h2::hpack::Fields;
+
+/// How far the peer's side of a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remote {
+    /// More may come.
+    Open,
+    /// It has said all.
+    Ended,
+    /// The stream is no more: the peer or we have reset it.
+    Reset(ErrorCode),
+}
+
+/// Keeps its memory from one stream to the next.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// DATA bytes that the peer lets us send.
+    pub(super) window: i64,
+    /// DATA bytes that we let the peer send.
+    pub(super) room: i64,
+    /// Bytes that were taken out and not given back to the peer yet.
+    pub(super) credit: usize,
+    /// DATA that nobody took yet.
+    pub(super) received: Vec<u8>,
+    /// The head that came and was not taken yet.
+    pub(super) head: Option<Fields>,
+    /// The trailers.
+    pub(super) trailers: Option<Fields>,
+    pub(super) remote: Remote,
+    /// Whether a final head has come.
+    pub(super) begun: bool,
+    /// Interim heads that came.
+    pub(super) interim: usize,
+    /// Whether we have said all.
+    pub(super) ended: bool,
+    /// The length that the head announced.
+    pub(super) expects: Option<u64>,
+    /// DATA bytes that came.
+    pub(super) got: u64,
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+}
+
+impl Stream {
+    pub(super) const fn new(received: Vec<u8>, window: i64, room: i64) -> Self {
+        Self {
+            window,
+            room,
+            credit: 0,
+            received,
+            head: None,
+            trailers: None,
+            remote: Remote::Open,
+            begun: false,
+            interim: 0,
+            ended: false,
+            expects: None,
+            got: 0,
+            reader: None,
+            writer: None,
+        }
+    }
+
+    pub(super) const fn is_reset(&self) -> bool {
+        matches!(self.remote, Remote::Reset(_))
+    }
+
+    /// Whether what came contradicts the length that was announced.
+    pub(super) const fn is_wrong(&self) -> bool {
+        match self.expects {
+            None => false,
+            Some(length) => self.got > length || matches!(self.remote, Remote::Ended) && self.got != length,
+        }
+    }
+
+    /// Wakes who waits for something to come, or to be able to send.
+    pub(super) fn wake(&mut self) {
+        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}
