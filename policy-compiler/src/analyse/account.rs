@@ -288,6 +288,8 @@ impl Teller<'_> {
                 redirect.name().parse().unwrap_or(426),
                 "Please use HTTPS protocol",
             ),
+            Ending::NotGrpc => gateway(415, "Non-gRPC request matched gRPC route"),
+            Ending::GrpcsRequired => gateway(200, "gRPC request matched gRPCs route"),
             Ending::NoService => gateway(503, "no Service found with those values"),
             Ending::Unrendered(model) => VerdictAccount {
                 by: "ai-proxy".to_owned(),

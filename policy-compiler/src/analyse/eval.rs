@@ -41,6 +41,10 @@ pub enum Ending {
     NoRoute,
     /// The route only takes requests over TLS: the gateway answers so.
     HttpsRequired(HttpsRedirect),
+    /// A gRPC route got another request: the gateway answers 415.
+    NotGrpc,
+    /// A gRPC route only takes requests over TLS: the gateway answers with a gRPC status.
+    GrpcsRequired,
     /// No plugin answered, and there is no service: the gateway answers 503.
     NoService,
     /// The name of the model looks up what the request does not have: the gateway answers 500.
@@ -79,13 +83,14 @@ pub fn judge(policy: &Policy, request: &Request) -> Judgement {
     let matched = route::find(policy, &exchange);
     let mut applied = Vec::new();
     let mut body_read = false;
-    let (ending, later) = match matched.map(|found| (found.route, policy.get(found.route))) {
-        None => (Ending::NoRoute, policy.meta().unmatched),
-        Some((_, route)) if route.protocols & PLAINTEXT == 0 && !request.secure => (
-            Ending::HttpsRequired(route.https_redirect),
-            policy.meta().unmatched,
-        ),
-        Some((id, route)) => {
+    let found = matched.map(|found| (found.route, policy.get(found.route)));
+    let missed = found
+        .as_ref()
+        .map_or(Some(Ending::NoRoute), |(_, route)| misses(route, request));
+    let (ending, later) = match (missed, found) {
+        (Some(ending), _) => (ending, policy.meta().unmatched),
+        (None, None) => (Ending::NoRoute, policy.meta().unmatched),
+        (None, Some((id, route))) => {
             exchange.matched = matched;
             let ending = access(
                 policy,
@@ -126,6 +131,21 @@ pub fn judge(policy: &Policy, request: &Request) -> Judgement {
 
 /// Bits of the protocols that need no TLS.
 const PLAINTEXT: u32 = 1 | 4 | 16;
+/// Bits of gRPC's protocols.
+const GRPC: u32 = 4 | 8;
+
+/// How a request ends whose protocol is not one of its route's. One for a gRPC route is taken to come over HTTP/2.
+fn misses(route: &Route, request: &Request) -> Option<Ending> {
+    let content_type = request.headers.iter().find(|(name, _)| name == "content-type");
+    let is_grpc = content_type.is_some_and(|(_, value)| value.starts_with("application/grpc"));
+    let secure = request.secure || route.protocols & PLAINTEXT != 0;
+    match (route.protocols & GRPC != 0, is_grpc, secure) {
+        (true, false, _) => Some(Ending::NotGrpc),
+        (true, true, false) => Some(Ending::GrpcsRequired),
+        (false, _, false) => Some(Ending::HttpsRequired(route.https_redirect)),
+        _ => None,
+    }
+}
 
 /// Runs what judges the request: its head, then its body if something asks for it.
 fn access(

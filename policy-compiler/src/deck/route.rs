@@ -230,11 +230,7 @@ impl Reader<'_> {
         if let Some(priority) = priority {
             fields.refuse(priority.span, "`priority` belongs to routes with an `expression`");
         }
-        if !route
-            .protocols
-            .iter()
-            .all(|p| matches!(p, Protocol::Http | Protocol::Https))
-        {
+        if !route.protocols.iter().all(|protocol| protocol.is_carried()) {
             route.enforced = false;
             let names: Vec<&str> = route.protocols.iter().map(|protocol| protocol.name()).collect();
             let words = format!("routes for {} are not enforced", names.join(", "));

@@ -70,7 +70,7 @@ impl Reader<'_> {
         };
         self.service_path(&mut fields, &mut service);
         self.service_tls(&mut fields, &mut service);
-        if !matches!(service.protocol, Protocol::Http | Protocol::Https) {
+        if !service.protocol.is_carried() {
             service.enforced = false;
             if service.enabled {
                 let words = format!("services that speak {} are not enforced", service.protocol.name());

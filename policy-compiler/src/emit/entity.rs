@@ -111,17 +111,6 @@ pub(crate) fn authorities(context: &mut Context<'_>, indices: &[CaCertificateInd
 }
 
 fn service(context: &mut Context<'_>, service: &ServiceEntity) {
-    let carried = matches!(
-        service.protocol,
-        Protocol::Http | Protocol::Https | Protocol::Grpc | Protocol::Grpcs
-    );
-    if service.enforced && service.enabled && !carried {
-        let words = format!(
-            "services that speak {} are not proxied",
-            json::protocol(service.protocol)
-        );
-        context.unsupported(service.meta.span, words, "the service is called over HTTP/1.1");
-    }
     if service.tls_verify_depth.is_some() {
         context.unsupported(
             service.meta.span,

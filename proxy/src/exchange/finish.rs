@@ -30,6 +30,10 @@ impl Exchange<'_> {
             self.record.status = CLIENT_LEFT;
             self.record.headless = true;
         }
+        if let Some(uploaded) = &self.uploaded {
+            self.record
+                .received(usize::try_from(uploaded.get()).unwrap_or(usize::MAX));
+        }
         self.settle_model();
         self.run(Entry::End);
         let times = self.times();

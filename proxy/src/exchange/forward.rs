@@ -214,6 +214,15 @@ impl Exchange<'_> {
         output: &mut Buffer,
         progress: &mut Progress,
     ) -> Result<(), Failure> {
+        if let (Wire::Frames(client), Wire::Frames(upstream)) = (&self.client.wire, &leg.leased.wire)
+            && !sending.whole
+            && !self.body.is_ended()
+        {
+            // Both sides may go on talking while the other answers.
+            progress.body_consumed = true;
+            client.pass_on(upstream, Rc::clone(self.uploaded.get_or_insert_default()));
+            return Ok(());
+        }
         let wire = &mut leg.leased.wire;
         let mut ended = sending.whole;
         if sending.whole {

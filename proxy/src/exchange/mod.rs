@@ -26,6 +26,7 @@ mod request;
 mod request_id;
 mod view;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ struct Exchange<'e> {
     body: BodyReader,
     owes_continue: bool,
     keep_alive: bool,
+    /// Bytes of a body that is passed on beside the response.
+    uploaded: Option<Rc<Cell<u64>>>,
     record: Record,
 }
 
@@ -110,6 +113,7 @@ impl<'e> Exchange<'e> {
             body: client.reader_of(scratch.head.body),
             owes_continue: scratch.head.expect_continue,
             keep_alive: scratch.head.keep_alive && !context.draining.get(),
+            uploaded: None,
             context,
             client,
             scratch,

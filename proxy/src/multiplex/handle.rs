@@ -14,12 +14,14 @@ use crate::http::h2::hpack::Fields;
 use crate::http::h2::{ErrorCode, encode, message};
 use crate::http::head::{Method, RequestHead, ResponseHead};
 use crate::tls::StreamError;
-use crate::worker::{Buffer, ConnError, Deadline, First, clock, race};
+use crate::worker::{self, Buffer, ConnError, Deadline, First, clock, race};
 
 /// A stream. Dropping it resets what is still open of it.
 pub struct Handle {
     shared: Rc<Shared>,
     id: u32,
+    /// Whether the stream lives as long as this.
+    owns: bool,
     deadline: Deadline,
     /// Whether its head was asked for.
     taken: Cell<bool>,
@@ -32,6 +34,7 @@ impl Handle {
         Self {
             shared,
             id,
+            owns: true,
             deadline: Deadline::on_waker(),
             taken: Cell::new(false),
             ending: false,
@@ -119,7 +122,6 @@ impl Handle {
     /// # Errors
     /// [`ConnError::Closed`] at the stream's end, else how it failed.
     pub async fn read(&mut self, buffer: &mut Buffer) -> Result<usize, StreamError> {
-        buffer.furnish();
         let count = self
             .wait(|stream, waker| match (stream.received.len(), stream.remote) {
                 (0, Remote::Open) => {
@@ -129,6 +131,7 @@ impl Handle {
                 (0, Remote::Ended) => Poll::Ready(Err(ConnError::Closed.into())),
                 (_, Remote::Reset(code)) => Poll::Ready(Err(lost(code))),
                 (count, _) => {
+                    buffer.furnish();
                     buffer.extend_from_slice(&stream.received);
                     stream.received.clear();
                     Poll::Ready(Ok(count))
@@ -162,7 +165,7 @@ impl Handle {
             let mut state = self.shared.state.borrow_mut();
             match state.stream(self.id) {
                 Some(stream) if !stream.is_reset() => {
-                    stream.reader = Some(context.waker().clone());
+                    stream.watcher = Some(context.waker().clone());
                     Poll::Pending
                 }
                 _ => Poll::Ready(()),
@@ -239,6 +242,31 @@ impl Handle {
         }
     }
 
+    /// Passes all that comes on this stream on to another, beside whatever else is done with the two, and counts its bytes.
+    /// It ends with either stream.
+    pub fn pass_on(&self, other: &Self, counted: Rc<Cell<u64>>) {
+        let [mut from, mut to] = [self, other].map(|handle| {
+            let mut beside = Self::new(Rc::clone(&handle.shared), handle.id);
+            beside.owns = false;
+            beside
+        });
+        worker::spawn(async move {
+            let mut buffer = Buffer::empty();
+            loop {
+                match from.read(&mut buffer).await {
+                    Ok(count) => counted.set(counted.get() + count as u64),
+                    Err(StreamError::Conn(ConnError::Closed)) => to.end(),
+                    // Who holds the streams sees it too.
+                    Err(_) => return,
+                }
+                if to.write_all(&mut buffer).await.is_err() || to.ending {
+                    return;
+                }
+                buffer = Buffer::empty();
+            }
+        });
+    }
+
     /// The trailers that came, if any.
     pub fn take_trailers(&self) -> Option<Fields> {
         self.with(|stream| stream.trailers.take()).flatten()
@@ -281,7 +309,9 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.release(self.id);
+        if self.owns {
+            self.shared.release(self.id);
+        }
     }
 }
 

@@ -42,8 +42,12 @@ pub(super) struct Stream {
     pub(super) expects: Option<u64>,
     /// DATA bytes that came.
     pub(super) got: u64,
+    /// Who waits for something to come.
     pub(super) reader: Option<Waker>,
+    /// Who waits to be able to send.
     pub(super) writer: Option<Waker>,
+    /// Who waits for the stream to be reset.
+    pub(super) watcher: Option<Waker>,
 }
 
 impl Stream {
@@ -63,6 +67,7 @@ impl Stream {
             got: 0,
             reader: None,
             writer: None,
+            watcher: None,
         }
     }
 
@@ -78,9 +83,10 @@ impl Stream {
         }
     }
 
-    /// Wakes who waits for something to come, or to be able to send.
+    /// Wakes whoever waits for anything.
     pub(super) fn wake(&mut self) {
-        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+        let waiting = [self.reader.take(), self.writer.take(), self.watcher.take()];
+        for waker in waiting.into_iter().flatten() {
             waker.wake();
         }
     }

@@ -170,6 +170,11 @@ impl Protocol {
         })
     }
 
+    /// Whether the gateway carries it.
+    pub const fn is_carried(self) -> bool {
+        matches!(self, Self::Http | Self::Https | Self::Grpc | Self::Grpcs)
+    }
+
     /// Its name in a file.
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]

@@ -52,6 +52,11 @@ impl Framing {
                     let digits = text.iter().map(|digit| u64::from(digit.wrapping_sub(b'0')));
                     Self::Length(digits.fold(0_u64, |sum, digit| sum.wrapping_mul(10).wrapping_add(digit)))
                 }),
+            BodyLength::None
+                if version == Version::Http2 && !head.headers.contains(KnownHeader::ContentLength) =>
+            {
+                Self::Nothing
+            }
             BodyLength::None => Self::Length(0),
             BodyLength::Length(length) => Self::Length(length),
             BodyLength::Chunked | BodyLength::UntilClose => Self::unknown_length(version),
