@@ -232,3 +232,9 @@ impl Shared {
         .await;
     }
 }
+
+/// For the fuzzer: a server's or a client's state that is fed with frames.
+#[cfg(fuzzing)]
+pub fn fuzzed(server: bool, frames: &[u8]) {
+    connection::fuzzed(if server { Role::Server } else { Role::Client }, frames);
+}
