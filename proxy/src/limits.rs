@@ -102,14 +102,49 @@ pub const UPSTREAM_IDLE: usize = 512;
 pub const UPSTREAM_IDLE_S: u64 = 60;
 /// Requests that a connection serves.
 pub const UPSTREAM_REQUESTS: u32 = 10_000;
-/// Threads that ask the system's resolver.
-pub const RESOLVER_THREADS: usize = 2;
-/// Seconds that an answer is used without asking again.
-pub const RESOLVE_KEPT_S: u64 = 30;
 /// Seconds that a request waits for the address of a name that nobody knows yet.
 pub const RESOLVE_WAIT_S: u64 = 5;
-/// Seconds that "no such name" is believed.
-pub const RESOLVE_FAILED_S: u64 = 1;
+
+// --- names ---
+
+/// Names that are looked up at once; each takes a thread, started when it is first needed.
+pub const RESOLVER_THREADS: usize = 16;
+/// Seconds for all questions that one look-up takes.
+pub const DNS_LOOKUP_S: u64 = 10;
+/// Questions of one look-up: search list, types, aliases, the hosts that SRV records name.
+pub const DNS_QUESTIONS: usize = 256;
+/// Seconds that a server may take, unless `options timeout` of resolv.conf says otherwise, as in Kong.
+pub const DNS_TRY_S: u64 = 2;
+/// Seconds for which a server that did not answer is asked after the others.
+pub const DNS_SERVER_PAUSE_S: u64 = 30;
+/// Servers of resolv.conf.
+pub const DNS_SERVERS: usize = 8;
+/// Domains of the search list.
+pub const DNS_SEARCH: usize = 6;
+/// Largest datagram that servers are told we take, in bytes: what passes every path unfragmented (DNS Flag Day 2020).
+pub const DNS_DATAGRAM_BYTES: u16 = 1232;
+/// Aliases (CNAME) that lead from one name to its records.
+pub const DNS_ALIASES: usize = 16;
+/// Records of one answer that are used.
+pub const DNS_RECORDS: usize = 256;
+/// Least seconds that an answer is used without asking again, whatever its records say.
+pub const DNS_TTL_MIN_S: u32 = 1;
+/// Most seconds.
+pub const DNS_TTL_MAX_S: u32 = 86_400;
+/// Seconds after which an answer of the hosts file is looked up again.
+pub const DNS_HOSTS_TTL_S: u32 = 30;
+/// Most seconds that "no such name" is believed, as in Kong.
+pub const DNS_NOT_FOUND_S: u32 = 30;
+/// Seconds after a failed look-up until the next, as in Kong.
+pub const DNS_FAILED_S: u32 = 1;
+/// Seconds that an answer may be used after its time while servers fail, as in Kong.
+pub const DNS_STALE_S: u32 = 3600;
+/// Seconds since a name was last used in which it is kept fresh.
+pub const DNS_IN_USE_S: u64 = 600;
+/// Bytes of resolv.conf and of the hosts file that are read.
+pub const DNS_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Seconds for which an address that failed is passed over while the name has others.
+pub const ADDRESS_PAUSE_S: u64 = 10;
 
 // --- balance ---
 

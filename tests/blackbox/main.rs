@@ -15,6 +15,7 @@ mod basic_auth;
 mod budget;
 mod correlation_id;
 mod cors;
+mod dns;
 mod drain;
 mod framing;
 mod health;

@@ -1,7 +1,7 @@
 //! A scripted upstream on raw sockets: it records the exact bytes of every connection and answers as told.
 
 use std::io::{ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -76,7 +76,18 @@ impl Origin {
     /// # Errors
     /// When no loopback port can be bound.
     pub fn start(handler: impl Fn(&Recorded) -> Script + Send + Sync + 'static) -> Result<Self> {
-        Self::bind(Box::new(handler), false)
+        Self::bind((Ipv4Addr::LOCALHOST, 0).into(), Box::new(handler), false)
+    }
+
+    /// As [`Origin::start`], at an address.
+    ///
+    /// # Errors
+    /// When it cannot be bound.
+    pub fn start_at(
+        addr: SocketAddr,
+        handler: impl Fn(&Recorded) -> Script + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::bind(addr, Box::new(handler), false)
     }
 
     /// As [`Origin::start`], but the answer goes out as soon as the request head has come; the body is never read
@@ -85,7 +96,7 @@ impl Origin {
     /// # Errors
     /// When no loopback port can be bound.
     pub fn start_at_head(handler: impl Fn(&Recorded) -> Script + Send + Sync + 'static) -> Result<Self> {
-        Self::bind(Box::new(handler), true)
+        Self::bind((Ipv4Addr::LOCALHOST, 0).into(), Box::new(handler), true)
     }
 
     /// An origin that answers 200 with a JSON view of the request: `method`, `target`, `headers`, `body`.
@@ -118,8 +129,8 @@ impl Origin {
         Self::start(move |_| script.clone())
     }
 
-    fn bind(handler: Box<Handler>, answer_at_head: bool) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+    fn bind(addr: SocketAddr, handler: Box<Handler>, answer_at_head: bool) -> Result<Self> {
+        let listener = TcpListener::bind(addr)?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared {
             handler,

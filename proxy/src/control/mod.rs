@@ -122,7 +122,7 @@ pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), S
     let first = publisher.load()?;
     let tls = tls_addresses(&node, first.server_tls.is_some())?;
     let listeners = Listeners::open(&node, &tls)?;
-    let resolver = Resolver::start().map_err(StartError::Thread)?;
+    let resolver = Resolver::start(node.dns.clone()).map_err(StartError::Thread)?;
     let mut workers = Vec::new();
     let cores = worker::cores();
     for (number, sockets) in listeners.sockets.into_iter().enumerate() {
@@ -142,7 +142,7 @@ pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), S
         workers.push(handle);
     }
     let workers = Arc::new(workers);
-    let prober = Prober::new(driver, resolver, events.clone());
+    let prober = Prober::new(driver, resolver.clone(), events.clone());
     publisher
         .started(first, Arc::clone(&workers), prober)
         .map_err(StartError::Thread)?;
@@ -150,6 +150,7 @@ pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), S
         counters,
         quotas,
         log: Arc::downgrade(&log),
+        resolver,
     };
     let panel = Arc::new(NodePanel::new(
         events,
@@ -160,13 +161,11 @@ pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), S
     ));
     admin::serve_socket(&node.admin, Arc::clone(&panel) as Arc<dyn admin::Panel>)
         .map_err(|error| StartError::Admin(node.admin.clone(), error))?;
-    let metrics = match node.metrics_listen {
-        Some(address) => Some(
-            admin::serve_metrics(address, Arc::clone(&panel) as Arc<dyn admin::Panel>)
-                .map_err(|error| StartError::Bind(address, error))?,
-        ),
-        None => None,
-    };
+    let metrics = node.metrics_listen.map(|address| {
+        admin::serve_metrics(address, Arc::clone(&panel) as Arc<dyn admin::Panel>)
+            .map_err(|error| StartError::Bind(address, error))
+    });
+    let metrics = metrics.transpose()?;
     ready(&ready_line(
         &listeners.plain,
         &listeners.tls,

@@ -1,5 +1,6 @@
 //! What the admin socket shows and does on this node.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,7 +16,9 @@ use crate::quota;
 use crate::snapshot::{Snapshot, Upstream};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
-use crate::telemetry::prometheus::{self, Gauges, HealthState, TargetHealth};
+use crate::telemetry::prometheus::{self, DnsCounts, Gauges, HealthState, TargetHealth};
+use crate::upstream::resolve::message::Kind;
+use crate::upstream::resolve::{Listed, Resolver};
 use crate::worker::Driver;
 
 /// The node's panel.
@@ -35,6 +38,7 @@ pub(super) struct Gauged {
     pub(super) quotas: Arc<quota::Table>,
     /// Weak: the log's end must not wait for the admin socket.
     pub(super) log: Weak<AccessLog>,
+    pub(super) resolver: Resolver,
 }
 
 impl NodePanel {
@@ -78,6 +82,7 @@ impl Panel for NodePanel {
                 })
             })
             .collect();
+        let names: Vec<serde_json::Value> = self.gauged.resolver.list().iter().map(name).collect();
         self.with(|published| {
             let current = published.current.as_ref();
             serde_json::json!({
@@ -93,6 +98,7 @@ impl Panel for NodePanel {
                 "last_reload_error": published.last_error,
                 "workers": workers,
                 "upstreams": current.map(|snapshot| upstreams(snapshot)),
+                "names": names,
             })
             .to_string()
         })
@@ -111,7 +117,9 @@ impl Panel for NodePanel {
             counters,
             quotas,
             log,
+            resolver,
         } = &self.gauged;
+        let dns = resolver.counts();
         let gauges = Gauges {
             node_id: &self.node_id,
             version: env!("CARGO_PKG_VERSION"),
@@ -125,6 +133,11 @@ impl Panel for NodePanel {
             reservations: (quotas.reservations(), quotas.held()),
             quota_overflowed: quotas.overflowed(),
             quota_bytes: quotas.resident_bytes() as u64,
+            dns: DnsCounts {
+                questions: dns.questions.load(Ordering::Relaxed),
+                failures: dns.failures.load(Ordering::Relaxed),
+                stale: dns.stale.load(Ordering::Relaxed),
+            },
         };
         prometheus::render(&counters.sums(), &gauges)
     }
@@ -160,6 +173,22 @@ impl Panel for NodePanel {
         let _ = self.events.send(Event::Drain);
         r#"{"draining":true}"#.to_owned()
     }
+}
+
+/// What is known of a name. An SRV record's addresses have its port and weight.
+fn name(listed: &Listed) -> serde_json::Value {
+    let addresses = listed.addresses.iter().map(|address| match address.port {
+        Some(port) => SocketAddr::new(address.ip, port).to_string(),
+        None => address.ip.to_string(),
+    });
+    serde_json::json!({
+        "name": listed.name,
+        "type": listed.kind.map(Kind::name),
+        "addresses": addresses.collect::<Vec<_>>(),
+        "age_s": listed.age.map(|age| age.as_secs()),
+        "ttl_s": listed.ttl.as_secs(),
+        "failures": listed.failures,
+    })
 }
 
 /// The health of every target, in the words of Kong's Admin API.

@@ -40,11 +40,15 @@ impl Prober {
         }
     }
 
-    /// Probes what this snapshot asks for, and nothing else from now on.
+    /// Probes what this snapshot asks for, and nothing else from now on. The names of its targets are kept known.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub(super) fn watch(&mut self, snapshot: &Snapshot) -> std::io::Result<()> {
+        let targets = snapshot.upstreams.iter().flat_map(|upstream| &upstream.targets);
+        let named = targets.filter(|target| target.server.literal.is_none());
+        self.resolver
+            .watch(named.map(|target| Box::from(&*target.server.host)).collect());
         let checks = snapshot
             .upstreams
             .iter()

@@ -155,6 +155,7 @@ impl Exchange<'_> {
         let address = address.ok_or(failed(Refusal::Unresolved, progress))?;
         *found = Some((address, clock::now()));
         let mut leg = self.lease(endpoint, place, address).await.map_err(|error| {
+            names.failed(&server.host, server.port, address);
             let refusal = match error {
                 ConnectError::Refused(StreamError::Conn(ConnError::TimedOut)) => Refusal::Upstream(504),
                 _ => Refusal::Upstream(502),

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 use crate::limits;
 use crate::tls::OldestTls;
+use crate::upstream::resolve::{DnsOrder, DnsServer, DnsSettings};
 
 /// How the workers wait for the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -95,6 +97,33 @@ pub struct Settings {
     /// Connections that a worker holds at most [default: 20000]
     #[arg(long, value_name = "N", env = "TOLLGATE_CONNECTIONS")]
     pub connections: Option<usize>,
+    /// DNS server to ask: an address, with a port unless it is 53; may be given several times [default: those of
+    /// resolv.conf, asked in order]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "TOLLGATE_DNS_RESOLVER",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "parsed_all")]
+    pub dns_resolver: Vec<DnsServer>,
+    /// File whose names are known without asking [default: /etc/hosts]
+    #[arg(long, value_name = "FILE", env = "TOLLGATE_DNS_HOSTSFILE")]
+    pub dns_hostsfile: Option<PathBuf>,
+    /// File that says which servers are asked, the search list and its options [default: /etc/resolv.conf]
+    #[arg(long, value_name = "FILE", env = "TOLLGATE_DNS_RESOLV_CONF")]
+    pub dns_resolv_conf: Option<PathBuf>,
+    /// Record types that are asked for until one has records; LAST is the one that a name had before, and names such as
+    /// _http._tcp.shop.test are only ever asked for as SRV [default: LAST,SRV,A,AAAA,CNAME]
+    #[arg(long, value_name = "TYPES", env = "TOLLGATE_DNS_ORDER")]
+    #[serde(deserialize_with = "parsed")]
+    pub dns_order: Option<DnsOrder>,
+    /// Seconds that an answer is used, whatever its records say [default: as they say]
+    #[arg(long, value_name = "SECONDS", env = "TOLLGATE_DNS_VALID_TTL", value_parser = clap::value_parser!(u32).range(1..))]
+    pub dns_valid_ttl: Option<u32>,
+    /// Seconds that an answer serves after its time while no server answers [default: 3600]
+    #[arg(long, value_name = "SECONDS", env = "TOLLGATE_DNS_STALE_TTL")]
+    pub dns_stale_ttl: Option<u32>,
 }
 
 /// A flag that takes one of `names`.
@@ -111,6 +140,23 @@ fn named<'de, D: serde::Deserializer<'de>, T: FromStr<Err = NotAChoice>>(
 ) -> Result<Option<T>, D::Error> {
     let word = String::deserialize(deserializer)?;
     word.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// A key of the node file whose text is read as the flag's is.
+fn parsed<'de, D: serde::Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// The same for a list.
+fn parsed_all<'de, D: serde::Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let parsed = texts.iter().map(|text| text.parse());
+    parsed.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
 }
 
 /// A network of addresses, as the gateway compares them: IPv4 mapped into IPv6.
@@ -240,6 +286,8 @@ pub struct Node {
     pub quota_entries: usize,
     /// Connections of one worker.
     pub connections: usize,
+    /// How names are resolved.
+    pub dns: DnsSettings,
     /// What this run is known by.
     pub id: String,
     /// What this machine is known by.
@@ -270,6 +318,20 @@ impl Node {
         if proxy_protocol && trusted.is_empty() {
             return Err(SettingsError::ProxyProtocolFromNobody);
         }
+        let servers = first(flags.dns_resolver, file.dns_resolver);
+        let path = |flag: Option<PathBuf>, file: Option<PathBuf>, default: &str| {
+            flag.or(file).unwrap_or_else(|| default.into())
+        };
+        let valid_ttl = flags.dns_valid_ttl.or(file.dns_valid_ttl);
+        let stale_ttl = flags.dns_stale_ttl.or(file.dns_stale_ttl);
+        let dns = DnsSettings {
+            servers: servers.into_iter().map(|DnsServer(address)| address).collect(),
+            hosts_file: path(flags.dns_hostsfile, file.dns_hostsfile, "/etc/hosts"),
+            resolv_conf: path(flags.dns_resolv_conf, file.dns_resolv_conf, "/etc/resolv.conf"),
+            order: flags.dns_order.or(file.dns_order).unwrap_or_default(),
+            valid_ttl: valid_ttl.map(|seconds| Duration::from_secs(seconds.max(1).into())),
+            stale_ttl: Duration::from_secs(stale_ttl.unwrap_or(limits::DNS_STALE_S).into()),
+        };
         Ok(Self {
             listen,
             listen_tls: (!listen_tls.is_empty()).then_some(listen_tls),
@@ -293,6 +355,7 @@ impl Node {
                 .or(file.quota_entries)
                 .unwrap_or(limits::QUOTA_COUNTERS),
             connections: flags.connections.or(file.connections).unwrap_or(20_000),
+            dns,
             id: kernel("random/uuid"),
             hostname: kernel("hostname"),
         })

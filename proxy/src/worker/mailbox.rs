@@ -26,6 +26,11 @@ impl Mailbox {
         // A full socket already holds more than one wake-up.
         let _ = (&*self.bell).write(&[1]);
     }
+
+    /// Whether both are of the same worker.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.letters, &other.letters)
+    }
 }
 
 /// The receiving side, before its worker runs.

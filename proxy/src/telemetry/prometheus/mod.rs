@@ -44,6 +44,19 @@ pub struct Gauges<'g> {
     pub quota_overflowed: u64,
     /// Bytes of the quota table.
     pub quota_bytes: u64,
+    /// What the resolver counted.
+    pub dns: DnsCounts,
+}
+
+/// What the resolver counted since start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DnsCounts {
+    /// Questions sent.
+    pub questions: u64,
+    /// Look-ups without an answer.
+    pub failures: u64,
+    /// Those after which an answer beyond its time stayed in use.
+    pub stale: u64,
 }
 
 /// State of an address of an upstream.

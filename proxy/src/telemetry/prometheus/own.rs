@@ -63,6 +63,21 @@ pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
             "Keys counted with others of their limit",
             gauges.quota_overflowed,
         ),
+        (
+            "tollgate_dns_questions_total",
+            "Questions sent to DNS servers",
+            gauges.dns.questions,
+        ),
+        (
+            "tollgate_dns_failures_total",
+            "Look-ups that no DNS server could answer",
+            gauges.dns.failures,
+        ),
+        (
+            "tollgate_dns_stale_answers_total",
+            "Of these, those after which an answer beyond its time stayed in use",
+            gauges.dns.stale,
+        ),
     ] {
         text.single(name, Type::Counter, help, count);
     }

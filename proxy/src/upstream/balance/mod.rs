@@ -11,7 +11,7 @@ mod rendezvous;
 mod sticky;
 #[cfg(test)]
 mod tests;
-mod wheel;
+pub(super) mod wheel;
 
 use std::rc::Rc;
 

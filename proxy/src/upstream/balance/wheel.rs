@@ -5,7 +5,7 @@
 
 /// The targets of one upstream, seen by one worker.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wheel {
+pub(in crate::upstream) struct Wheel {
     entries: Vec<Entry>,
 }
 
@@ -19,7 +19,7 @@ impl Wheel {
     /// A wheel for targets with these weights. A weight of zero takes a target out.
     ///
     /// `start` moves the first choice on, so that workers do not all begin with the same target.
-    pub(super) fn new(weights: impl IntoIterator<Item = u32>, start: usize) -> Self {
+    pub(in crate::upstream) fn new(weights: impl IntoIterator<Item = u32>, start: usize) -> Self {
         let entries = weights
             .into_iter()
             .map(|weight| Entry {
@@ -35,7 +35,7 @@ impl Wheel {
     }
 
     /// The next target among those allowed. `None` when none of them has weight.
-    pub(super) fn next(&mut self, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+    pub(in crate::upstream) fn next(&mut self, allowed: impl Fn(usize) -> bool) -> Option<usize> {
         let usable = |number: usize, entry: &Entry| entry.weight > 0 && allowed(number);
         let mut sum = 0;
         let mut best: Option<usize> = None;

@@ -1,31 +1,141 @@
-//! Names to addresses, by the system's resolver on a thread of its own, so that a worker never blocks. Answers are kept for a while, and longer when the resolver fails.
+//! Names to addresses: a DNS client on threads of its own, and on each worker what it was told.
+//!
+//! Enters: a host name. Leaves: one of its addresses, at once when any answer is known, for answers are refreshed before
+//! they end (`directory`). One look-up serves all workers. A name's addresses take turns by their weights; one that
+//! failed lately is passed over. What a server must bring to be believed is in `message` and `transport`.
 
+mod directory;
+mod hosts;
+mod lookup;
+pub mod message;
+mod resolv_conf;
+mod settings;
 #[cfg(test)]
 mod tests;
+mod transport;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::rc::Rc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Sender, bounded};
 
+use super::balance::wheel::Wheel;
 use crate::limits;
 use crate::worker::clock::{self, Moment};
 use crate::worker::{Deadline, First, Mailbox, race};
+pub use directory::Listed;
+use directory::{Directory, Letter};
+use message::Service;
+pub use settings::{DnsOrder, DnsServer, DnsSettings, NotAServer, NotAnOrder};
 
-struct Question {
-    host: Box<str>,
-    reply: Mailbox,
+/// The time on the resolver's own threads.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "off the data path, where no worker's clock runs"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
-/// The resolver thread, shared by all workers.
+/// One address of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// Where.
+    pub ip: IpAddr,
+    /// The port, where an SRV record says it.
+    pub port: Option<u16>,
+    /// The share, where an SRV record says it: its weight in [`SHARES`].
+    pub weight: Option<u32>,
+}
+
+/// Parts of one unit of weight, so that the addresses of one SRV record's host can share its weight.
+pub const SHARES: u32 = 256;
+
+impl Address {
+    const fn plain(ip: IpAddr) -> Self {
+        Self {
+            ip,
+            port: None,
+            weight: None,
+        }
+    }
+
+    /// The addresses of the host of an SRV record.
+    fn of_service(service: &Service, host: &[Self]) -> impl Iterator<Item = Self> {
+        let weight = u32::from(service.weight.max(1)) * SHARES;
+        let each = weight / u32::try_from(host.len().max(1)).unwrap_or(u32::MAX);
+        let port = Some(service.port).filter(|port| *port != 0);
+        host.iter().map(move |address| Self {
+            ip: address.ip,
+            port,
+            weight: Some(each.max(1)),
+        })
+    }
+
+    /// The address with the port that it has where nothing else is said.
+    pub fn socket(self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port.unwrap_or(port))
+    }
+}
+
+/// Addresses in an order of their own, each once: servers turn them round from answer to answer.
+fn answer(mut addresses: Vec<Address>) -> Vec<Address> {
+    addresses.sort();
+    addresses.dedup();
+    addresses
+}
+
+/// The addresses of a name. The same one is shared by all workers until they change.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// In order, each once.
+    pub addresses: Vec<Address>,
+    /// Whether anybody used it since it was last looked at.
+    used: AtomicBool,
+}
+
+impl Answer {
+    const fn new(addresses: Vec<Address>) -> Self {
+        Self {
+            addresses,
+            used: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that it is used. Mostly it is known, and nothing is written.
+    fn use_it(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn take_use(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// What metrics show.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Questions sent to servers.
+    pub questions: AtomicU64,
+    /// Look-ups that no server could answer.
+    pub failures: AtomicU64,
+    /// Of these, those after which an older answer stayed in use.
+    pub stale: AtomicU64,
+}
+
+/// The resolver, shared by all workers.
 #[derive(Clone)]
 pub struct Resolver {
-    questions: Sender<Question>,
+    letters: Sender<Letter>,
+    counts: Arc<Counts>,
 }
 
 impl Resolver {
@@ -33,55 +143,79 @@ impl Resolver {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start() -> std::io::Result<Self> {
-        let (questions, inbox) = unbounded();
-        for number in 0..limits::RESOLVER_THREADS {
-            let inbox = inbox.clone();
-            std::thread::Builder::new()
-                .name(format!("resolver-{number}"))
-                .spawn(move || serve(&inbox))?;
-        }
-        Ok(Self { questions })
+    pub fn start(settings: DnsSettings) -> std::io::Result<Self> {
+        let counts = Arc::<Counts>::default();
+        let letters = Directory::start(settings, Arc::clone(&counts))?;
+        Ok(Self { letters, counts })
+    }
+
+    /// Keeps these names fresh, whether or not anybody uses them, and no others.
+    pub fn watch(&self, hosts: BTreeSet<Box<str>>) {
+        // The directory lives as long as the process.
+        let _ = self.letters.send(Letter::Watch(hosts));
+    }
+
+    /// Every name that is known, in order.
+    pub fn list(&self) -> Vec<Listed> {
+        let (reply, list) = bounded(1);
+        let _ = self.letters.send(Letter::List(reply));
+        list.recv_timeout(Duration::from_secs(limits::RESOLVE_WAIT_S))
+            .unwrap_or_default()
+    }
+
+    /// What was counted since start.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 }
 
-fn serve(inbox: &Receiver<Question>) {
-    for Question { host, reply } in inbox {
-        let found: Vec<IpAddr> = match (&*host, 0).to_socket_addrs() {
-            Ok(addresses) => preferred(addresses.map(|address| address.ip())),
-            Err(_) => Vec::new(),
-        };
-        reply.send(move || Names::deliver(&host, found));
-    }
-}
-
-/// The IPv4 addresses, or all when there are none: Kong 3.9 asks for A records only, and many a host that has both
-/// cannot be reached by IPv6.
-fn preferred(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
-    let mut all: Vec<IpAddr> = Vec::new();
-    for address in addresses {
-        if !all.contains(&address) {
-            all.push(address);
-        }
-    }
-    if all.iter().any(IpAddr::is_ipv4) {
-        all.retain(IpAddr::is_ipv4);
-    }
-    all
-}
-
+/// A name, as one worker knows it.
 #[derive(Default)]
 struct Name {
-    addresses: Rc<[IpAddr]>,
-    expires: Moment,
+    answer: Arc<Answer>,
+    wheel: Wheel,
+    /// By address: until when it is passed over.
+    paused: Vec<Moment>,
+    /// When the directory is to be asked again, and until when the answer serves meanwhile.
+    fresh: Moment,
+    usable: Moment,
     asked: bool,
     answered: bool,
-    next: usize,
     waiting: Vec<Waker>,
+}
+
+impl Name {
+    /// The next address, past those that failed lately where there are others.
+    fn next(&mut self, now: Moment) -> Option<Address> {
+        self.answer.use_it();
+        let (wheel, paused) = (&mut self.wheel, &self.paused);
+        let number = wheel
+            .next(|number| paused[number] <= now)
+            .or_else(|| wheel.next(|_| true))?;
+        Some(self.answer.addresses[number])
+    }
+
+    fn take(&mut self, answer: Arc<Answer>, start: usize) {
+        let known = |address: &Address| self.answer.addresses.binary_search(address).ok();
+        let paused = answer.addresses.iter();
+        self.paused = paused
+            .map(|address| known(address).map_or(Moment::default(), |number| self.paused[number]))
+            .collect();
+        let weights = answer.addresses.iter().map(|address| address.weight.unwrap_or(1));
+        self.wheel = Wheel::new(weights, start % answer.addresses.len().max(1));
+        self.answer = answer;
+    }
 }
 
 thread_local! {
     static NAMES: RefCell<HashMap<Box<str>, Name, ahash::RandomState>> = RefCell::default();
+    /// Counts the changes of addresses that this worker was told.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
+    /// Which of a name's addresses is first here: workers do not all begin with the same.
+    static START: usize = {
+        static WORKERS: AtomicUsize = AtomicUsize::new(0);
+        WORKERS.fetch_add(1, Ordering::Relaxed)
+    };
 }
 
 /// What one worker knows of names.
@@ -98,48 +232,69 @@ impl Names {
     }
 
     /// An address of a host name; one after the other when it has several. `None` when it has none, or when nobody
-    /// knows within [`limits::RESOLVE_WAIT_S`].
+    /// knows within [`limits::RESOLVE_WAIT_S`]. Whoever has an answer, however old, does not wait.
     pub async fn resolve(&self, host: &str, port: u16) -> Option<SocketAddr> {
         let address = match self.poll(host, Waker::noop()) {
             Poll::Ready(address) => address,
             Poll::Pending => Box::pin(self.wait(host)).await,
         };
-        Some(SocketAddr::new(address?, port))
+        Some(address?.socket(port))
     }
 
-    async fn wait(&self, host: &str) -> Option<IpAddr> {
+    /// Passes an address of a host over for a while, as it failed. `port` is the one that was resolved with.
+    pub fn failed(&self, host: &str, port: u16, address: SocketAddr) {
+        NAMES.with_borrow_mut(|names| {
+            let Some(name) = names.get_mut(host) else { return };
+            let until = clock::now() + Duration::from_secs(limits::ADDRESS_PAUSE_S);
+            for (known, paused) in name.answer.addresses.iter().zip(&mut name.paused) {
+                if known.socket(port) == address {
+                    *paused = until;
+                }
+            }
+        });
+    }
+
+    async fn wait(&self, host: &str) -> Option<Address> {
         let patience = Deadline::on_waker();
         patience.arm_in(Duration::from_secs(limits::RESOLVE_WAIT_S));
         let answer = poll_fn(|context| self.poll(host, context.waker()));
         match race(answer, patience.wait()).await {
             First::Left(address) => address,
-            First::Right(()) => None,
+            First::Right(()) => {
+                Self::give_up(host);
+                None
+            }
         }
     }
 
-    fn poll(&self, host: &str, waker: &Waker) -> Poll<Option<IpAddr>> {
-        NAMES.with(|names| {
-            let names = &mut *names.borrow_mut();
+    /// Nobody else waits for a name for a moment, nor does a retry: servers that are silent would hold every request.
+    fn give_up(host: &str) {
+        NAMES.with_borrow_mut(|names| {
+            if let Some(name) = names.get_mut(host) {
+                name.take(Arc::default(), 0);
+                name.answered = true;
+                name.usable = clock::now() + Duration::from_secs(limits::DNS_FAILED_S.into());
+            }
+        });
+    }
+
+    fn poll(&self, host: &str, waker: &Waker) -> Poll<Option<Address>> {
+        NAMES.with_borrow_mut(|names| {
             let name = match names.get_mut(host) {
                 Some(name) => name,
                 None => names.entry(host.into()).or_default(),
             };
-            if name.expires <= clock::now() && !name.asked {
+            let now = clock::now();
+            if name.fresh <= now && !name.asked {
                 name.asked = true;
-                // The threads live as long as the process.
-                let _ = self.resolver.questions.send(Question {
+                // The directory lives as long as the process.
+                let _ = self.resolver.letters.send(Letter::Ask {
                     host: host.into(),
                     reply: self.mailbox.clone(),
                 });
             }
-            // An answer that has expired serves until the new one is there.
-            if name.answered && (!name.addresses.is_empty() || !name.asked) {
-                name.next = name.next.wrapping_add(1);
-                let address = name
-                    .addresses
-                    .get(name.next % name.addresses.len().max(1))
-                    .copied();
-                return Poll::Ready(address);
+            if name.answered && now < name.usable {
+                return Poll::Ready(name.next(now));
             }
             if !name.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
                 name.waiting.push(waker.clone());
@@ -148,26 +303,33 @@ impl Names {
         })
     }
 
-    fn deliver(host: &str, addresses: Vec<IpAddr>) {
-        let waiting = NAMES.with(|names| {
-            let names = &mut *names.borrow_mut();
+    /// Takes what the directory says: an answer, for how long nobody needs to ask again, and for how long it serves.
+    fn deliver(host: &str, answer: Arc<Answer>, fresh: Duration, usable: Duration) {
+        let waiting = NAMES.with_borrow_mut(|names| {
             let Some(name) = names.get_mut(host) else {
                 return Vec::new();
             };
-            let kept_s = if addresses.is_empty() {
-                limits::RESOLVE_FAILED_S
-            } else {
-                limits::RESOLVE_KEPT_S
-            };
-            // A name that was known stays known when the resolver fails.
-            if !addresses.is_empty() || name.addresses.is_empty() {
-                name.addresses = addresses.into();
+            if !name.answered || name.answer.addresses != answer.addresses {
+                CHANGES.set(CHANGES.get() + 1);
             }
-            name.expires = clock::refresh() + Duration::from_secs(kept_s);
+            if !Arc::ptr_eq(&name.answer, &answer) {
+                name.take(answer, START.with(|start| *start));
+            }
+            let now = clock::refresh();
+            (name.fresh, name.usable) = (now + fresh, now + usable);
             name.asked = false;
             name.answered = true;
             std::mem::take(&mut name.waiting)
         });
         waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Forgets a name that was not used for long, unless somebody has just asked for it.
+    fn forget(host: &str) {
+        NAMES.with_borrow_mut(|names| {
+            if names.get(host).is_some_and(|name| !name.asked) {
+                names.remove(host);
+            }
+        });
     }
 }
