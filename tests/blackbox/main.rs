@@ -16,6 +16,7 @@ mod budget;
 mod correlation_id;
 mod cors;
 mod dns;
+mod dns_targets;
 mod drain;
 mod framing;
 mod health;

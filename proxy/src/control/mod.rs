@@ -350,7 +350,7 @@ impl Worker {
     /// Uses another epoch for exchanges that begin from now on.
     pub(crate) fn publish(&self, snapshot: Arc<crate::snapshot::Snapshot>) {
         let before = self.context.pin();
-        let epoch = Epoch::new(snapshot, self.number, Some(&before));
+        let epoch = Epoch::new(snapshot, self.number, self.context.names.clone(), Some(&before));
         self.context.epoch.replace(epoch);
     }
 
@@ -404,7 +404,7 @@ fn start(
         let names = Names::new(resolver, mailbox);
         let context = Context::new(
             node,
-            Epoch::new(first, number, None),
+            Epoch::new(first, number, names.clone(), None),
             names,
             own_presence,
             instruments,

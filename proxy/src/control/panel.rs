@@ -13,7 +13,7 @@ use crate::admin::Panel;
 use crate::exchange::{Presence, RequestIds};
 use crate::limits;
 use crate::quota;
-use crate::snapshot::{Snapshot, Upstream};
+use crate::snapshot::{Server, Snapshot, Target, Upstream};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
 use crate::telemetry::prometheus::{self, DnsCounts, Gauges, HealthState, TargetHealth};
@@ -82,7 +82,8 @@ impl Panel for NodePanel {
                 })
             })
             .collect();
-        let names: Vec<serde_json::Value> = self.gauged.resolver.list().iter().map(name).collect();
+        let known = self.gauged.resolver.list();
+        let names: Vec<serde_json::Value> = known.iter().map(name).collect();
         self.with(|published| {
             let current = published.current.as_ref();
             serde_json::json!({
@@ -97,7 +98,7 @@ impl Panel for NodePanel {
                 "reload_failures": published.failures,
                 "last_reload_error": published.last_error,
                 "workers": workers,
-                "upstreams": current.map(|snapshot| upstreams(snapshot)),
+                "upstreams": current.map(|snapshot| upstreams(snapshot, &known)),
                 "names": names,
             })
             .to_string()
@@ -112,7 +113,11 @@ impl Panel for NodePanel {
         let (current, reloads_refused) =
             self.with(|published| (published.current.clone(), published.failures));
         let current = current.as_deref();
-        let targets = current.map(target_health).unwrap_or_default();
+        let known = match current {
+            Some(current) if shows_targets(current) => described(current, &self.gauged.resolver.list()),
+            _ => Vec::new(),
+        };
+        let targets: Vec<TargetHealth<'_>> = known.iter().flat_map(Described::gauges).collect();
         let Gauged {
             counters,
             quotas,
@@ -162,11 +167,14 @@ impl Panel for NodePanel {
         let Some((upstream, checks)) = found.and_then(|it| Some((it, it.checks.as_ref()?))) else {
             return false;
         };
-        let number = upstream.targets.iter().position(|it| &*it.name == target);
-        number.is_some_and(|number| {
-            checks.targets[number].set(healthy);
-            true
-        })
+        let Some(number) = upstream.targets.iter().position(|it| &*it.name == target) else {
+            return false;
+        };
+        // Addresses that nobody has used yet are put in or out, too.
+        for address in addresses(&upstream.targets[number].server, &self.gauged.resolver.list()) {
+            checks.targets[number].of(address).set(healthy);
+        }
+        true
     }
 
     fn drain(&self) -> String {
@@ -191,8 +199,83 @@ fn name(listed: &Listed) -> serde_json::Value {
     })
 }
 
+/// A target with its addresses, as it is at this moment.
+struct Described<'s> {
+    upstream: &'s Upstream,
+    target: &'s Target,
+    /// Each with its text and its state.
+    addresses: Vec<(String, HealthState)>,
+}
+
+impl<'s> Described<'s> {
+    fn new(upstream: &'s Upstream, number: usize, known: &[Listed]) -> Self {
+        let target = &upstream.targets[number];
+        let health = upstream.checks.as_ref().map(|checks| &checks.targets[number]);
+        let state = |address| match health {
+            None => HealthState::ChecksOff,
+            Some(health) if health.of(address).is_healthy() => HealthState::Healthy,
+            Some(_) => HealthState::Unhealthy,
+        };
+        let addresses = addresses(&target.server, known);
+        Self {
+            upstream,
+            target,
+            addresses: addresses.map(|it| (it.to_string(), state(it))).collect(),
+        }
+    }
+
+    /// A target is as healthy as the best of its addresses.
+    fn state(&self) -> HealthState {
+        let has = |state| self.addresses.iter().any(|(_, own)| *own == state);
+        let states = [
+            HealthState::ChecksOff,
+            HealthState::Healthy,
+            HealthState::Unhealthy,
+        ];
+        states
+            .into_iter()
+            .find(|state| has(*state))
+            .unwrap_or(HealthState::DnsError)
+    }
+
+    fn gauges(&self) -> impl Iterator<Item = TargetHealth<'_>> {
+        let gauge = |address, state| TargetHealth {
+            upstream: &self.upstream.name,
+            target: &self.target.name,
+            address,
+            state,
+        };
+        let none = self
+            .addresses
+            .is_empty()
+            .then(|| gauge("", HealthState::DnsError));
+        let each = self.addresses.iter();
+        each.map(move |(address, state)| gauge(address, *state))
+            .chain(none)
+    }
+}
+
+/// Where a server is, as the resolver knows.
+fn addresses<'k>(server: &'k Server, known: &'k [Listed]) -> impl Iterator<Item = SocketAddr> + 'k {
+    let listed = known
+        .iter()
+        .filter(|listed| server.literal.is_none() && *listed.name == *server.host);
+    let named = listed
+        .flat_map(|listed| &listed.addresses)
+        .map(|it| it.socket(server.port));
+    server.literal.into_iter().chain(named)
+}
+
+fn described<'s>(snapshot: &'s Snapshot, known: &[Listed]) -> Vec<Described<'s>> {
+    let all = snapshot.upstreams.iter().flat_map(|upstream| {
+        let targets = 0..upstream.targets.len();
+        targets.map(move |number| Described::new(upstream, number, known))
+    });
+    all.collect()
+}
+
 /// The health of every target, in the words of Kong's Admin API.
-fn upstreams(snapshot: &Snapshot) -> Vec<serde_json::Value> {
+fn upstreams(snapshot: &Snapshot, known: &[Listed]) -> Vec<serde_json::Value> {
     let word = |state| match state {
         HealthState::ChecksOff => "HEALTHCHECKS_OFF",
         HealthState::Healthy => "HEALTHY",
@@ -200,51 +283,40 @@ fn upstreams(snapshot: &Snapshot) -> Vec<serde_json::Value> {
         HealthState::DnsError => "DNS_ERROR",
     };
     let all = snapshot.upstreams.iter().map(|upstream| {
-        let targets: Vec<_> = (0..)
-            .zip(&upstream.targets)
-            .map(|(number, target)| {
+        let targets: Vec<Described<'_>> = (0..upstream.targets.len())
+            .map(|number| Described::new(upstream, number, known))
+            .collect();
+        let shown: Vec<serde_json::Value> = targets
+            .iter()
+            .map(|it| {
+                let each = it.addresses.iter();
+                let addresses = each
+                    .map(|(address, state)| serde_json::json!({"address": address, "health": word(*state)}));
                 serde_json::json!({
-                    "target": target.name,
-                    "weight": target.weight,
-                    "health": word(state(upstream, number)),
+                    "target": it.target.name,
+                    "weight": it.target.weight,
+                    "health": word(it.state()),
+                    "addresses": addresses.collect::<Vec<_>>(),
                 })
             })
             .collect();
-        let whole = match (&upstream.checks, upstream.sufficient()) {
-            (None, _) => HealthState::ChecksOff,
-            (_, Some(_)) => HealthState::Healthy,
-            (_, None) => HealthState::Unhealthy,
+        let each = targets.iter().flat_map(|it| {
+            let states = it.addresses.iter();
+            states.map(|(_, state)| (it.target.weight, *state == HealthState::Healthy))
+        });
+        let whole = match &upstream.checks {
+            None => HealthState::ChecksOff,
+            Some(checks) if checks.suffice(each) => HealthState::Healthy,
+            Some(_) => HealthState::Unhealthy,
         };
-        serde_json::json!({"name": upstream.name, "health": word(whole), "targets": targets})
+        serde_json::json!({"name": upstream.name, "health": word(whole), "targets": shown})
     });
     all.collect()
 }
 
-fn state(upstream: &Upstream, target: usize) -> HealthState {
-    match &upstream.checks {
-        None => HealthState::ChecksOff,
-        Some(checks) if checks.targets[target].is_healthy() => HealthState::Healthy,
-        Some(_) => HealthState::Unhealthy,
-    }
-}
-
-/// What the metrics page shows of targets, when a plugin asks for it.
-fn target_health(snapshot: &Snapshot) -> Vec<TargetHealth<'_>> {
+/// Whether a plugin asks for the health of targets on the metrics page.
+fn shows_targets(snapshot: &Snapshot) -> bool {
     let policy = &snapshot.policy;
     let mut metrics = policy.rows(policy.all::<policy::table::Metrics>());
-    if !metrics.any(|row| row.upstream_health) {
-        return Vec::new();
-    }
-    let upstreams = snapshot.upstreams.iter();
-    upstreams
-        .flat_map(|upstream| {
-            let targets = upstream.targets.iter().enumerate();
-            targets.map(move |(number, target)| TargetHealth {
-                upstream: &upstream.name,
-                target: &target.name,
-                address: target.server.literal.map_or("", |_| &target.name),
-                state: state(upstream, number),
-            })
-        })
-        .collect()
+    metrics.any(|row| row.upstream_health)
 }

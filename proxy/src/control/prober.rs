@@ -17,7 +17,7 @@ use crossbeam::channel::Sender;
 use super::Event;
 use crate::limits;
 use crate::snapshot::Snapshot;
-use crate::upstream::health::probe::{Probe, Probed};
+use crate::upstream::health::probe::Probe;
 use crate::upstream::resolve::{Names, Resolver};
 use crate::worker::clock::{self, Moment};
 use crate::worker::{self, Driver, Mailbox};
@@ -99,6 +99,10 @@ fn supersede(names: &Names, probes: Vec<Arc<Probe>>) {
     GENERATION.set(generation);
     let before = DUE.take();
     for probe in probes {
+        // Names are known by the time the first round is due.
+        for target in &probe.targets {
+            let _ = target.server.addresses(names);
+        }
         for healthy in [true, false] {
             let interval = probe.interval(healthy);
             if interval.is_zero() {
@@ -121,7 +125,7 @@ fn supersede(names: &Names, probes: Vec<Arc<Probe>>) {
     }
 }
 
-/// Probes the targets in one state again and again. As in Kong, rounds do not overlap.
+/// Probes the addresses in one state again and again. As in Kong, rounds do not overlap.
 async fn go_round(probe: Arc<Probe>, names: Names, healthy: bool, generation: u64, first: Moment) {
     let interval = probe.interval(healthy);
     let mut due = first;
@@ -143,20 +147,21 @@ async fn go_round(probe: Arc<Probe>, names: Names, healthy: bool, generation: u6
     }
 }
 
-/// Probes each target in that state once, so many at once as the operator allows.
+/// Probes each address in that state once, so many at once as the operator allows.
 async fn round(probe: &Probe, names: &Names, healthy: bool) {
-    let targets: Vec<&Probed> = probe
-        .targets
-        .iter()
-        .filter(|target| target.health.is_healthy() == healthy)
-        .collect();
+    let mut addresses = Vec::new();
+    for target in &probe.targets {
+        let known = target.addresses(names).into_iter();
+        let in_state = known.filter(|(_, health)| health.is_healthy() == healthy);
+        addresses.extend(in_state.map(|(address, health)| (target, address, health)));
+    }
     let next = Cell::new(0);
     let lane = || async {
-        while let Some(target) = targets.get(next.replace(next.get() + 1)) {
-            probe.check(target, names).await;
+        while let Some((target, address, health)) = addresses.get(next.replace(next.get() + 1)) {
+            probe.check(target, *address, health).await;
         }
     };
-    let mut lanes: Vec<Option<Pin<Box<_>>>> = (0..probe.concurrency.min(targets.len()))
+    let mut lanes: Vec<Option<Pin<Box<_>>>> = (0..probe.concurrency.min(addresses.len()))
         .map(|_| Some(Box::pin(lane())))
         .collect();
     // Each is polled to its end: an operation that was started is never dropped.

@@ -179,9 +179,17 @@ impl Publisher {
         for upstream in current.iter().flat_map(|snapshot| &snapshot.upstreams) {
             let Some(checks) = &upstream.checks else { continue };
             for (target, health) in upstream.targets.iter().zip(&checks.targets) {
-                if let Some(healthy) = health.news() {
-                    let (state, target, upstream) = (state(healthy), &target.name, &upstream.name);
-                    eprintln!("tollgate: target {target} of upstream {upstream} is {state}");
+                for (address, health) in health.all() {
+                    let Some(healthy) = health.news() else { continue };
+                    let (state, upstream) = (state(healthy), &upstream.name);
+                    let at = match target.server.literal {
+                        Some(_) => String::new(),
+                        None => format!(" at {address}"),
+                    };
+                    eprintln!(
+                        "tollgate: target {}{at} of upstream {upstream} is {state}",
+                        target.name
+                    );
                 }
             }
         }

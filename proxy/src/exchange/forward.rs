@@ -148,7 +148,7 @@ impl Exchange<'_> {
         };
         let failed = |refusal, progress| Failure::Upstream { refusal, progress };
         let (server, names) = (place.server, &self.context.names);
-        let address = match server.literal {
+        let address = match place.address {
             Some(address) => Some(address),
             None => names.resolve(&server.host, server.port).await,
         };

@@ -1,21 +1,23 @@
 //! Where a try goes, and what it teaches about the target that it went to.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::refusal::Refusal;
-use crate::snapshot::{Endpoint, Epoch, Server, Upstream};
-use crate::upstream::balance::Choice;
+use crate::snapshot::{Endpoint, Epoch, Selection, Server, Upstream};
 use crate::upstream::health::Seen;
 
 /// Where a try goes. A target carries the try for as long as this lives.
 pub(super) struct Place<'s> {
     pub(super) server: &'s Server,
+    /// The server's address, when it is known already.
+    pub(super) address: Option<SocketAddr>,
     /// What Host says.
     pub(super) authority: &'s str,
     /// What TLS asks for.
     pub(super) name: &'s Arc<str>,
-    target: Option<(&'s Upstream, Choice)>,
+    target: Option<(&'s Upstream, Selection)>,
 }
 
 impl<'s> Place<'s> {
@@ -30,14 +32,15 @@ impl<'s> Place<'s> {
         let Some(upstream) = endpoint.upstream else {
             return Some(Self {
                 server: &endpoint.server,
+                address: endpoint.server.literal,
                 authority: &endpoint.authority,
                 name: &endpoint.server.host,
                 target: None,
             });
         };
-        let choice = epoch.choose(upstream, key, tried)?;
+        let selection = epoch.choose(upstream, key, tried)?;
         let upstream = &epoch.snapshot.upstreams[upstream.index()];
-        let target = &upstream.targets[choice.number];
+        let target = &upstream.targets[selection.peer.target];
         let (authority, name) = match &upstream.host_header {
             Some((header, name)) => (header, name),
             None => (
@@ -47,41 +50,44 @@ impl<'s> Place<'s> {
         };
         Some(Self {
             server: &target.server,
+            address: selection.peer.address,
             authority,
             name,
-            target: Some((upstream, choice)),
+            target: Some((upstream, selection)),
         })
     }
 
     /// What the client's cookie has to name the target by, when it does not yet.
     pub(super) fn mark(&self) -> Option<u64> {
-        self.target.as_ref().and_then(|(_, choice)| choice.mark)
+        self.target
+            .as_ref()
+            .and_then(|(_, selection)| selection.choice.mark)
     }
 
     /// A response head came.
     pub(super) fn answered(&self, status: u16, took: Duration) {
-        let Some((upstream, choice)) = &self.target else {
+        let Some((upstream, selection)) = &self.target else {
             return;
         };
-        choice.hold.answered(took);
-        if let Some(checks) = &upstream.checks {
+        selection.choice.hold.answered(took);
+        if let (Some(checks), Some(health)) = (&upstream.checks, &selection.peer.health) {
             let seen = if status == 504 {
                 Seen::Timeout
             } else {
                 Seen::Status(status)
             };
-            checks.saw(choice.number, seen);
+            checks.saw(health, seen);
         }
     }
 
     /// None came. The target is marked as tried.
     pub(super) fn failed(&self, refusal: Refusal, took: Duration, tried: &mut [usize]) {
-        let Some((upstream, choice)) = &self.target else {
+        let Some((upstream, selection)) = &self.target else {
             return;
         };
-        choice.hold.failed(took);
+        selection.choice.hold.failed(took);
         if let Some(mark) = tried.iter_mut().find(|mark| **mark == usize::MAX) {
-            *mark = choice.number;
+            *mark = selection.choice.number;
         }
         // A name without an address, or a client that cannot spell its body, is not the target's failure.
         let seen = match refusal {
@@ -89,8 +95,8 @@ impl<'s> Place<'s> {
             Refusal::Upstream(_) => Seen::Failure,
             _ => return,
         };
-        if let Some(checks) = &upstream.checks {
-            checks.saw(choice.number, seen);
+        if let (Some(checks), Some(health)) = (&upstream.checks, &selection.peer.health) {
+            checks.saw(health, seen);
         }
     }
 }

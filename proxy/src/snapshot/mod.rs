@@ -4,6 +4,7 @@
 //! [`Epoch`] with what is its own. An exchange pins one epoch and is judged by it alone.
 
 mod epoch;
+mod peers;
 mod reports;
 pub mod secret;
 mod upstream;
@@ -23,8 +24,10 @@ use crate::node::Node;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
 use crate::tls::{Certificates, ClientConfigs, ClientTls, OldestTls, Protocol, ServerTls, TlsSetupError};
+use crate::upstream::resolve::Names;
 use crate::worker::prefer_huge_pages;
 pub use epoch::Epoch;
+pub use peers::{Peer, Selection};
 pub use reports::Reports;
 use secret::{Secret, SecretError};
 pub use upstream::{Target, Upstream};
@@ -114,6 +117,17 @@ impl Server {
                 .parse()
                 .ok()
                 .map(|address: IpAddr| SocketAddr::new(address, port)),
+        }
+    }
+
+    /// Where it is, as far as this worker was told: `None` before.
+    pub fn addresses(&self, names: &Names) -> Option<Vec<SocketAddr>> {
+        match self.literal {
+            Some(address) => Some(vec![address]),
+            None => {
+                let known = names.known(&self.host)?;
+                Some(known.addresses.iter().map(|it| it.socket(self.port)).collect())
+            }
         }
     }
 }

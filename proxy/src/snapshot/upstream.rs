@@ -43,16 +43,6 @@ pub struct Target {
     pub weight: u32,
 }
 
-impl Upstream {
-    /// The checks, if any; `None` when too few targets are healthy.
-    pub fn sufficient(&self) -> Option<Option<&Checks>> {
-        match &self.checks {
-            Some(checks) if !checks.suffice(self.targets.iter().map(|target| target.weight)) => None,
-            checks => Some(checks.as_ref()),
-        }
-    }
-}
-
 /// The health of targets by the upstream's id and the target's name: what a reload leaves as it is.
 pub(super) type KnownHealth<'k> = HashMap<(&'k str, &'k str), &'k Arc<TargetHealth>>;
 
@@ -124,7 +114,11 @@ fn checks(
         .iter()
         .map(|target| {
             let known = known.get(&(&*upstream.id, &*target.name));
-            known.map_or_else(Arc::default, |health| Arc::clone(health))
+            let health: Arc<TargetHealth> = known.map_or_else(Arc::default, |health| Arc::clone(health));
+            if let Some(address) = target.server.literal {
+                health.of(address);
+            }
+            health
         })
         .collect();
     let active = match row.active {

@@ -1,6 +1,6 @@
 //! Getting a connection to a server: which target, which address, which idle connection, or a new one.
 //!
-//! Everything here belongs to one worker, except the health of targets: no lock. Names are resolved on a thread of
+//! Everything here belongs to one worker, except the health of addresses: no lock. Names are resolved on threads of
 //! their own.
 
 pub mod balance;

@@ -66,7 +66,7 @@ pub struct TargetHealth<'g> {
     pub upstream: &'g str,
     /// The target as configured, `host:port`.
     pub target: &'g str,
-    /// Its address, `ip:port`; empty for a name: every worker resolves for itself.
+    /// Its address, `ip:port`; empty for a name that has none.
     pub address: &'g str,
     /// How it is.
     pub state: HealthState,

@@ -1,9 +1,10 @@
 //! One probe of one target: a connection, or a GET whose status line is all that matters (Kong 3.x active checks).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Rules, Seen, TargetHealth};
+use super::{AddressHealth, Rules, Seen, TargetHealth};
 use crate::limits;
 use crate::snapshot::Server;
 use crate::tls::{ClientTls, Stream, StreamError};
@@ -41,6 +42,15 @@ pub struct Probed {
     pub health: Arc<TargetHealth>,
 }
 
+impl Probed {
+    /// Its addresses with their health. A name without one is not the target's failure, as in Kong.
+    pub fn addresses(&self, names: &Names) -> Vec<(SocketAddr, Arc<AddressHealth>)> {
+        let known = self.server.addresses(names).unwrap_or_default();
+        let health = |address| (address, self.health.of(address));
+        known.into_iter().map(health).collect()
+    }
+}
+
 impl Probe {
     /// Between probes of the targets in one state.
     pub const fn interval(&self, healthy: bool) -> Duration {
@@ -51,13 +61,8 @@ impl Probe {
         }
     }
 
-    /// Probes a target and counts the outcome. A name without an address is not the target's failure, as in Kong.
-    pub async fn check(&self, target: &Probed, names: &Names) {
-        let address = match target.server.literal {
-            Some(address) => Some(address),
-            None => names.resolve(&target.server.host, target.server.port).await,
-        };
-        let Some(address) = address else { return };
+    /// Probes an address of a target and counts the outcome.
+    pub async fn check(&self, target: &Probed, address: SocketAddr, health: &AddressHealth) {
         let tls = target.tls.as_ref().map(|(tls, name)| (tls, &**name));
         let seen = match upstream::connect(address, tls, self.timeout).await {
             Ok(stream) => match &target.request {
@@ -68,7 +73,7 @@ impl Probe {
             // Kong calls every failed handshake a TCP failure.
             Err(ConnectError::Tls(_) | ConnectError::Unresolved) => Seen::Failure,
         };
-        self.rules.count(&target.health, seen);
+        self.rules.count(health, seen);
     }
 
     async fn ask(&self, mut stream: Stream, request: &[u8]) -> Result<Seen, StreamError> {

@@ -3,7 +3,7 @@
 use policy::Policy;
 use policy::table::{self, Rows};
 
-use super::{Counter, TargetHealth};
+use super::{AddressHealth, Counter};
 
 /// What a try or a probe saw of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,18 +64,18 @@ impl Rules {
 
     /// Counts what was seen. A status in neither list changes nothing; 504 says that the target ran out of time, as
     /// Kong reads it.
-    pub fn count(&self, target: &TargetHealth, seen: Seen) {
+    pub fn count(&self, address: &AddressHealth, seen: Seen) {
         match seen {
-            Seen::Connection => target.count(Counter::Successes, self.successes),
+            Seen::Connection => address.count(Counter::Successes, self.successes),
             Seen::Status(status) if self.healthy.contains(status) => {
-                target.count(Counter::Successes, self.successes);
+                address.count(Counter::Successes, self.successes);
             }
             Seen::Status(status) if self.unhealthy.contains(status) => {
-                target.count(Counter::HttpFailures, self.http_failures);
+                address.count(Counter::HttpFailures, self.http_failures);
             }
             Seen::Status(_) => {}
-            Seen::Failure => target.count(Counter::TcpFailures, self.tcp_failures),
-            Seen::Timeout => target.count(Counter::Timeouts, self.timeouts),
+            Seen::Failure => address.count(Counter::TcpFailures, self.tcp_failures),
+            Seen::Timeout => address.count(Counter::Timeouts, self.timeouts),
         }
     }
 }

@@ -1,13 +1,13 @@
-use std::sync::Arc;
+use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
 use super::probe::status;
-use super::{Checks, Counter, TargetHealth};
+use super::{AddressHealth, Checks, Counter, TargetHealth};
 
 #[test]
 fn failures_in_a_row_take_a_target_out_and_successes_bring_it_back() {
-    let target = TargetHealth::default();
+    let target = AddressHealth::default();
     target.count(Counter::TcpFailures, 2);
     assert!(target.is_healthy());
     target.count(Counter::Successes, 1);
@@ -31,7 +31,7 @@ fn failures_in_a_row_take_a_target_out_and_successes_bring_it_back() {
 
 #[test]
 fn kinds_of_failure_are_counted_apart_and_zero_switches_one_off() {
-    let target = TargetHealth::default();
+    let target = AddressHealth::default();
     for _ in 0..200 {
         target.count(Counter::HttpFailures, 0);
         target.count(Counter::Successes, 0);
@@ -47,7 +47,7 @@ fn kinds_of_failure_are_counted_apart_and_zero_switches_one_off() {
 
 #[test]
 fn operators_are_told_once() {
-    let target = TargetHealth::default();
+    let target = AddressHealth::default();
     assert_eq!(target.news(), None);
     target.set(false);
     assert_eq!((target.news(), target.news()), (Some(false), None));
@@ -57,26 +57,39 @@ fn operators_are_told_once() {
 
 #[test]
 fn more_than_the_threshold_must_be_healthy() {
-    let targets: Vec<Arc<TargetHealth>> = (0..4).map(|_| Arc::default()).collect();
     let mut checks = Checks {
         threshold: 50.0,
         passive: None,
         active: None,
-        targets,
+        targets: Vec::new(),
     };
-    let weights = || [100, 100, 100, 100].into_iter();
-    checks.targets[0].set(false);
-    assert!(checks.suffice(weights()));
-    checks.targets[1].set(false);
-    assert!(!checks.suffice(weights()), "half is not more than half");
-    assert!(checks.suffice([1, 1, 100, 100].into_iter()));
+    let equal = |healthy: [bool; 4]| healthy.into_iter().map(|healthy| (100, healthy));
+    assert!(checks.suffice(equal([false, true, true, true])));
+    assert!(
+        !checks.suffice(equal([false, false, true, true])),
+        "half is not more than half"
+    );
+    assert!(checks.suffice([(1, false), (1, false), (100, true), (100, true)].into_iter()));
     checks.threshold = 0.0;
-    assert!(checks.suffice(weights()));
-    for target in &checks.targets {
-        target.set(false);
-    }
-    assert!(!checks.suffice(weights()));
+    assert!(checks.suffice(equal([false, false, true, true])));
+    assert!(!checks.suffice(equal([false; 4])));
     assert!(!checks.suffice(std::iter::empty()));
+}
+
+#[test]
+fn an_address_keeps_its_health_while_the_name_has_it_or_a_worker_uses_it() {
+    let target = TargetHealth::default();
+    let [one, two]: [SocketAddr; 2] = ["192.0.2.1:80", "192.0.2.2:80"].map(|text| text.parse().unwrap());
+    target.of(one).set(false);
+    let used = target.of(two);
+    used.set(false);
+    target.keep(&[one]);
+    assert!(!target.of(one).is_healthy());
+    assert!(!target.of(two).is_healthy(), "it is still in use");
+    drop(used);
+    target.keep(&[one]);
+    assert_eq!(target.all().len(), 1);
+    assert!(target.of(two).is_healthy(), "who comes back later is new");
 }
 
 #[test]
@@ -132,7 +145,7 @@ proptest! {
         steps in proptest::collection::vec(0_usize..4, 0..600),
     ) {
         let limits = if use_small { small } else { limits };
-        let (target, mut model) = (TargetHealth::default(), Model::default());
+        let (target, mut model) = (AddressHealth::default(), Model::default());
         for step in steps {
             let counter = [Counter::Successes, Counter::TcpFailures, Counter::HttpFailures, Counter::Timeouts][step];
             target.count(counter, limits[step]);

@@ -207,8 +207,10 @@ impl Name {
     }
 }
 
+type Known = HashMap<Box<str>, Name, ahash::RandomState>;
+
 thread_local! {
-    static NAMES: RefCell<HashMap<Box<str>, Name, ahash::RandomState>> = RefCell::default();
+    static NAMES: RefCell<Known> = RefCell::default();
     /// Counts the changes of addresses that this worker was told.
     static CHANGES: Cell<u64> = const { Cell::new(0) };
     /// Which of a name's addresses is first here: workers do not all begin with the same.
@@ -241,6 +243,19 @@ impl Names {
         Some(address?.socket(port))
     }
 
+    /// The addresses of a host, as they were last told: `None` until they are. Asks for them when nobody has.
+    pub fn known(&self, host: &str) -> Option<Arc<Answer>> {
+        NAMES.with_borrow_mut(|names| {
+            let name = self.asked(names, host);
+            name.answered.then(|| Arc::clone(&name.answer))
+        })
+    }
+
+    /// Counts the changes of any name's addresses that this worker was told.
+    pub fn changes() -> u64 {
+        CHANGES.get()
+    }
+
     /// Passes an address of a host over for a while, as it failed. `port` is the one that was resolved with.
     pub fn failed(&self, host: &str, port: u16, address: SocketAddr) {
         NAMES.with_borrow_mut(|names| {
@@ -271,6 +286,7 @@ impl Names {
     fn give_up(host: &str) {
         NAMES.with_borrow_mut(|names| {
             if let Some(name) = names.get_mut(host) {
+                CHANGES.set(CHANGES.get() + 1);
                 name.take(Arc::default(), 0);
                 name.answered = true;
                 name.usable = clock::now() + Duration::from_secs(limits::DNS_FAILED_S.into());
@@ -280,19 +296,8 @@ impl Names {
 
     fn poll(&self, host: &str, waker: &Waker) -> Poll<Option<Address>> {
         NAMES.with_borrow_mut(|names| {
-            let name = match names.get_mut(host) {
-                Some(name) => name,
-                None => names.entry(host.into()).or_default(),
-            };
             let now = clock::now();
-            if name.fresh <= now && !name.asked {
-                name.asked = true;
-                // The directory lives as long as the process.
-                let _ = self.resolver.letters.send(Letter::Ask {
-                    host: host.into(),
-                    reply: self.mailbox.clone(),
-                });
-            }
+            let name = self.asked(names, host);
             if name.answered && now < name.usable {
                 return Poll::Ready(name.next(now));
             }
@@ -301,6 +306,24 @@ impl Names {
             }
             Poll::Pending
         })
+    }
+
+    /// A name, asked for if that is due.
+    fn asked<'n>(&self, names: &'n mut Known, host: &str) -> &'n mut Name {
+        // Looked for twice: a borrow that may be returned would forbid the insertion.
+        if !names.contains_key(host) {
+            names.insert(host.into(), Name::default());
+        }
+        let name = names.get_mut(host).expect("it was inserted if it was not there");
+        if name.fresh <= clock::now() && !name.asked {
+            name.asked = true;
+            // The directory lives as long as the process.
+            let _ = self.resolver.letters.send(Letter::Ask {
+                host: host.into(),
+                reply: self.mailbox.clone(),
+            });
+        }
+        name
     }
 
     /// Takes what the directory says: an answer, for how long nobody needs to ask again, and for how long it serves.
