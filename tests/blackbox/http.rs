@@ -253,3 +253,36 @@ fn http_1_0_client_gets_a_closed_connection() -> Result<()> {
     assert_ne!(answer.framing, Framing::Chunked);
     client.expect_close()
 }
+
+#[test]
+fn hints_reach_the_client_before_the_answer() -> Result<()> {
+    let origin = Origin::always(
+        Script::raw("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x\r\nX: y\r\n\r\n")
+            .then(Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec())),
+    )?;
+    let gateway = Gateway::start(crate::one_route(&origin.url(), "", ""))?;
+    let answer = Client::get(gateway.addr(), "/", &[])?;
+    assert_eq!(
+        (answer.status, &answer.interim[..], &answer.body[..]),
+        (200, &[103][..], &b"ok"[..])
+    );
+    let mut client = Client::connect(gateway.addr())?;
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+    let bytes = String::from_utf8(client.read_to_close()?)?;
+    assert!(
+        bytes.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\n"),
+        "{bytes}"
+    );
+    let answer = tests::Curl::new(&gateway.url("/"))?
+        .args(["--http2-prior-knowledge"])
+        .run()?;
+    assert_eq!((answer.status, &answer.interim[..]), (200, &[103][..]));
+    let mut old = Client::connect(gateway.addr())?;
+    old.send(b"GET / HTTP/1.0\r\n\r\n")?;
+    let bytes = String::from_utf8(old.read_to_close()?)?;
+    assert!(
+        bytes.starts_with("HTTP/1.1 200 OK\r\n"),
+        "HTTP/1.0 knows no interim answers: {bytes}"
+    );
+    Ok(())
+}

@@ -75,6 +75,21 @@ impl Client {
         }
     }
 
+    /// Announces something before the response.
+    pub(super) fn interim(&mut self, status: u16, fields: &Outgoing<'_>) {
+        match &mut self.wire {
+            Wire::Bytes(_) => {
+                self.output.furnish();
+                encode::write_interim(status, fields, &mut self.output);
+            }
+            Wire::Frames(frames) => {
+                frames.send_head(false, |out| {
+                    h2::encode::response(status, fields, Framing::Nothing, out)
+                });
+            }
+        }
+    }
+
     /// Appends a piece of a body to what is sent next.
     pub(super) fn piece(&mut self, data: &[u8], framing: Framing) {
         if framing == Framing::Chunked {

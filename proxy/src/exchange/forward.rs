@@ -16,6 +16,8 @@ use super::{Exchange, Vanished};
 use crate::http::body::BodyStep;
 use crate::http::h1::chunked;
 use crate::http::h1::response::ResponseDecoder;
+use crate::http::head::Version;
+use crate::http::outgoing::OutgoingHeaders;
 use crate::limits;
 use crate::snapshot::Endpoint;
 use crate::tls::StreamError;
@@ -379,6 +381,9 @@ impl Exchange<'_> {
                         return Err(Failure::Upstream { refusal, progress });
                     }
                     Ok(Some(length)) if self.scratch.response.is_interim() => {
+                        self.pass_interim(&leg.input[..length])
+                            .await
+                            .map_err(|_vanished| Failure::Vanished)?;
                         leg.input.consume(length);
                         continue;
                     }
@@ -404,6 +409,20 @@ impl Exchange<'_> {
                     Lost::Upstream(error) => upstream_failure(error, progress),
                 })?;
         }
+    }
+
+    /// Passes an interim head on, as RFC 9110 §15.2 asks: all but 100, which is between us and the upstream, and not to
+    /// HTTP/1.0, which knows none.
+    async fn pass_interim(&mut self, received: &[u8]) -> Result<(), Vanished> {
+        let response = &self.scratch.response;
+        if response.status == 100 || self.scratch.head.version == Version::Http10 {
+            return Ok(());
+        }
+        // The exchange's own list is the request's, which may be sent again.
+        let mut list = OutgoingHeaders::default();
+        let fields = list.start_response(response.headers.on(received), received);
+        self.client.interim(response.status, &fields);
+        self.send().await
     }
 
     /// Appends what the upstream sends.

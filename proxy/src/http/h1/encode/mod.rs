@@ -113,12 +113,23 @@ pub fn write_response(
     connection: Connection<'_>,
     out: &mut Vec<u8>,
 ) {
+    write_status_line(status, out);
+    write_fields(fields, framing, connection, out);
+}
+
+/// Appends the head of an interim response, which frames nothing and leaves the connection as it is.
+pub fn write_interim(status: u16, fields: &Outgoing<'_>, out: &mut Vec<u8>) {
+    write_status_line(status, out);
+    fields.write_lines(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_status_line(status: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     push_decimal(status.into(), out);
     out.push(b' ');
     out.extend_from_slice(status::reason(status).as_bytes());
     out.extend_from_slice(b"\r\n");
-    write_fields(fields, framing, connection, out);
 }
 
 /// The interim response that lets a waiting client send its body (RFC 9110 §10.1.1).
