@@ -100,6 +100,8 @@ pub const ADMIN_CLIENTS: usize = 64;
 pub const UPSTREAM_IDLE: usize = 512;
 /// Seconds that a connection may idle.
 pub const UPSTREAM_IDLE_S: u64 = 60;
+/// Tries beyond the first that a worker makes at once, whatever its retry budget.
+pub const RETRIES_RESERVED: u32 = 100;
 /// Requests that a connection serves.
 pub const UPSTREAM_REQUESTS: u32 = 10_000;
 /// Seconds that a request waits for the address of a name that nobody knows yet.

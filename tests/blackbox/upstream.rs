@@ -231,3 +231,30 @@ fn a_protocol_nobody_asked_for_is_a_bad_answer() -> Result<()> {
     assert_eq!(message(&gateway)?.0, 502);
     Ok(())
 }
+
+#[test]
+fn a_dead_target_costs_tries_only_as_far_as_the_budget_goes() -> Result<()> {
+    let origin = Origin::echo()?;
+    let policy = format!(
+        "_format_version: \"3.0\"\nservices:\n- name: pair\n  url: http://pair.local\n  routes: [{{name: all, paths: [/]}}]\n\
+         upstreams:\n- name: pair.local\n  targets: [{{target: '{}'}}, {{target: '127.0.0.1:1'}}]\n",
+        origin.addr()
+    );
+    for (budget, least, most) in [("100", 400, 400), ("0", 250, 350)] {
+        let gateway = Gateway::builder(policy.clone())
+            .workers(1)
+            .flag("--retry-budget")
+            .flag(budget)
+            .start()?;
+        let mut client = Client::connect(gateway.addr())?;
+        let mut served = 0;
+        for _ in 0..400 {
+            served += usize::from(client.ask("GET", "/", &[], b"")?.status == 200);
+        }
+        // Every second request meets the dead target first; a hundred tries are in reserve.
+        assert!((least..=most).contains(&served), "budget {budget}: {served}");
+        let refused = gateway.admin().metric("tollgate_retries_refused_total", &[])?;
+        assert_eq!(refused > 0.0, budget == "0", "budget {budget}: {refused}");
+    }
+    Ok(())
+}

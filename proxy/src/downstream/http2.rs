@@ -18,6 +18,7 @@ pub(super) async fn serve(context: &Rc<Context>, client: Client) {
         requests += 1;
         // A stream holds as much memory as a connection that is at work.
         if context.presence.exchanges() >= context.node.connections {
+            context.instruments.recorder.tally(Tally::StreamsRefused);
             return handle.refuse(ErrorCode::RefusedStream);
         }
         worker::spawn(exchange(Rc::clone(context), Rc::clone(&peer), handle, requests));

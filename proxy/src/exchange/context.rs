@@ -20,6 +20,7 @@ use crate::telemetry::access_log::LogSender;
 use crate::telemetry::counter::{Recorder, Tally};
 use crate::upstream::pool::Pool;
 use crate::upstream::resolve::Names;
+use crate::upstream::retry::RetryBudget;
 
 /// One worker's belongings. Lives as long as the worker.
 pub struct Context {
@@ -29,6 +30,8 @@ pub struct Context {
     pub epoch: RefCell<Rc<Epoch>>,
     /// Idle upstream connections.
     pub pool: RefCell<Pool>,
+    /// Tries that may be made again.
+    pub retries: RetryBudget,
     /// Resolved names.
     pub names: Names,
     /// Request ids.
@@ -57,6 +60,7 @@ impl Context {
         instruments: Instruments,
     ) -> Rc<Self> {
         Rc::new(Self {
+            retries: RetryBudget::new(node.retry_budget),
             node,
             epoch: RefCell::new(epoch),
             pool: RefCell::default(),

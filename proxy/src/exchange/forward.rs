@@ -20,6 +20,7 @@ use crate::http::head::Version;
 use crate::http::outgoing::OutgoingHeaders;
 use crate::limits;
 use crate::snapshot::Endpoint;
+use crate::telemetry::counter::Tally;
 use crate::tls::StreamError;
 use crate::upstream::pool::{Key, Leased};
 use crate::upstream::retry::{Progress, may_retry};
@@ -72,6 +73,7 @@ impl Exchange<'_> {
         let key = endpoint.upstream.map_or(0, |upstream| self.hash_key(upstream));
         let mut tried = [usize::MAX; limits::TARGETS_TRIED];
         let mut tries = 0;
+        self.context.retries.earn();
         loop {
             tries += 1;
             let Some(place) = Place::choose(endpoint, &epoch, key, &tried) else {
@@ -102,7 +104,8 @@ impl Exchange<'_> {
                         place.failed(refusal, took, &mut tried);
                     }
                     let idempotent = self.is_idempotent();
-                    if !may_retry(progress, idempotent, endpoint.retries) {
+                    let may = may_retry(progress, idempotent, endpoint.retries);
+                    if !(may && (progress.reused || self.may_spend_retry())) {
                         if progress.body_consumed {
                             self.keep_alive = false;
                         }
@@ -111,6 +114,15 @@ impl Exchange<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the worker makes another try. One on a new connection, because a kept one was closed, is no burden.
+    fn may_spend_retry(&self) -> bool {
+        let may = self.context.retries.spend();
+        if !may {
+            self.context.instruments.recorder.tally(Tally::RetriesRefused);
+        }
+        may
     }
 
     /// The service of the route, or of the model that the request calls.

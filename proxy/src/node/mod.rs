@@ -97,6 +97,10 @@ pub struct Settings {
     /// Connections that a worker holds at most [default: 20000]
     #[arg(long, value_name = "N", env = "TOLLGATE_CONNECTIONS")]
     pub connections: Option<usize>,
+    /// Further tries for a hundred requests that a worker makes when upstreams fail, whatever each service's `retries`
+    /// allow; a hundred are always in reserve [default: 100]
+    #[arg(long, value_name = "PERCENT", env = "TOLLGATE_RETRY_BUDGET")]
+    pub retry_budget: Option<u32>,
     /// DNS server to ask: an address, with a port unless it is 53; may be given several times [default: those of
     /// resolv.conf, asked in order]
     #[arg(
@@ -286,6 +290,8 @@ pub struct Node {
     pub quota_entries: usize,
     /// Connections of one worker.
     pub connections: usize,
+    /// Further tries for a hundred requests.
+    pub retry_budget: u32,
     /// How names are resolved.
     pub dns: DnsSettings,
     /// What this run is known by.
@@ -355,6 +361,7 @@ impl Node {
                 .or(file.quota_entries)
                 .unwrap_or(limits::QUOTA_COUNTERS),
             connections: flags.connections.or(file.connections).unwrap_or(20_000),
+            retry_budget: flags.retry_budget.or(file.retry_budget).unwrap_or(100),
             dns,
             id: kernel("random/uuid"),
             hostname: kernel("hostname"),

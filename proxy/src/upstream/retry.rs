@@ -1,7 +1,11 @@
 //! Whether a failed try may be made again, as a pure decision.
 //!
 //! RFC 9110 §9.2.2: a request that a server may have acted on is repeated only if its method is idempotent.
-//! Kong's `retries` bounds how often; it never repeats because of a status.
+//! Kong's `retries` bounds how often; it never repeats because of a status. A worker's budget bounds all of them together.
+
+use std::cell::Cell;
+
+use crate::limits;
 
 /// How far a try came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +34,58 @@ pub const fn may_retry(progress: Progress, idempotent: bool, retries: u32) -> bo
     !progress.sent || idempotent
 }
 
+/// How many tries beyond the first one worker makes: a share of its exchanges, and a reserve, so that upstreams in trouble
+/// do not get several times their load.
+#[derive(Debug)]
+pub struct RetryBudget {
+    percent: u32,
+    /// In hundredths of a try.
+    left: Cell<u32>,
+}
+
+impl RetryBudget {
+    /// So many tries for a hundred exchanges, and [`limits::RETRIES_RESERVED`] at once.
+    pub const fn new(percent: u32) -> Self {
+        Self {
+            percent,
+            left: Cell::new(limits::RETRIES_RESERVED * 100),
+        }
+    }
+
+    /// An exchange is forwarded.
+    pub fn earn(&self) {
+        let left = self.left.get().saturating_add(self.percent);
+        self.left.set(left.min(limits::RETRIES_RESERVED * 100));
+    }
+
+    /// Takes a try; false when there is none left.
+    pub fn spend(&self) -> bool {
+        let left = self.left.get().checked_sub(100);
+        self.left.set(left.unwrap_or(self.left.get()));
+        left.is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_is_a_share_and_a_reserve() {
+        for (percent, of_thousand) in [(0, 0), (20, 200), (100, 1000)] {
+            let budget = RetryBudget::new(percent);
+            let reserve = std::iter::repeat_with(|| budget.spend())
+                .take_while(|had| *had)
+                .count();
+            assert_eq!(reserve, limits::RETRIES_RESERVED as usize);
+            let mut made = 0;
+            for _ in 0..1000 {
+                budget.earn();
+                made += usize::from(budget.spend());
+            }
+            assert_eq!(made, of_thousand, "{percent}");
+        }
+    }
 
     const FRESH: Progress = Progress {
         tries: 1,

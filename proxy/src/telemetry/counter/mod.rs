@@ -156,10 +156,14 @@ pub enum Tally {
     Panics,
     /// Requests refused before a route was looked for: malformed, too large, too slow.
     Malformed,
+    /// Tries that the retry budget did not allow.
+    RetriesRefused,
+    /// HTTP/2 streams refused because the worker had as many exchanges as it takes.
+    StreamsRefused,
 }
 
 /// How many [`Tally`] there are.
-const TALLIES: usize = 7;
+const TALLIES: usize = 9;
 
 /// All counters of the process.
 #[derive(Debug)]

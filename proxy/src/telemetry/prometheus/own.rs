@@ -5,7 +5,7 @@ use super::{Gauges, code_labels};
 use crate::telemetry::counter::{Sums, Tally};
 
 /// Counts without labels.
-const TALLIES: [(Tally, &str, &str); 4] = [
+const TALLIES: [(Tally, &str, &str); 6] = [
     (
         Tally::Malformed,
         "tollgate_malformed_requests_total",
@@ -20,6 +20,16 @@ const TALLIES: [(Tally, &str, &str); 4] = [
         Tally::ProxyHeadersRefused,
         "tollgate_proxy_headers_refused_total",
         "Connections of trusted peers without a PROXY header",
+    ),
+    (
+        Tally::RetriesRefused,
+        "tollgate_retries_refused_total",
+        "Tries that the retry budget did not allow",
+    ),
+    (
+        Tally::StreamsRefused,
+        "tollgate_streams_refused_total",
+        "HTTP/2 streams refused because the worker had as many exchanges as it takes",
     ),
     (
         Tally::Panics,
