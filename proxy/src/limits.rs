@@ -211,6 +211,8 @@ pub const CLIENT_WRITE_S: u64 = 60;
 pub const WATCH_MS: u64 = 500;
 /// Seconds that the admin socket waits for a reload.
 pub const RELOAD_S: u64 = 120;
+/// Seconds that a process which takes over may need until it accepts connections.
+pub const HAND_OVER_S: u64 = 300;
 /// Seconds between two sweeps of idle upstream connections.
 pub const SWEEP_S: u64 = 10;
 // --- quota ---

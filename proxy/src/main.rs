@@ -32,6 +32,10 @@ enum Verb {
         /// Node file with settings of this machine (TOML)
         #[arg(long, value_name = "FILE", env = "TOLLGATE_CONFIG")]
         config: Option<PathBuf>,
+        /// Take the listening sockets over from the gateway that serves this admin socket, which finishes its requests
+        /// and ends once this one accepts: an upgrade without a refused connection
+        #[arg(long)]
+        take_over: bool,
         #[command(flatten)]
         settings: Box<Settings>,
     },
@@ -67,8 +71,9 @@ fn main() -> ExitCode {
         Verb::Run {
             policy,
             config,
+            take_over,
             settings,
-        } => run(policy, config, *settings),
+        } => run(policy, config, take_over, *settings),
         Verb::CheckConfig {
             policy,
             config,
@@ -88,9 +93,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(policy: PathBuf, config: Option<PathBuf>, settings: Settings) -> anyhow::Result<()> {
+fn run(policy: PathBuf, config: Option<PathBuf>, take_over: bool, settings: Settings) -> anyhow::Result<()> {
     let node = Node::complete(settings, config.as_deref())?;
-    control::run(node, Source::new(policy), say)?;
+    control::run(node, Source::new(policy), take_over, say)?;
     Ok(())
 }
 

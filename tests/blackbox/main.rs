@@ -38,6 +38,7 @@ mod request_transformer;
 mod response_transformer;
 mod routing;
 mod size;
+mod take_over;
 mod termination;
 mod tls;
 mod upstream;

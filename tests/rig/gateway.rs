@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -55,7 +55,7 @@ impl Driver {
 }
 
 /// How a gateway is started.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct GatewayBuilder {
     policy: String,
     env: Vec<(String, String)>,
@@ -63,6 +63,7 @@ pub struct GatewayBuilder {
     flags: Vec<String>,
     workers: usize,
     tls: bool,
+    metrics: bool,
     quiet: bool,
     driver: Option<Driver>,
     programs: Option<PathBuf>,
@@ -101,6 +102,13 @@ impl GatewayBuilder {
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
+        self
+    }
+
+    /// Adds a metrics listener.
+    #[must_use]
+    pub fn metrics(mut self) -> Self {
+        self.metrics = true;
         self
     }
 
@@ -159,29 +167,38 @@ impl GatewayBuilder {
     /// # Errors
     /// When the policy is refused or the gateway does not become ready; with everything either printed.
     pub fn start(self) -> Result<Gateway> {
-        let scratch = Scratch::new()?;
-        let artifact = self.compile(&scratch)?;
+        let scratch = Arc::new(Scratch::new()?);
+        self.compile(&scratch)?;
+        let mut addresses = vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()];
+        if self.tls {
+            addresses.extend(["--listen-tls".to_owned(), "127.0.0.1:0".to_owned()]);
+        }
+        if self.metrics {
+            addresses.extend(["--metrics-listen".to_owned(), "127.0.0.1:0".to_owned()]);
+        }
+        self.run(scratch, 0, &addresses)
+    }
+
+    /// Starts `tollgate run` on the policy that lies in `scratch`, the process `number` of those that do.
+    fn run(self, scratch: Arc<Scratch>, number: usize, addresses: &[String]) -> Result<Gateway> {
         let admin = scratch.path().join("admin");
         let mut command = Process::command(self.program("tollgate", "TOLLGATE_BIN")?);
-        command.arg("run").arg(&artifact).args([
-            "--listen",
-            "127.0.0.1:0",
-            "--workers",
-            &self.workers.to_string(),
-        ]);
+        command.arg("run").arg(scratch.path().join("policy.toll"));
+        command.args(addresses);
+        command.args(["--workers", &self.workers.to_string()]);
         let driver = self.driver.unwrap_or_else(Driver::under_test);
         command
             .args(["--driver", driver.flag()])
             .arg("--admin")
             .arg(&admin)
-            .args(&self.flags);
-        if self.tls {
-            command.args(["--listen-tls", "127.0.0.1:0"]);
-        }
-        command
+            .args(&self.flags)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped());
-        let mut process = Process::start(command, &scratch.path().join("tollgate.log"))?;
+        let log = match number {
+            0 => "tollgate.log".to_owned(),
+            number => format!("tollgate-{number}.log"),
+        };
+        let mut process = Process::start(command, &scratch.path().join(log))?;
         let ready = wait_ready(&mut process)?;
         let address = |key: &str| -> Option<SocketAddr> { ready[key][0].as_str()?.parse().ok() };
         let addr = address("listen").with_context(|| format!("no address in {ready}"))?;
@@ -193,6 +210,7 @@ impl GatewayBuilder {
             ready,
             process,
             scratch,
+            number,
             settings: self,
         })
     }
@@ -220,7 +238,8 @@ pub struct Gateway {
     admin: Admin,
     ready: Value,
     process: Process,
-    scratch: Scratch,
+    scratch: Arc<Scratch>,
+    number: usize,
     settings: GatewayBuilder,
 }
 
@@ -235,6 +254,7 @@ impl Gateway {
             flags: Vec::new(),
             workers: 2,
             tls: false,
+            metrics: false,
             quiet: false,
             driver: None,
             programs: None,
@@ -315,6 +335,30 @@ impl Gateway {
         let aside = Scratch::new()?;
         let fresh = self.settings.compile(&aside)?;
         std::fs::rename(fresh, self.artifact()).context("replace the policy file")
+    }
+
+    /// Starts another process that takes over from this one: on the same addresses, with the same flags and these.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn successor(&self, workers: usize, flags: &[&str]) -> Result<Self> {
+        let mut addresses = vec![
+            "--take-over".to_owned(),
+            "--listen".to_owned(),
+            self.addr.to_string(),
+        ];
+        if let Some(addr) = self.tls_addr {
+            addresses.extend(["--listen-tls".to_owned(), addr.to_string()]);
+        }
+        if let Some(addr) = self.ready["metrics_listen"].as_str() {
+            addresses.extend(["--metrics-listen".to_owned(), addr.to_owned()]);
+        }
+        addresses.extend(flags.iter().map(|&flag| flag.to_owned()));
+        let settings = GatewayBuilder {
+            workers,
+            ..self.settings.clone()
+        };
+        settings.run(Arc::clone(&self.scratch), self.number + 1, &addresses)
     }
 
     /// Sends it a signal.

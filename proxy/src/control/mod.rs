@@ -2,90 +2,39 @@
 //!
 //! Enters: settings and the path of a policy. Leaves: the process' exit. Workers never wait for it.
 
+mod error;
+mod listeners;
 mod panel;
 mod prober;
 mod publish;
 mod signal;
 mod source;
+mod takeover;
+mod workers;
 
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, bounded, select, tick, unbounded};
+use crossbeam::channel::{Receiver, Sender, select, tick, unbounded};
 
-use crate::admin;
-use crate::downstream;
-use crate::exchange::{Context, Instruments, Presence};
+use crate::admin::{self, AdminSocket, Panel, Serving};
 use crate::limits;
-use crate::node::{DEFAULT_TLS, Node};
+use crate::node::Node;
 use crate::quota;
-use crate::snapshot::{Epoch, SnapshotError};
 use crate::telemetry::access_log::AccessLog;
-use crate::telemetry::counter::{Counters, Tally};
-use crate::upstream::resolve::{Names, Resolver};
-use crate::worker::{self, Accepted, Acceptor, Driver};
+use crate::telemetry::counter::Counters;
+use crate::upstream::resolve::Resolver;
+use crate::worker::{self, Driver};
+pub use error::StartError;
+use listeners::{Inherited, Listeners};
 use panel::{Gauged, NodePanel};
 use prober::Prober;
 use publish::Publisher;
 pub use source::{Source, SourceError};
-
-/// Why the gateway does not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// The policy cannot be had.
-    Source(SourceError),
-    /// The policy cannot be put to work.
-    Snapshot(SnapshotError),
-    /// An address cannot be bound.
-    Bind(SocketAddr, io::Error),
-    /// The admin socket cannot be bound.
-    Admin(PathBuf, io::Error),
-    /// The kernel refuses what was asked for.
-    Driver(io::Error),
-    /// A thread cannot be started.
-    Thread(io::Error),
-    /// TLS is to be served, and the policy has no certificate.
-    NoCertificate,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source(error) => write!(f, "{error}"),
-            Self::Snapshot(error) => write!(f, "{error}"),
-            Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
-            Self::Admin(path, error) => {
-                write!(f, "cannot open the admin socket {}: {error}", path.display())?;
-                f.write_str("\nhelp: name another one with --admin")
-            }
-            Self::Driver(error) => {
-                write!(
-                    f,
-                    "the kernel refuses io_uring: {error}\nhelp: use --driver auto or epoll"
-                )
-            }
-            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
-            Self::NoCertificate => f.write_str(
-                "a TLS listener was asked for, but the policy has no certificates\n\
-                 help: add `certificates` with `snis` to the decK file",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<SourceError> for StartError {
-    fn from(error: SourceError) -> Self {
-        Self::Source(error)
-    }
-}
+use takeover::Predecessor;
+pub use takeover::TakeOverError;
+use workers::{Crew, WorkerHandle};
 
 /// Something that the main thread acts on.
 pub(crate) enum Event {
@@ -95,24 +44,27 @@ pub(crate) enum Event {
     ReopenLogs,
     /// Finish and end.
     Drain,
+    /// Another process accepts from the listeners now: finish and end.
+    HandedOver,
+    /// A worker could accept.
+    Prepared,
     /// A worker cannot run.
     Failed(io::Error),
 }
 
-/// One worker as the main thread sees it.
-pub(crate) struct WorkerHandle {
-    pub(crate) mailbox: worker::Mailbox,
-    pub(crate) presence: Arc<Presence>,
-    pub(crate) drained: Arc<AtomicBool>,
-}
-
-/// Runs the gateway until it is told to stop. `ready` gets one line of JSON once all listeners are open.
+/// Runs the gateway until it is told to stop, or until another takes over from it. `ready` gets one line of JSON once
+/// it accepts connections. With `take_over`, it gets its sockets from the gateway that runs, which ends once this one
+/// accepts; when this one cannot start, that one goes on.
 ///
 /// # Errors
 /// [`StartError`] when it cannot start.
-pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), StartError> {
+pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)) -> Result<(), StartError> {
     let node = Arc::new(node);
     let driver = Driver::choose(node.driver).map_err(StartError::Driver)?;
+    let (predecessor, mut inherited) = predecessor(&node, take_over)?;
+    let mut listeners = Listeners::bind(&node, &mut inherited)?;
+    let admin_error = |error| StartError::Admin(node.admin.clone(), error);
+    let admin = AdminSocket::bind(&node.admin, take_over).map_err(admin_error)?;
     let (events, inbox) = unbounded();
     signal::listen(events.clone()).map_err(StartError::Thread)?;
     let counters = Counters::new(node.workers);
@@ -120,67 +72,138 @@ pub fn run(node: Node, source: Source, ready: impl FnOnce(&str)) -> Result<(), S
     let quotas = Arc::new(quota::Table::new(node.quota_entries));
     let mut publisher = Publisher::new(Arc::clone(&node), source, Arc::clone(&counters), Arc::clone(&log))?;
     let first = publisher.load()?;
-    let tls = tls_addresses(&node, first.server_tls.is_some())?;
-    let listeners = Listeners::open(&node, &tls)?;
+    listeners.complete(&node, first.server_tls.is_some(), &mut inherited)?;
+    drop(inherited);
     let resolver = Resolver::start(node.dns.clone()).map_err(StartError::Thread)?;
-    let mut workers = Vec::new();
+    let crew = Crew {
+        driver,
+        node: &node,
+        first: &first,
+        resolver: &resolver,
+        events: &events,
+    };
     let cores = worker::cores();
-    for (number, sockets) in listeners.sockets.into_iter().enumerate() {
+    let workers = (0..node.workers).map(|number| {
         let core = cores.get(number % cores.len().max(1)).copied();
-        let instruments = instruments(number, &quotas, &counters, &log)?;
-        let handle = start(
-            number,
-            core,
-            driver,
-            &node,
-            &first,
-            &resolver,
-            sockets,
-            &events,
-            instruments,
-        )?;
-        workers.push(handle);
-    }
-    let workers = Arc::new(workers);
+        let instruments = workers::instruments(number, &quotas, &counters, &log)?;
+        crew.start(number, core, instruments)
+    });
+    let workers: Arc<Vec<WorkerHandle>> = Arc::new(workers.collect::<Result<_, _>>()?);
+    prepared(&inbox, workers.len())?;
     let prober = Prober::new(driver, resolver.clone(), events.clone());
     publisher
         .started(first, Arc::clone(&workers), prober)
         .map_err(StartError::Thread)?;
+    let line = ready_line(&listeners, &node, driver, &publisher);
+    let open = Open {
+        listeners,
+        admin,
+        predecessor,
+    };
     let gauged = Gauged {
         counters,
         quotas,
         log: Arc::downgrade(&log),
         resolver,
     };
-    let panel = Arc::new(NodePanel::new(
+    let sockets = Sockets::default();
+    let panel = NodePanel::new(
         events,
         publisher.shared(),
         Arc::clone(&workers),
         driver,
         gauged,
-    ));
-    admin::serve_socket(&node.admin, Arc::clone(&panel) as Arc<dyn admin::Panel>)
-        .map_err(|error| StartError::Admin(node.admin.clone(), error))?;
-    let metrics = node.metrics_listen.map(|address| {
-        admin::serve_metrics(address, Arc::clone(&panel) as Arc<dyn admin::Panel>)
-            .map_err(|error| StartError::Bind(address, error))
-    });
-    let metrics = metrics.transpose()?;
-    ready(&ready_line(
-        &listeners.plain,
-        &listeners.tls,
-        metrics,
-        &node,
-        driver,
-        &publisher,
-    ));
-    serve(&inbox, &mut publisher, &log);
-    drain(&node, &workers);
+        Arc::clone(&sockets),
+        open.predecessor.as_ref().and_then(|it| it.pid),
+    );
+    let metrics = open.begin(&node, &workers, Arc::new(panel), &sockets)?;
+    ready(&line);
+    let ending = serve(&inbox, &mut publisher, &log);
+    drop(metrics);
+    if let Ok(mut sockets) = sockets.lock() {
+        *sockets = None;
+    }
+    drain(&node, &inbox, &workers, ending);
     // The last owner of the log waits until everything is written.
     drop(publisher);
     drop(log);
-    let _ = std::fs::remove_file(&node.admin);
+    if ending == Ending::Stopped {
+        let _ = std::fs::remove_file(&node.admin);
+    }
     Ok(())
+}
+
+/// What the gateway listens on, to be handed to another process; nothing any more once it drains.
+#[expect(clippy::disallowed_types, reason = "cold: taken when a process takes over")]
+type Sockets = Arc<std::sync::Mutex<Option<Listeners>>>;
+
+/// The process to take over from, and what it and the service manager opened for this one.
+fn predecessor(node: &Node, take_over: bool) -> Result<(Option<Predecessor>, Inherited), StartError> {
+    if !take_over {
+        return Ok((None, Inherited::default()));
+    }
+    let asked = Predecessor::ask(&node.admin);
+    let (predecessor, sockets) = asked.map_err(|error| StartError::TakeOver(node.admin.clone(), error))?;
+    Ok((Some(predecessor), Inherited::new(sockets)))
+}
+
+/// Waits until every worker could accept.
+fn prepared(inbox: &Receiver<Event>, workers: usize) -> Result<(), StartError> {
+    let mut waiting = workers;
+    while waiting > 0 {
+        match inbox.recv() {
+            Ok(Event::Prepared) => waiting -= 1,
+            Ok(Event::Failed(error)) => return Err(StartError::Worker(error)),
+            Ok(Event::Drain | Event::HandedOver) | Err(_) => return Err(StartError::Stopped),
+            Ok(Event::Reload(_) | Event::ReopenLogs) => {}
+        }
+    }
+    Ok(())
+}
+
+/// A gateway that could begin.
+struct Open {
+    listeners: Listeners,
+    admin: AdminSocket,
+    predecessor: Option<Predecessor>,
+}
+
+impl Open {
+    /// Begins, in an order in which all that can fail comes before the first connection is accepted.
+    fn begin(
+        self,
+        node: &Node,
+        workers: &[WorkerHandle],
+        panel: Arc<dyn Panel>,
+        sockets: &Sockets,
+    ) -> Result<Option<Serving>, StartError> {
+        let listeners = self.listeners;
+        let shares = (0..workers.len()).map(|number| listeners.of_worker(number, workers.len()));
+        let shares = shares
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(StartError::Thread)?;
+        let metrics = listeners.metrics().map_err(StartError::Thread)?;
+        listeners.listen()?;
+        if let Ok(mut sockets) = sockets.lock() {
+            *sockets = Some(listeners);
+        }
+        self.admin
+            .serve(Arc::clone(&panel))
+            .map_err(|error| StartError::Admin(node.admin.clone(), error))?;
+        let metrics = metrics.map(|listener| admin::serve_metrics(listener, panel));
+        let metrics = metrics.transpose().map_err(StartError::Thread)?;
+        for (worker, share) in workers.iter().zip(shares) {
+            worker.accept(share);
+        }
+        if let Some(predecessor) = self.predecessor {
+            let pid = predecessor.pid.unwrap_or_default();
+            match predecessor.relieve() {
+                true => eprintln!("tollgate: took over from process {pid}, which drains"),
+                false => eprintln!("tollgate: took over from process {pid}, which is gone"),
+            }
+        }
+        Ok(metrics)
+    }
 }
 
 /// Loads a policy as [`run`] would, and tells what it is.
@@ -191,7 +214,9 @@ pub fn check(node: &Node, source: Source) -> Result<String, StartError> {
     let log = Arc::new(AccessLog::start(0).map_err(StartError::Thread)?);
     let mut publisher = Publisher::new(Arc::new(node.clone()), source, Counters::new(0), log)?;
     let snapshot = publisher.load()?;
-    tls_addresses(node, snapshot.server_tls.is_some())?;
+    if node.listen_tls.is_some() && snapshot.server_tls.is_none() {
+        return Err(StartError::NoCertificate);
+    }
     let policy = &snapshot.policy;
     Ok(serde_json::json!({
         "ok": true,
@@ -206,29 +231,12 @@ pub fn check(node: &Node, source: Source) -> Result<String, StartError> {
     .to_string())
 }
 
-fn tls_addresses(node: &Node, certificates: bool) -> Result<Vec<SocketAddr>, StartError> {
-    match (&node.listen_tls, certificates) {
-        (Some(_), false) => Err(StartError::NoCertificate),
-        (Some(addresses), true) => Ok(addresses.clone()),
-        (None, true) => Ok(vec![DEFAULT_TLS]),
-        (None, false) => Ok(Vec::new()),
-    }
-}
-
-fn ready_line(
-    plain: &[SocketAddr],
-    tls: &[SocketAddr],
-    metrics: Option<SocketAddr>,
-    node: &Node,
-    driver: Driver,
-    publisher: &Publisher,
-) -> String {
-    let text = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+fn ready_line(listeners: &Listeners, node: &Node, driver: Driver, publisher: &Publisher) -> String {
     serde_json::json!({
         "event": "ready",
-        "listen": text(plain),
-        "listen_tls": text(tls),
-        "metrics_listen": metrics.map(|address| address.to_string()),
+        "listen": listeners.addresses(false),
+        "listen_tls": listeners.addresses(true),
+        "metrics_listen": listeners.metrics_address().map(|address| address.to_string()),
         "admin": node.admin,
         "driver": driver.name(),
         "workers": node.workers,
@@ -239,8 +247,17 @@ fn ready_line(
     .to_string()
 }
 
+/// Why it is time to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// It was told to.
+    Stopped,
+    /// Another process accepts now.
+    HandedOver,
+}
+
 /// Acts on events until it is time to stop.
-fn serve(inbox: &Receiver<Event>, publisher: &mut Publisher, log: &AccessLog) {
+fn serve(inbox: &Receiver<Event>, publisher: &mut Publisher, log: &AccessLog) -> Ending {
     let watch = tick(Duration::from_millis(limits::WATCH_MS));
     loop {
         select! {
@@ -253,11 +270,10 @@ fn serve(inbox: &Receiver<Event>, publisher: &mut Publisher, log: &AccessLog) {
                     }
                 }
                 Ok(Event::ReopenLogs) => log.reopen(),
-                Ok(Event::Failed(error)) => {
-                    eprintln!("tollgate: a worker cannot run: {error}");
-                    std::process::exit(1);
-                }
-                Ok(Event::Drain) | Err(_) => return,
+                Ok(Event::Failed(error)) => give_up(&error),
+                Ok(Event::HandedOver) => return Ending::HandedOver,
+                Ok(Event::Drain) | Err(_) => return Ending::Stopped,
+                Ok(Event::Prepared) => {}
             },
             recv(watch) -> _ => {
                 if publisher.changed() {
@@ -270,210 +286,30 @@ fn serve(inbox: &Receiver<Event>, publisher: &mut Publisher, log: &AccessLog) {
     }
 }
 
-/// Lets running exchanges end, at most as long as the grace period.
-fn drain(node: &Node, workers: &[WorkerHandle]) {
-    for handle in workers {
-        handle.mailbox.send(|| {
-            WORKER.with(|worker| {
-                if let Some(worker) = worker.borrow().as_ref() {
-                    worker.drain();
-                }
-            });
-        });
-    }
+fn give_up(error: &io::Error) -> ! {
+    eprintln!(
+        "tollgate: {}",
+        StartError::Worker(io::Error::other(error.to_string()))
+    );
+    std::process::exit(1);
+}
+
+/// Lets running exchanges end, at most as long as the grace period. Where another process goes on, connections that wait
+/// may do so, and learn with their next answer that it was the last: closing one just when its client writes would lose
+/// that request.
+fn drain(node: &Node, inbox: &Receiver<Event>, workers: &[WorkerHandle], ending: Ending) {
+    let begin = |linger| workers.iter().for_each(|worker| worker.drain(linger));
+    begin(ending == Ending::HandedOver);
     let step = Duration::from_millis(20);
     let steps = node.grace_s * 1000 / 20;
-    let (_never, waiting) = bounded::<()>(1);
     for _ in 0..steps {
-        let quiet = workers
-            .iter()
-            .all(|handle| handle.drained.load(Ordering::Acquire) && handle.presence.connections() == 0);
-        if quiet {
+        if workers.iter().all(WorkerHandle::is_quiet) {
             return;
         }
-        let _ = waiting.recv_timeout(step);
-    }
-}
-
-/// The listening sockets, one set for each worker.
-struct Listeners {
-    plain: Vec<SocketAddr>,
-    tls: Vec<SocketAddr>,
-    sockets: Vec<Vec<(std::net::TcpListener, bool)>>,
-}
-
-impl Listeners {
-    fn open(node: &Node, tls: &[SocketAddr]) -> Result<Self, StartError> {
-        let mut sockets: Vec<Vec<(std::net::TcpListener, bool)>> = Vec::new();
-        sockets.resize_with(node.workers, Vec::new);
-        let mut open = |address: SocketAddr, secure: bool| -> Result<SocketAddr, StartError> {
-            let bind = |address| Acceptor::bind(address).map_err(|error| StartError::Bind(address, error));
-            let mut bound = address;
-            for (number, sockets) in sockets.iter_mut().enumerate() {
-                let socket = bind(bound)?;
-                if number == 0 {
-                    // The first worker's port is the others' too, if the kernel was asked to choose.
-                    bound = socket
-                        .local_addr()
-                        .map_err(|error| StartError::Bind(address, error))?;
-                }
-                sockets.push((socket, secure));
-            }
-            Ok(bound)
-        };
-        let plain = node
-            .listen
-            .iter()
-            .map(|&address| open(address, false))
-            .collect::<Result<_, _>>()?;
-        let tls = tls
-            .iter()
-            .map(|&address| open(address, true))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { plain, tls, sockets })
-    }
-}
-
-/// A worker as its own thread sees it.
-pub(crate) struct Worker {
-    number: usize,
-    pub(crate) context: Rc<Context>,
-    acceptors: Vec<(Rc<Acceptor>, bool)>,
-    drained: Arc<AtomicBool>,
-}
-
-thread_local! {
-    pub(crate) static WORKER: std::cell::RefCell<Option<Worker>> = const { std::cell::RefCell::new(None) };
-}
-
-impl Worker {
-    /// Uses another epoch for exchanges that begin from now on.
-    pub(crate) fn publish(&self, snapshot: Arc<crate::snapshot::Snapshot>) {
-        let before = self.context.pin();
-        let epoch = Epoch::new(snapshot, self.number, self.context.names.clone(), Some(&before));
-        self.context.epoch.replace(epoch);
-    }
-
-    fn drain(&self) {
-        self.context.draining.set(true);
-        for (acceptor, secure) in &self.acceptors {
-            for conn in acceptor.close() {
-                serve_conn(&self.context, conn, *secure);
-            }
+        match inbox.recv_timeout(step) {
+            Ok(Event::Drain) => begin(false),
+            Ok(Event::Failed(error)) => give_up(&error),
+            Ok(_) | Err(_) => {}
         }
-        worker::close_idle();
-        self.drained.store(true, Ordering::Release);
-    }
-}
-
-/// What worker `number` counts with.
-fn instruments(
-    number: usize,
-    quotas: &Arc<quota::Table>,
-    counters: &Arc<Counters>,
-    log: &AccessLog,
-) -> Result<Instruments, StartError> {
-    let taken = || StartError::Thread(io::Error::other(format!("worker {number} is started twice")));
-    Ok(Instruments {
-        quotas: Arc::clone(quotas),
-        recorder: counters.recorder(number).ok_or_else(taken)?,
-        log: log.sender(number).ok_or_else(taken)?.into(),
-    })
-}
-
-#[expect(clippy::too_many_arguments, reason = "what a worker is made of")]
-fn start(
-    number: usize,
-    core: Option<usize>,
-    driver: Driver,
-    node: &Arc<Node>,
-    first: &Arc<crate::snapshot::Snapshot>,
-    resolver: &Resolver,
-    sockets: Vec<(std::net::TcpListener, bool)>,
-    events: &Sender<Event>,
-    instruments: Instruments,
-) -> Result<WorkerHandle, StartError> {
-    let presence = Arc::new(Presence::default());
-    let drained = Arc::new(AtomicBool::new(false));
-    let (node, first, resolver) = (Arc::clone(node), Arc::clone(first), resolver.clone());
-    let (own_presence, worker_drained, failed) =
-        (Arc::clone(&presence), Arc::clone(&drained), events.clone());
-    let (mailbox_out, mailbox_in) = bounded(1);
-    let main = move || async move {
-        let Ok(mailbox) = mailbox_in.recv() else { return };
-        let names = Names::new(resolver, mailbox);
-        let context = Context::new(
-            node,
-            Epoch::new(first, number, names.clone(), None),
-            names,
-            own_presence,
-            instruments,
-        );
-        let mut acceptors = Vec::new();
-        for (socket, secure) in sockets {
-            let Ok(acceptor) = Acceptor::new(socket) else {
-                continue;
-            };
-            let acceptor = Rc::new(acceptor);
-            worker::spawn(accept(Rc::clone(&context), Rc::clone(&acceptor), secure));
-            acceptors.push((acceptor, secure));
-        }
-        let own = Worker {
-            number,
-            context: Rc::clone(&context),
-            acceptors,
-            drained: worker_drained,
-        };
-        WORKER.with(|worker| worker.replace(Some(own)));
-        sweep(context).await;
-    };
-    let report = move |error| {
-        let _ = failed.send(Event::Failed(error));
-    };
-    let handle =
-        worker::start(format!("worker-{number}"), core, driver, main, report).map_err(StartError::Thread)?;
-    let _ = mailbox_out.send(handle.mailbox.clone());
-    Ok(WorkerHandle {
-        mailbox: handle.mailbox,
-        presence,
-        drained,
-    })
-}
-
-/// Takes connections for as long as the listener is open. Pauses while the worker has as many as it may.
-async fn accept(context: Rc<Context>, acceptor: Rc<Acceptor>, secure: bool) {
-    loop {
-        while context.presence.connections() >= context.node.connections {
-            worker::sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MS)).await;
-        }
-        match acceptor.accept().await {
-            Accepted::Conn(conn) => serve_conn(&context, conn, secure),
-            Accepted::Exhausted => {}
-            Accepted::Closed => return,
-        }
-    }
-}
-
-fn serve_conn(context: &Rc<Context>, conn: worker::Conn, secure: bool) {
-    let tls = match secure {
-        false => None,
-        // A policy that lost its certificates cannot speak TLS: the connection is closed.
-        true => match context.pin().snapshot.server_tls.clone() {
-            Some(tls) => Some(tls),
-            None => return,
-        },
-    };
-    worker::spawn(downstream::serve(Rc::clone(context), conn, tls));
-}
-
-/// Closes idle upstream connections now and then, and counts the tasks that panicked.
-async fn sweep(context: Rc<Context>) {
-    let mut counted = 0;
-    loop {
-        worker::sleep(Duration::from_secs(limits::SWEEP_S)).await;
-        context.pool.borrow_mut().sweep();
-        let panics = worker::panics();
-        (counted..panics).for_each(|_| context.instruments.recorder.tally(Tally::Panics));
-        counted = panics;
     }
 }

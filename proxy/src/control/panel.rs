@@ -1,14 +1,18 @@
 //! What the admin socket shows and does on this node.
 
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded};
 
+use super::listeners::Listeners;
 use super::publish::{Published, Shared};
-use super::{Event, WorkerHandle};
+use super::workers::WorkerHandle;
+use super::{Event, Sockets, takeover};
 use crate::admin::Panel;
 use crate::exchange::{Presence, RequestIds};
 use crate::limits;
@@ -28,6 +32,11 @@ pub(super) struct NodePanel {
     workers: Arc<Vec<WorkerHandle>>,
     driver: Driver,
     gauged: Gauged,
+    sockets: Sockets,
+    /// Whether a process is being handed the sockets.
+    handing_over: AtomicBool,
+    /// Process id of the gateway that this one took over from.
+    predecessor: Option<i32>,
     /// Drawn at start, as Kong's.
     node_id: String,
 }
@@ -48,6 +57,8 @@ impl NodePanel {
         workers: Arc<Vec<WorkerHandle>>,
         driver: Driver,
         gauged: Gauged,
+        sockets: Sockets,
+        predecessor: Option<i32>,
     ) -> Self {
         let node_id = String::from_utf8_lossy(&RequestIds::default().uuid()).into_owned();
         Self {
@@ -56,6 +67,9 @@ impl NodePanel {
             workers,
             driver,
             gauged,
+            sockets,
+            handing_over: AtomicBool::new(false),
+            predecessor,
             node_id,
         }
     }
@@ -88,6 +102,8 @@ impl Panel for NodePanel {
             let current = published.current.as_ref();
             serde_json::json!({
                 "version": env!("CARGO_PKG_VERSION"),
+                "pid": std::process::id(),
+                "took_over_from": self.predecessor,
                 "driver": self.driver.name(),
                 "source": published.source,
                 "epoch": current.map(|snapshot| snapshot.epoch),
@@ -177,10 +193,39 @@ impl Panel for NodePanel {
         true
     }
 
+    fn hand_over(&self, to: &UnixStream) -> io::Result<()> {
+        if self.handing_over.swap(true, Ordering::AcqRel) {
+            return refuse(to, "another process is taking over");
+        }
+        let sockets = self.sockets.lock().ok();
+        let sockets = sockets.and_then(|it| it.as_ref().map(Listeners::all));
+        let relieved = match sockets {
+            None => refuse(to, "the gateway is stopping").map(|()| false),
+            Some(Err(error)) => refuse(to, &error.to_string()).map(|()| false),
+            Some(Ok(sockets)) => takeover::hand_over(to, &sockets),
+        };
+        if let Ok(true) = relieved {
+            eprintln!("tollgate: another process accepts now; this one finishes what runs");
+            let _ = self.events.send(Event::HandedOver);
+        } else {
+            eprintln!("tollgate: the process that was to take over does not; this one goes on");
+            self.handing_over.store(false, Ordering::Release);
+        }
+        relieved.map(drop)
+    }
+
     fn drain(&self) -> String {
         let _ = self.events.send(Event::Drain);
         r#"{"draining":true}"#.to_owned()
     }
+}
+
+fn refuse(mut to: &UnixStream, why: &str) -> io::Result<()> {
+    write!(
+        to,
+        "HTTP/1.1 409 Conflict\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{why}\n",
+        why.len() + 1
+    )
 }
 
 /// What is known of a name. An SRV record's addresses have its port and weight.

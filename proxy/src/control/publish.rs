@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use rustls::server::ProducesTickets;
 
+use super::StartError;
 use super::prober::Prober;
 use super::source::Source;
-use super::{StartError, WORKER, WorkerHandle};
+use super::workers::WorkerHandle;
 use crate::node::Node;
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::telemetry::access_log::AccessLog;
@@ -128,14 +129,7 @@ impl Publisher {
                 // Who sees the new epoch at work and then asks for the status is told of it: both change under one lock.
                 self.with(|published| {
                     for handle in self.workers.iter() {
-                        let snapshot = Arc::clone(&snapshot);
-                        handle.mailbox.send(move || {
-                            WORKER.with(|worker| {
-                                if let Some(worker) = worker.borrow().as_ref() {
-                                    worker.publish(snapshot);
-                                }
-                            });
-                        });
+                        handle.publish(Arc::clone(&snapshot));
                     }
                     published.retired.extend(published.current.replace(snapshot));
                     published.reloads += 1;

@@ -178,7 +178,7 @@ async fn request(context: &Rc<Context>, client: &mut Client) -> After {
         return After::Close;
     };
     let input = &mut client.input;
-    if input.is_empty() && (context.draining.get() || idle(context, stream, input).await.is_err()) {
+    if input.is_empty() && (context.leaving.get() || idle(context, stream, input).await.is_err()) {
         return After::Close;
     }
     let mut scratch = context.scratch();

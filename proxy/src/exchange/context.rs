@@ -38,8 +38,10 @@ pub struct Context {
     pub ids: RequestIds,
     /// What time it is, for `Date`.
     pub date: HttpDate,
-    /// Whether the worker takes no new work.
+    /// Whether answers say that their connection ends: the worker takes no new work.
     pub draining: Rc<Cell<bool>>,
+    /// Whether connections that wait for a request end.
+    pub leaving: Cell<bool>,
     /// How busy it is.
     pub presence: Arc<Presence>,
     /// What it counts with.
@@ -68,6 +70,7 @@ impl Context {
             ids: RequestIds::default(),
             date: HttpDate::default(),
             draining: Rc::default(),
+            leaving: Cell::new(false),
             presence,
             instruments,
             waiting: Cell::new(0),

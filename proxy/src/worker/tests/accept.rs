@@ -5,7 +5,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{accepted, acceptor, on_each_driver};
-use crate::worker::{Accepted, Acceptor, Buffer, race, sleep, spawn};
+use crate::worker::{Accepted, Acceptor, Buffer, Conn, race, sleep, spawn};
+
+/// What is queued where a listener is closed.
+async fn rest(acceptor: &Acceptor) -> Vec<Conn> {
+    acceptor.close();
+    let mut queued = Vec::new();
+    while let Accepted::Conn(conn) = acceptor.accept().await {
+        queued.push(conn);
+    }
+    queued
+}
 
 #[test]
 fn closing_ends_the_accept_that_waits() {
@@ -15,11 +25,42 @@ fn closing_ends_the_accept_that_waits() {
         let closer = Rc::clone(&acceptor);
         spawn(async move {
             sleep(Duration::from_millis(50)).await;
-            assert!(closer.close().is_empty());
+            closer.close();
         });
         assert!(matches!(acceptor.accept().await, Accepted::Closed));
         assert!(matches!(acceptor.accept().await, Accepted::Closed));
+        drop(acceptor);
+        sleep(Duration::from_millis(50)).await;
         assert!(TcpStream::connect(address).is_err());
+    });
+}
+
+#[test]
+fn who_shares_a_socket_goes_on_when_it_is_closed() {
+    on_each_driver(|| async {
+        let socket = Acceptor::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Acceptor::listen(&socket).unwrap();
+        let address = socket.local_addr().unwrap();
+        let old = Rc::new(Acceptor::new(socket.try_clone().unwrap()).unwrap());
+        let waiting = Rc::clone(&old);
+        spawn(async move { assert!(matches!(waiting.accept().await, Accepted::Closed)) });
+        sleep(Duration::from_millis(50)).await;
+        assert!(rest(&old).await.is_empty());
+        drop(old);
+        sleep(Duration::from_millis(50)).await;
+        let _client = TcpStream::connect(address).unwrap();
+        accepted(&Acceptor::new(socket).unwrap()).await;
+    });
+}
+
+#[test]
+fn a_bound_socket_refuses_until_it_listens() {
+    on_each_driver(|| async {
+        let socket = Acceptor::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        assert!(TcpStream::connect(address).is_err());
+        Acceptor::listen(&socket).unwrap();
+        TcpStream::connect(address).unwrap();
     });
 }
 
@@ -28,7 +69,7 @@ fn closing_takes_what_is_queued_and_it_works() {
     on_each_driver(|| async {
         let (acceptor, address) = acceptor();
         let mut clients: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
-        let mut queued = acceptor.close();
+        let mut queued = rest(&acceptor).await;
         assert_eq!(queued.len(), 3);
         for client in &mut clients {
             std::io::Write::write_all(client, b"hi").unwrap();
@@ -43,12 +84,13 @@ fn closing_takes_what_is_queued_and_it_works() {
 fn workers_share_an_address() {
     on_each_driver(|| async {
         let (one, address) = acceptor();
-        let two = Acceptor::new(Acceptor::bind(address).unwrap()).unwrap();
+        let two = Acceptor::bind(address).unwrap();
+        Acceptor::listen(&two).unwrap();
+        let two = Acceptor::new(two).unwrap();
         let _clients: Vec<_> = (0..32).map(|_| TcpStream::connect(address).unwrap()).collect();
         let (mut first, mut second) = (0, 0);
-        let one_queue = one.close();
-        first += one_queue.len();
-        second += two.close().len();
+        first += rest(&one).await.len();
+        second += rest(&two).await.len();
         assert_eq!(first + second, 32);
         assert!(first > 0 && second > 0, "{first} and {second}");
     });

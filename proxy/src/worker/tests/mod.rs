@@ -76,6 +76,7 @@ pub(crate) async fn own_mailbox() -> Mailbox {
 pub(crate) fn acceptor() -> (Acceptor, SocketAddr) {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let socket = Acceptor::bind(loopback).expect("a free port");
+    Acceptor::listen(&socket).expect("nobody else has it");
     let address = socket.local_addr().expect("it is bound");
     (Acceptor::new(socket).expect("the runtime takes it"), address)
 }

@@ -1,0 +1,257 @@
+//! The workers' threads: started with an epoch, told to accept, given other epochs, drained.
+//!
+//! Enters: what every worker shares, and letters from the main thread. A worker that is started takes no connection
+//! before it is told to: what can still fail then costs no client anything.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam::channel::{Sender, bounded};
+
+use super::{Event, StartError};
+use crate::downstream;
+use crate::exchange::{Context, Instruments, Presence};
+use crate::limits;
+use crate::node::Node;
+use crate::quota;
+use crate::snapshot::{Epoch, Snapshot};
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::counter::{Counters, Tally};
+use crate::upstream::resolve::{Names, Resolver};
+use crate::worker::{self, Accepted, Acceptor, Driver};
+
+/// One worker as the main thread sees it.
+pub(crate) struct WorkerHandle {
+    pub(crate) mailbox: worker::Mailbox,
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) drained: Arc<AtomicBool>,
+}
+
+impl WorkerHandle {
+    /// Runs something on the worker's thread, soon.
+    fn tell(&self, act: impl FnOnce(&Worker) + Send + 'static) {
+        self.mailbox.send(|| {
+            WORKER.with(|worker| {
+                if let Some(worker) = worker.borrow().as_ref() {
+                    act(worker);
+                }
+            });
+        });
+    }
+
+    /// Lets it accept from these sockets, which speak TLS or not.
+    pub(super) fn accept(&self, sockets: Vec<(TcpListener, bool)>) {
+        self.tell(|worker| worker.accept(sockets));
+    }
+
+    /// Uses another epoch for exchanges that begin from now on.
+    pub(super) fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.tell(|worker| worker.publish(snapshot));
+    }
+
+    /// Takes no new connections beyond those that are queued. Those that wait for a request end too, unless they may
+    /// `linger`: then they get one more answer, which says that it is the last.
+    pub(super) fn drain(&self, linger: bool) {
+        self.tell(move |worker| worker.drain(linger));
+    }
+
+    /// Whether nothing is left to be done.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.drained.load(Ordering::Acquire) && self.presence.connections() == 0
+    }
+}
+
+/// A worker as its own thread sees it.
+struct Worker {
+    number: usize,
+    context: Rc<Context>,
+    acceptors: RefCell<Vec<Rc<Acceptor>>>,
+    open: Rc<Open>,
+    events: Sender<Event>,
+}
+
+/// How many listeners a worker accepts from; when a worker that drains has none left, it says so.
+struct Open {
+    listeners: Cell<usize>,
+    draining: Cell<bool>,
+    drained: Arc<AtomicBool>,
+}
+
+impl Open {
+    fn closed(&self) {
+        self.listeners.set(self.listeners.get().saturating_sub(1));
+        self.settle();
+    }
+
+    fn settle(&self) {
+        if self.draining.get() && self.listeners.get() == 0 {
+            self.drained.store(true, Ordering::Release);
+        }
+    }
+}
+
+thread_local! {
+    static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+}
+
+impl Worker {
+    fn accept(&self, sockets: Vec<(TcpListener, bool)>) {
+        for (socket, secure) in sockets {
+            let acceptor = match Acceptor::new(socket) {
+                Ok(acceptor) => Rc::new(acceptor),
+                // Who would accept what the kernel queues for this worker?
+                Err(error) => {
+                    let _ = self.events.send(Event::Failed(error));
+                    return;
+                }
+            };
+            self.open.listeners.set(self.open.listeners.get() + 1);
+            worker::spawn(accept(
+                Rc::clone(&self.context),
+                Rc::clone(&acceptor),
+                secure,
+                Rc::clone(&self.open),
+            ));
+            self.acceptors.borrow_mut().push(acceptor);
+        }
+    }
+
+    fn publish(&self, snapshot: Arc<Snapshot>) {
+        let before = self.context.pin();
+        let epoch = Epoch::new(snapshot, self.number, self.context.names.clone(), Some(&before));
+        self.context.epoch.replace(epoch);
+    }
+
+    fn drain(&self, linger: bool) {
+        self.context.draining.set(true);
+        if !linger {
+            self.context.leaving.set(true);
+            worker::close_idle();
+        }
+        for acceptor in self.acceptors.take() {
+            acceptor.close();
+        }
+        self.open.draining.set(true);
+        self.open.settle();
+    }
+}
+
+/// What worker `number` counts with.
+pub(super) fn instruments(
+    number: usize,
+    quotas: &Arc<quota::Table>,
+    counters: &Arc<Counters>,
+    log: &AccessLog,
+) -> Result<Instruments, StartError> {
+    let taken = || StartError::Thread(io::Error::other(format!("worker {number} is started twice")));
+    Ok(Instruments {
+        quotas: Arc::clone(quotas),
+        recorder: counters.recorder(number).ok_or_else(taken)?,
+        log: log.sender(number).ok_or_else(taken)?.into(),
+    })
+}
+
+/// What all workers are started with.
+pub(super) struct Crew<'c> {
+    pub(super) driver: Driver,
+    pub(super) node: &'c Arc<Node>,
+    pub(super) first: &'c Arc<Snapshot>,
+    pub(super) resolver: &'c Resolver,
+    pub(super) events: &'c Sender<Event>,
+}
+
+impl Crew<'_> {
+    /// Starts worker `number` on a core. [`Event::Prepared`] tells when it could accept.
+    pub(super) fn start(
+        &self,
+        number: usize,
+        core: Option<usize>,
+        instruments: Instruments,
+    ) -> Result<WorkerHandle, StartError> {
+        let presence = Arc::new(Presence::default());
+        let drained = Arc::new(AtomicBool::new(false));
+        let (node, first, resolver) = (
+            Arc::clone(self.node),
+            Arc::clone(self.first),
+            self.resolver.clone(),
+        );
+        let (own_presence, own_drained) = (Arc::clone(&presence), Arc::clone(&drained));
+        let (events, failed) = (self.events.clone(), self.events.clone());
+        let (mailbox_out, mailbox_in) = bounded(1);
+        let main = move || async move {
+            let Ok(mailbox) = mailbox_in.recv() else { return };
+            let names = Names::new(resolver, mailbox);
+            let epoch = Epoch::new(first, number, names.clone(), None);
+            let context = Context::new(node, epoch, names, own_presence, instruments);
+            let own = Worker {
+                number,
+                context: Rc::clone(&context),
+                acceptors: RefCell::default(),
+                open: Rc::new(Open {
+                    listeners: Cell::new(0),
+                    draining: Cell::new(false),
+                    drained: own_drained,
+                }),
+                events: events.clone(),
+            };
+            WORKER.with(|worker| worker.replace(Some(own)));
+            let _ = events.send(Event::Prepared);
+            sweep(context).await;
+        };
+        let report = move |error| {
+            let _ = failed.send(Event::Failed(error));
+        };
+        let handle = worker::start(format!("worker-{number}"), core, self.driver, main, report)
+            .map_err(StartError::Thread)?;
+        let _ = mailbox_out.send(handle.mailbox.clone());
+        Ok(WorkerHandle {
+            mailbox: handle.mailbox,
+            presence,
+            drained,
+        })
+    }
+}
+
+/// Takes connections for as long as the listener is open. Pauses while the worker has as many as it may.
+async fn accept(context: Rc<Context>, acceptor: Rc<Acceptor>, secure: bool, open: Rc<Open>) {
+    loop {
+        while !acceptor.is_closed() && context.presence.connections() >= context.node.connections {
+            worker::sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MS)).await;
+        }
+        match acceptor.accept().await {
+            Accepted::Conn(conn) => serve_conn(&context, conn, secure),
+            Accepted::Exhausted => {}
+            Accepted::Closed => break,
+        }
+    }
+    open.closed();
+}
+
+fn serve_conn(context: &Rc<Context>, conn: worker::Conn, secure: bool) {
+    let tls = match secure {
+        false => None,
+        // A policy that lost its certificates cannot speak TLS: the connection is closed.
+        true => match context.pin().snapshot.server_tls.clone() {
+            Some(tls) => Some(tls),
+            None => return,
+        },
+    };
+    worker::spawn(downstream::serve(Rc::clone(context), conn, tls));
+}
+
+/// Closes idle upstream connections now and then, and counts the tasks that panicked.
+async fn sweep(context: Rc<Context>) {
+    let mut counted = 0;
+    loop {
+        worker::sleep(Duration::from_secs(limits::SWEEP_S)).await;
+        context.pool.borrow_mut().sweep();
+        let panics = worker::panics();
+        (counted..panics).for_each(|_| context.instruments.recorder.tally(Tally::Panics));
+        counted = panics;
+    }
+}
