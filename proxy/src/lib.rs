@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod ai;
+pub mod confine;
 pub mod control;
 pub mod downstream;
 pub mod edit;

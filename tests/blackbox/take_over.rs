@@ -23,6 +23,8 @@ fn load(gateway: &Gateway, keep: bool, stop: &AtomicBool, served: &AtomicUsize) 
         let answer = client.ask("GET", "/", &[], b"").context("lost")?;
         ensure!(answer.status == 200, "status {}", answer.status);
         served.fetch_add(1, Ordering::Relaxed);
+        // Clients that only spin would leave no processor to the two gateways.
+        std::thread::sleep(Duration::from_millis(1));
         if keep && answer.header("connection") != "close" {
             kept = Some(client);
         }

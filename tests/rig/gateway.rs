@@ -64,6 +64,7 @@ pub struct GatewayBuilder {
     workers: usize,
     tls: bool,
     metrics: bool,
+    uncompiled: bool,
     quiet: bool,
     driver: Option<Driver>,
     programs: Option<PathBuf>,
@@ -109,6 +110,13 @@ impl GatewayBuilder {
     #[must_use]
     pub fn metrics(mut self) -> Self {
         self.metrics = true;
+        self
+    }
+
+    /// Gives the gateway the decK file, which it compiles itself.
+    #[must_use]
+    pub fn uncompiled(mut self) -> Self {
+        self.uncompiled = true;
         self
     }
 
@@ -167,8 +175,16 @@ impl GatewayBuilder {
     /// # Errors
     /// When the policy is refused or the gateway does not become ready; with everything either printed.
     pub fn start(self) -> Result<Gateway> {
-        let scratch = Arc::new(Scratch::new()?);
+        let scratch = Scratch::new()?;
         self.compile(&scratch)?;
+        self.start_in(scratch)
+    }
+
+    /// Starts the gateway where its policy has been compiled.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_in(self, scratch: Scratch) -> Result<Gateway> {
         let mut addresses = vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()];
         if self.tls {
             addresses.extend(["--listen-tls".to_owned(), "127.0.0.1:0".to_owned()]);
@@ -176,14 +192,19 @@ impl GatewayBuilder {
         if self.metrics {
             addresses.extend(["--metrics-listen".to_owned(), "127.0.0.1:0".to_owned()]);
         }
-        self.run(scratch, 0, &addresses)
+        self.run(Arc::new(scratch), 0, &addresses)
     }
 
     /// Starts `tollgate run` on the policy that lies in `scratch`, the process `number` of those that do.
     fn run(self, scratch: Arc<Scratch>, number: usize, addresses: &[String]) -> Result<Gateway> {
         let admin = scratch.path().join("admin");
         let mut command = Process::command(self.program("tollgate", "TOLLGATE_BIN")?);
-        command.arg("run").arg(scratch.path().join("policy.toll"));
+        let policy = if self.uncompiled {
+            "kong.yaml"
+        } else {
+            "policy.toll"
+        };
+        command.arg("run").arg(scratch.path().join(policy));
         command.args(addresses);
         command.args(["--workers", &self.workers.to_string()]);
         let driver = self.driver.unwrap_or_else(Driver::under_test);
@@ -255,6 +276,7 @@ impl Gateway {
             workers: 2,
             tls: false,
             metrics: false,
+            uncompiled: false,
             quiet: false,
             driver: None,
             programs: None,
@@ -334,6 +356,13 @@ impl Gateway {
         self.settings.policy = policy.into();
         let aside = Scratch::new()?;
         let fresh = self.settings.compile(&aside)?;
+        if self.settings.uncompiled {
+            let (fresh, old) = (
+                aside.path().join("kong.yaml"),
+                self.scratch.path().join("kong.yaml"),
+            );
+            return std::fs::rename(fresh, old).context("replace the decK file");
+        }
         std::fs::rename(fresh, self.artifact()).context("replace the policy file")
     }
 

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use super::SourceError;
 use super::takeover::TakeOverError;
+use crate::confine::ConfineError;
+use crate::confine::identity::{Identity, IdentityError};
 use crate::snapshot::SnapshotError;
 
 /// Why the gateway does not start.
@@ -24,6 +26,16 @@ pub enum StartError {
     TakeOver(PathBuf, TakeOverError),
     /// The kernel refuses what was asked for.
     Driver(io::Error),
+    /// The limit of descriptors cannot be raised.
+    Descriptors(io::Error),
+    /// The process cannot become who it is to be.
+    Identity(IdentityError),
+    /// The process cannot be confined as it is to be.
+    Confine(ConfineError),
+    /// The policy names a log that a confined process cannot write.
+    LogOutside(PathBuf),
+    /// Something fails for who the process has become.
+    AsUser(String, Box<Self>),
     /// A thread cannot be started.
     Thread(io::Error),
     /// A worker cannot run.
@@ -51,6 +63,20 @@ impl fmt::Display for StartError {
                     "the kernel refuses io_uring: {error}\nhelp: use --driver auto or epoll"
                 )
             }
+            Self::Descriptors(error) => write!(f, "cannot raise the limit of descriptors: {error}"),
+            Self::Identity(error) => write!(f, "{error}"),
+            Self::Confine(error) => write!(f, "{error}"),
+            Self::LogOutside(path) => write!(
+                f,
+                "the log {} is outside of the folders that this confined gateway may write to\nhelp: restart it with \
+                 --log-dir for that folder, or with --confine off",
+                path.display()
+            ),
+            Self::AsUser(user, error) => write!(
+                f,
+                "{error}\nnote: by then the gateway is {user}, who has to read the policy and its secrets, and to write \
+                 the folder of the admin socket"
+            ),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::Worker(error) => write!(f, "a worker cannot run: {error}"),
             Self::Stopped => f.write_str("it was told to stop while it started"),
@@ -63,6 +89,16 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+impl StartError {
+    /// Says on whose behalf it was tried, when that is not who started the gateway.
+    pub(super) fn tried_by(self, identity: Option<&Identity>) -> Self {
+        match identity {
+            Some(identity) => Self::AsUser(identity.to_string(), Box::new(self)),
+            None => self,
+        }
+    }
+}
 
 impl From<SourceError> for StartError {
     fn from(error: SourceError) -> Self {

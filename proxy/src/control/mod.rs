@@ -5,6 +5,7 @@
 mod error;
 mod listeners;
 mod panel;
+mod prepare;
 mod prober;
 mod publish;
 mod signal;
@@ -18,7 +19,6 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, select, tick, unbounded};
 
-use crate::admin::{self, AdminSocket, Panel, Serving};
 use crate::limits;
 use crate::node::Node;
 use crate::quota;
@@ -27,12 +27,12 @@ use crate::telemetry::counter::Counters;
 use crate::upstream::resolve::Resolver;
 use crate::worker::{self, Driver};
 pub use error::StartError;
-use listeners::{Inherited, Listeners};
+use listeners::Listeners;
 use panel::{Gauged, NodePanel};
+use prepare::Prepared;
 use prober::Prober;
 use publish::Publisher;
 pub use source::{Source, SourceError};
-use takeover::Predecessor;
 pub use takeover::TakeOverError;
 use workers::{Crew, WorkerHandle};
 
@@ -60,20 +60,19 @@ pub(crate) enum Event {
 /// [`StartError`] when it cannot start.
 pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)) -> Result<(), StartError> {
     let node = Arc::new(node);
-    let driver = Driver::choose(node.driver).map_err(StartError::Driver)?;
-    let (predecessor, mut inherited) = predecessor(&node, take_over)?;
-    let mut listeners = Listeners::bind(&node, &mut inherited)?;
-    let admin_error = |error| StartError::Admin(node.admin.clone(), error);
-    let admin = AdminSocket::bind(&node.admin, take_over).map_err(admin_error)?;
+    let Prepared {
+        driver,
+        open,
+        mut publisher,
+        first,
+        counters,
+        log,
+        process,
+    } = prepare::prepare(&node, source, take_over)?;
     let (events, inbox) = unbounded();
     signal::listen(events.clone()).map_err(StartError::Thread)?;
-    let counters = Counters::new(node.workers);
-    let log = Arc::new(AccessLog::start(node.workers).map_err(StartError::Thread)?);
+    log.begin().map_err(StartError::Thread)?;
     let quotas = Arc::new(quota::Table::new(node.quota_entries));
-    let mut publisher = Publisher::new(Arc::clone(&node), source, Arc::clone(&counters), Arc::clone(&log))?;
-    let first = publisher.load()?;
-    listeners.complete(&node, first.server_tls.is_some(), &mut inherited)?;
-    drop(inherited);
     let resolver = Resolver::start(node.dns.clone()).map_err(StartError::Thread)?;
     let crew = Crew {
         driver,
@@ -94,32 +93,27 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     publisher
         .started(first, Arc::clone(&workers), prober)
         .map_err(StartError::Thread)?;
-    let line = ready_line(&listeners, &node, driver, &publisher);
-    let open = Open {
-        listeners,
-        admin,
-        predecessor,
-    };
+    let line = ready_line(&open.listeners, &node, driver, &publisher);
     let gauged = Gauged {
         counters,
         quotas,
         log: Arc::downgrade(&log),
         resolver,
     };
-    let sockets = Sockets::default();
+    let sockets = Arc::clone(&process.sockets);
     let panel = NodePanel::new(
         events,
         publisher.shared(),
         Arc::clone(&workers),
         driver,
         gauged,
-        Arc::clone(&sockets),
-        open.predecessor.as_ref().and_then(|it| it.pid),
+        process,
     );
     let metrics = open.begin(&node, &workers, Arc::new(panel), &sockets)?;
     ready(&line);
     let ending = serve(&inbox, &mut publisher, &log);
     drop(metrics);
+    // Nothing is handed over any more, and the listeners end with the workers' own.
     if let Ok(mut sockets) = sockets.lock() {
         *sockets = None;
     }
@@ -137,16 +131,6 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
 #[expect(clippy::disallowed_types, reason = "cold: taken when a process takes over")]
 type Sockets = Arc<std::sync::Mutex<Option<Listeners>>>;
 
-/// The process to take over from, and what it and the service manager opened for this one.
-fn predecessor(node: &Node, take_over: bool) -> Result<(Option<Predecessor>, Inherited), StartError> {
-    if !take_over {
-        return Ok((None, Inherited::default()));
-    }
-    let asked = Predecessor::ask(&node.admin);
-    let (predecessor, sockets) = asked.map_err(|error| StartError::TakeOver(node.admin.clone(), error))?;
-    Ok((Some(predecessor), Inherited::new(sockets)))
-}
-
 /// Waits until every worker could accept.
 fn prepared(inbox: &Receiver<Event>, workers: usize) -> Result<(), StartError> {
     let mut waiting = workers;
@@ -159,51 +143,6 @@ fn prepared(inbox: &Receiver<Event>, workers: usize) -> Result<(), StartError> {
         }
     }
     Ok(())
-}
-
-/// A gateway that could begin.
-struct Open {
-    listeners: Listeners,
-    admin: AdminSocket,
-    predecessor: Option<Predecessor>,
-}
-
-impl Open {
-    /// Begins, in an order in which all that can fail comes before the first connection is accepted.
-    fn begin(
-        self,
-        node: &Node,
-        workers: &[WorkerHandle],
-        panel: Arc<dyn Panel>,
-        sockets: &Sockets,
-    ) -> Result<Option<Serving>, StartError> {
-        let listeners = self.listeners;
-        let shares = (0..workers.len()).map(|number| listeners.of_worker(number, workers.len()));
-        let shares = shares
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(StartError::Thread)?;
-        let metrics = listeners.metrics().map_err(StartError::Thread)?;
-        listeners.listen()?;
-        if let Ok(mut sockets) = sockets.lock() {
-            *sockets = Some(listeners);
-        }
-        self.admin
-            .serve(Arc::clone(&panel))
-            .map_err(|error| StartError::Admin(node.admin.clone(), error))?;
-        let metrics = metrics.map(|listener| admin::serve_metrics(listener, panel));
-        let metrics = metrics.transpose().map_err(StartError::Thread)?;
-        for (worker, share) in workers.iter().zip(shares) {
-            worker.accept(share);
-        }
-        if let Some(predecessor) = self.predecessor {
-            let pid = predecessor.pid.unwrap_or_default();
-            match predecessor.relieve() {
-                true => eprintln!("tollgate: took over from process {pid}, which drains"),
-                false => eprintln!("tollgate: took over from process {pid}, which is gone"),
-            }
-        }
-        Ok(metrics)
-    }
 }
 
 /// Loads a policy as [`run`] would, and tells what it is.

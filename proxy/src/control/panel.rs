@@ -14,6 +14,7 @@ use super::publish::{Published, Shared};
 use super::workers::WorkerHandle;
 use super::{Event, Sockets, takeover};
 use crate::admin::Panel;
+use crate::confine::{Confinement, descriptors};
 use crate::exchange::{Presence, RequestIds};
 use crate::limits;
 use crate::quota;
@@ -32,11 +33,9 @@ pub(super) struct NodePanel {
     workers: Arc<Vec<WorkerHandle>>,
     driver: Driver,
     gauged: Gauged,
-    sockets: Sockets,
+    process: Process,
     /// Whether a process is being handed the sockets.
     handing_over: AtomicBool,
-    /// Process id of the gateway that this one took over from.
-    predecessor: Option<i32>,
     /// Drawn at start, as Kong's.
     node_id: String,
 }
@@ -50,6 +49,18 @@ pub(super) struct Gauged {
     pub(super) resolver: Resolver,
 }
 
+/// What is told of the process itself.
+pub(super) struct Process {
+    /// What it would hand over.
+    pub(super) sockets: Sockets,
+    /// Process id of the gateway that it took over from.
+    pub(super) predecessor: Option<i32>,
+    /// Who it became, if it did.
+    pub(super) user: Option<String>,
+    /// What it gave up, if it did.
+    pub(super) confinement: Option<Confinement>,
+}
+
 impl NodePanel {
     pub(super) fn new(
         events: Sender<Event>,
@@ -57,8 +68,7 @@ impl NodePanel {
         workers: Arc<Vec<WorkerHandle>>,
         driver: Driver,
         gauged: Gauged,
-        sockets: Sockets,
-        predecessor: Option<i32>,
+        process: Process,
     ) -> Self {
         let node_id = String::from_utf8_lossy(&RequestIds::default().uuid()).into_owned();
         Self {
@@ -67,9 +77,8 @@ impl NodePanel {
             workers,
             driver,
             gauged,
-            sockets,
+            process,
             handing_over: AtomicBool::new(false),
-            predecessor,
             node_id,
         }
     }
@@ -103,7 +112,13 @@ impl Panel for NodePanel {
             serde_json::json!({
                 "version": env!("CARGO_PKG_VERSION"),
                 "pid": std::process::id(),
-                "took_over_from": self.predecessor,
+                "took_over_from": self.process.predecessor,
+                "user": self.process.user,
+                "confined": {
+                    "files": self.process.confinement.is_some_and(|held| held.files),
+                    "calls": self.process.confinement.and_then(|held| held.calls),
+                },
+                "descriptors": {"open": descriptors::open(), "limit": descriptors::limit()},
                 "driver": self.driver.name(),
                 "source": published.source,
                 "epoch": current.map(|snapshot| snapshot.epoch),
@@ -152,6 +167,11 @@ impl Panel for NodePanel {
             targets: &targets,
             log: log.upgrade().map(|log| log.counts()).unwrap_or_default(),
             reservations: (quotas.reservations(), quotas.held()),
+            confined: self
+                .process
+                .confinement
+                .map_or((false, false), |held| (held.files, held.calls.is_some())),
+            descriptors: (descriptors::open(), descriptors::limit()),
             quota_overflowed: quotas.overflowed(),
             quota_bytes: quotas.resident_bytes() as u64,
             dns: DnsCounts {
@@ -197,7 +217,7 @@ impl Panel for NodePanel {
         if self.handing_over.swap(true, Ordering::AcqRel) {
             return refuse(to, "another process is taking over");
         }
-        let sockets = self.sockets.lock().ok();
+        let sockets = self.process.sockets.lock().ok();
         let sockets = sockets.and_then(|it| it.as_ref().map(Listeners::all));
         let relieved = match sockets {
             None => refuse(to, "the gateway is stopping").map(|()| false),

@@ -1,5 +1,6 @@
 //! Publishing epochs: load on the side, hand the snapshot to every worker, keep the old one until it is unused.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::server::ProducesTickets;
@@ -8,6 +9,7 @@ use super::StartError;
 use super::prober::Prober;
 use super::source::Source;
 use super::workers::WorkerHandle;
+use crate::confine::Places;
 use crate::node::Node;
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::telemetry::access_log::AccessLog;
@@ -48,6 +50,8 @@ pub(crate) struct Publisher {
     prober: Option<Prober>,
     shared: Shared,
     epoch: u64,
+    /// Where logs may be written, if not everywhere.
+    places: Option<Places>,
 }
 
 impl Publisher {
@@ -83,6 +87,7 @@ impl Publisher {
             prober: None,
             shared,
             epoch: 0,
+            places: None,
         })
     }
 
@@ -100,8 +105,18 @@ impl Publisher {
             before.as_deref(),
         );
         let snapshot = Arc::new(snapshot.map_err(StartError::Snapshot)?);
+        if let Some(places) = &self.places
+            && let Some(outside) = logs(&snapshot).into_iter().find(|log| !places.may_log(log))
+        {
+            return Err(StartError::LogOutside(outside));
+        }
         self.epoch += 1;
         Ok(snapshot)
+    }
+
+    /// Refuses policies that log elsewhere: the process is confined and could not write there.
+    pub(super) fn log_only_in(&mut self, places: Option<Places>) {
+        self.places = places;
     }
 
     /// The workers run with this first epoch.
@@ -213,6 +228,13 @@ impl Publisher {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner))
     }
+}
+
+/// The log files that a policy names.
+pub(super) fn logs(snapshot: &Snapshot) -> Vec<PathBuf> {
+    let policy = &snapshot.policy;
+    let rows = policy.rows(policy.all::<policy::table::Log>());
+    rows.map(|row| PathBuf::from(policy.text(row.path))).collect()
 }
 
 const fn state(healthy: bool) -> &'static str {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
 
 /// A policy on disk.
 #[derive(Debug)]
@@ -14,7 +14,8 @@ pub struct Source {
     seen: Option<Fingerprint>,
 }
 
-type Fingerprint = Vec<(PathBuf, SystemTime, u64)>;
+/// Path, inode, size, and the nanoseconds at which content or owner and mode last changed.
+type Fingerprint = Vec<(PathBuf, u64, u64, i128)>;
 
 /// Why there is no artifact.
 #[derive(Debug)]
@@ -61,6 +62,11 @@ impl Source {
         &self.given
     }
 
+    /// Whether it has to be compiled before it is loaded.
+    pub fn compiles(&self) -> bool {
+        self.given.extension().is_none_or(|extension| extension != "toll")
+    }
+
     /// The artifact to load, compiled if it has to be.
     ///
     /// # Errors
@@ -69,11 +75,7 @@ impl Source {
         let fingerprint = fingerprint(&self.given);
         let fingerprint = fingerprint.map_err(|error| SourceError::Missing(self.given.clone(), error))?;
         self.seen = Some(fingerprint);
-        if self
-            .given
-            .extension()
-            .is_some_and(|extension| extension == "toll")
-        {
+        if !self.compiles() {
             return Ok(self.given.clone());
         }
         let directory = match &self.compiled {
@@ -87,7 +89,8 @@ impl Source {
         Ok(artifact)
     }
 
-    /// Whether the files have changed since they were last read. Content is not compared, only name, size and time.
+    /// Whether the files have changed since they were last read. Content is not compared, only name, size and time:
+    /// also that at which a file was given to another owner, who may now read it.
     pub fn changed(&self) -> bool {
         match fingerprint(&self.given) {
             Ok(now) => self.seen.as_ref() != Some(&now),
@@ -119,7 +122,8 @@ fn compile(given: &Path, artifact: &Path) -> Result<(), SourceError> {
 
 fn fingerprint(path: &Path) -> io::Result<Fingerprint> {
     let metadata = std::fs::metadata(path)?;
-    let mut seen = vec![(path.to_owned(), metadata.modified()?, metadata.len())];
+    let changed = i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
+    let mut seen = vec![(path.to_owned(), metadata.ino(), metadata.len(), changed)];
     if metadata.is_dir() {
         for entry in std::fs::read_dir(path)? {
             seen.extend(fingerprint(&entry?.path())?);

@@ -225,10 +225,12 @@ async fn accept(context: Rc<Context>, acceptor: Rc<Acceptor>, secure: bool, open
         }
         match acceptor.accept().await {
             Accepted::Conn(conn) => serve_conn(&context, conn, secure),
-            Accepted::Exhausted => {}
+            Accepted::Exhausted => context.instruments.recorder.tally(Tally::AcceptPaused),
             Accepted::Closed => break,
         }
     }
+    // Who was queued is counted as a connection once its task runs, which it does before this one goes on.
+    worker::sleep(Duration::from_millis(limits::TURN_PAUSE_MS)).await;
     open.closed();
 }
 

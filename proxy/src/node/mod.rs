@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use policy::path::{EmptySegments, EncodedSeparators, NotAChoice, Parameters, PathRules};
 use serde::Deserialize;
 
+use crate::confine::Confine;
 use crate::limits;
 use crate::tls::OldestTls;
 use crate::upstream::resolve::{DnsOrder, DnsServer, DnsSettings};
@@ -94,6 +95,25 @@ pub struct Settings {
     /// Distinct rate-limit counters that are kept, 17 bytes each [default: 983040]
     #[arg(long, value_name = "N", env = "TOLLGATE_QUOTA_ENTRIES")]
     pub quota_entries: Option<usize>,
+    /// User, by name or number, that the gateway becomes once its listeners are bound; it gives up all capabilities
+    #[arg(long, value_name = "USER", env = "TOLLGATE_USER")]
+    pub user: Option<String>,
+    /// Group, by name or number, instead of the user's own [default: the user's]
+    #[arg(long, value_name = "GROUP", env = "TOLLGATE_GROUP")]
+    pub group: Option<String>,
+    /// Whether the gateway gives up access to files and system calls that it does not need, by Landlock and seccomp
+    /// [default: auto]
+    #[arg(long, value_enum, env = "TOLLGATE_CONFINE")]
+    pub confine: Option<Confine>,
+    /// Folder that a confined gateway may write logs to; may be given several times [default: those of the logs that
+    /// the policy names at start]
+    #[arg(
+        long = "log-dir",
+        value_name = "DIR",
+        env = "TOLLGATE_LOG_DIRS",
+        value_delimiter = ','
+    )]
+    pub log_dirs: Vec<PathBuf>,
     /// Connections that a worker holds at most [default: 20000]
     #[arg(long, value_name = "N", env = "TOLLGATE_CONNECTIONS")]
     pub connections: Option<usize>,
@@ -239,6 +259,8 @@ pub enum SettingsError {
     Invalid(PathBuf, toml::de::Error),
     /// PROXY headers are expected, but from no peer.
     ProxyProtocolFromNobody,
+    /// A group without a user.
+    GroupWithoutUser,
 }
 
 impl fmt::Display for SettingsError {
@@ -251,6 +273,9 @@ impl fmt::Display for SettingsError {
                 "`proxy-protocol` expects PROXY headers from trusted peers, and there are none\nhelp: name the load \
                  balancers with `--trusted-ip` or `trusted_ips`"
             ),
+            Self::GroupWithoutUser => {
+                f.write_str("`group` is set, but not `user`: nobody would take that group on")
+            }
         }
     }
 }
@@ -288,6 +313,12 @@ pub struct Node {
     pub upstream_tls_verify: Option<bool>,
     /// Counters that are kept.
     pub quota_entries: usize,
+    /// Who the gateway becomes: a user, and a group if not the user's own.
+    pub user: Option<(String, Option<String>)>,
+    /// Whether it gives up what it does not need.
+    pub confine: Confine,
+    /// Folders that logs may be written to, beside those of the first policy.
+    pub log_dirs: Vec<PathBuf>,
     /// Connections of one worker.
     pub connections: usize,
     /// Further tries for a hundred requests.
@@ -338,6 +369,11 @@ impl Node {
             valid_ttl: valid_ttl.map(|seconds| Duration::from_secs(seconds.max(1).into())),
             stale_ttl: Duration::from_secs(stale_ttl.unwrap_or(limits::DNS_STALE_S).into()),
         };
+        let user = match (flags.user.or(file.user), flags.group.or(file.group)) {
+            (Some(user), group) => Some((user, group)),
+            (None, None) => None,
+            (None, Some(_)) => return Err(SettingsError::GroupWithoutUser),
+        };
         Ok(Self {
             listen,
             listen_tls: (!listen_tls.is_empty()).then_some(listen_tls),
@@ -360,6 +396,9 @@ impl Node {
                 .quota_entries
                 .or(file.quota_entries)
                 .unwrap_or(limits::QUOTA_COUNTERS),
+            user,
+            confine: flags.confine.or(file.confine).unwrap_or_default(),
+            log_dirs: first(flags.log_dirs, file.log_dirs),
             connections: flags.connections.or(file.connections).unwrap_or(20_000),
             retry_budget: flags.retry_budget.or(file.retry_budget).unwrap_or(100),
             dns,

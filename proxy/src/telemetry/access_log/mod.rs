@@ -11,8 +11,8 @@ mod redaction;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 
 use crossbeam::queue::ArrayQueue;
@@ -43,7 +43,7 @@ pub struct LogCounts {
 #[derive(Debug)]
 pub struct AccessLog {
     shared: Arc<Shared>,
-    writer: Option<JoinHandle<()>>,
+    writer: OnceLock<JoinHandle<()>>,
 }
 
 /// One worker's end of the log.
@@ -90,15 +90,40 @@ impl AccessLog {
     /// # Errors
     /// When no thread can be started.
     pub fn start(workers: usize) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::new(workers));
-        let own = Arc::clone(&shared);
+        let log = Self::new(workers);
+        log.begin()?;
+        Ok(log)
+    }
+
+    /// A log whose writer does not run yet.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            shared: Arc::new(Shared::new(workers)),
+            writer: OnceLock::new(),
+        }
+    }
+
+    /// Starts the writer, once; before that nobody can write lines.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn begin(&self) -> std::io::Result<()> {
+        let own = Arc::clone(&self.shared);
         let writer = thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || writer::run(&own))?;
-        Ok(Self {
-            shared,
-            writer: Some(writer),
-        })
+        self.writer
+            .set(writer)
+            .map_err(|_second| std::io::Error::other("the log's writer runs already"))
+    }
+
+    /// The files that were numbered since start.
+    pub fn paths(&self) -> Vec<Arc<Path>> {
+        self.shared
+            .files()
+            .iter()
+            .map(|(path, _)| Arc::clone(path))
+            .collect()
     }
 
     /// The number of a file; the same path and `reopen` have the same number for good. With `reopen` the file is
@@ -121,7 +146,7 @@ impl AccessLog {
 
     /// The end for worker `number`; `None` when it is taken.
     pub fn sender(&self, number: usize) -> Option<LogSender> {
-        let writer = self.writer.as_ref()?.thread().clone();
+        let writer = self.writer.get()?.thread().clone();
         let free = !self.shared.queues.get(number)?.taken.swap(true, Ordering::AcqRel);
         free.then(|| LogSender {
             shared: Arc::clone(&self.shared),

@@ -160,10 +160,12 @@ pub enum Tally {
     RetriesRefused,
     /// HTTP/2 streams refused because the worker had as many exchanges as it takes.
     StreamsRefused,
+    /// Times accepting paused for want of descriptors or memory.
+    AcceptPaused,
 }
 
 /// How many [`Tally`] there are.
-const TALLIES: usize = 9;
+const TALLIES: usize = 10;
 
 /// All counters of the process.
 #[derive(Debug)]

@@ -42,6 +42,10 @@ pub struct Gauges<'g> {
     pub reservations: (u64, u64),
     /// Times a key was counted in its limit's overflow counter.
     pub quota_overflowed: u64,
+    /// Whether files are confined by Landlock, and system calls by seccomp.
+    pub confined: (bool, bool),
+    /// Descriptors that are open, where the kernel tells, and that may be.
+    pub descriptors: (Option<u64>, u64),
     /// Bytes of the quota table.
     pub quota_bytes: u64,
     /// What the resolver counted.

@@ -5,7 +5,7 @@ use super::{Gauges, code_labels};
 use crate::telemetry::counter::{Sums, Tally};
 
 /// Counts without labels.
-const TALLIES: [(Tally, &str, &str); 6] = [
+const TALLIES: [(Tally, &str, &str); 7] = [
     (
         Tally::Malformed,
         "tollgate_malformed_requests_total",
@@ -36,6 +36,11 @@ const TALLIES: [(Tally, &str, &str); 6] = [
         "tollgate_panics_total",
         "Tasks that panicked and lost their connection",
     ),
+    (
+        Tally::AcceptPaused,
+        "tollgate_accept_paused_total",
+        "Times accepting paused for want of descriptors or memory",
+    ),
 ];
 
 pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
@@ -51,6 +56,7 @@ pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
     for (tally, name, help) in TALLIES {
         text.single(name, Type::Counter, help, sums.tally(tally));
     }
+    process(text, gauges);
     let log = gauges.log;
     for (name, help, count) in [
         (
@@ -107,6 +113,23 @@ pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
     ] {
         text.single(name, Type::Gauge, help, value);
     }
+}
+
+/// By the names that Prometheus' own clients use.
+fn process(text: &mut Text, gauges: &Gauges<'_>) {
+    let (open, limit) = gauges.descriptors;
+    if let Some(open) = open {
+        text.single("process_open_fds", Type::Gauge, "Open descriptors", open);
+    }
+    text.single("process_max_fds", Type::Gauge, "Descriptors there may be", limit);
+    text.family(
+        "tollgate_confined",
+        Type::Gauge,
+        "Whether the process is confined",
+    );
+    let (files, calls) = gauges.confined;
+    text.sample(&[("by", "landlock")], u64::from(files));
+    text.sample(&[("by", "seccomp")], u64::from(calls));
 }
 
 fn policy(text: &mut Text, gauges: &Gauges<'_>) {
