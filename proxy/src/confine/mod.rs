@@ -49,11 +49,11 @@ impl fmt::Display for Confinement {
         match (self.files, self.partly) {
             (true, false) => f.write_str("files by Landlock")?,
             (true, true) => f.write_str("files by Landlock, as far as this kernel has it")?,
-            (false, _) => f.write_str("files not at all, this kernel has no Landlock")?,
+            (false, _) => f.write_str("files not at all, Landlock is not granted")?,
         }
         match self.calls {
             Some(calls) => write!(f, "; system calls by seccomp, {calls} are left"),
-            None => f.write_str("; system calls not at all, this kernel has no seccomp filters"),
+            None => f.write_str("; system calls not at all, seccomp is not granted"),
         }
     }
 }
@@ -106,10 +106,14 @@ pub fn confine(
     }
     let refused = |error: &dyn fmt::Display| ConfineError::Refused(error.to_string());
     rustix::thread::set_no_new_privs(true).map_err(|error| refused(&error))?;
-    let enforced = paths::close_others(places).map_err(|error| refused(&error))?;
+    let enforced = match paths::close_others(places) {
+        Ok(enforced) => enforced,
+        // A sandbox around this process may grant it none of its own.
+        Err(_) if choice == Confine::Auto => Enforced::Not,
+        Err(error) => return Err(refused(&error)),
+    };
     let calls = match calls::allow_only_listed(driver) {
         Ok(calls) => Some(calls),
-        // A sandbox around this process may not let it have filters of its own.
         Err(_) if choice == Confine::Auto => None,
         Err(error) => return Err(refused(&error)),
     };
