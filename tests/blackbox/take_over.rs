@@ -236,3 +236,21 @@ fn nobody_to_take_over_from_is_an_error() -> Result<()> {
     assert!(error.contains("start without --take-over"), "{error}");
     Ok(())
 }
+
+#[test]
+fn a_socket_of_the_service_manager_is_used_with_what_it_has_queued() -> Result<()> {
+    let origin = Origin::echo()?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut early = Client::connect(listener.local_addr()?)?;
+    let gateway = Gateway::builder(one_route(&origin.url(), "", ""))
+        .workers(3)
+        .passed(listener)
+        .start()?;
+    assert_eq!(early.ask("GET", "/", &[], b"")?.status, 200);
+    for _ in 0..20 {
+        assert_eq!(Client::get(gateway.addr(), "/", &[])?.status, 200);
+    }
+    let new = gateway.successor(2, &[])?;
+    assert_eq!(Client::get(new.addr(), "/", &[])?.status, 200);
+    Ok(())
+}

@@ -1,7 +1,8 @@
 //! The built `tollgate`, governed by a decK file that the built `tollc` compiled.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, mpsc};
@@ -65,6 +66,7 @@ pub struct GatewayBuilder {
     tls: bool,
     metrics: bool,
     uncompiled: bool,
+    passed: Option<Arc<TcpListener>>,
     quiet: bool,
     driver: Option<Driver>,
     programs: Option<PathBuf>,
@@ -117,6 +119,13 @@ impl GatewayBuilder {
     #[must_use]
     pub fn uncompiled(mut self) -> Self {
         self.uncompiled = true;
+        self
+    }
+
+    /// Passes a listening socket to the gateway, as systemd does for a socket unit, in place of one of its own.
+    #[must_use]
+    pub fn passed(mut self, listener: TcpListener) -> Self {
+        self.passed = Some(Arc::new(listener));
         self
     }
 
@@ -185,7 +194,11 @@ impl GatewayBuilder {
     /// # Errors
     /// When it does not become ready.
     pub fn start_in(self, scratch: Scratch) -> Result<Gateway> {
-        let mut addresses = vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()];
+        let listen = match &self.passed {
+            Some(listener) => listener.local_addr()?.to_string(),
+            None => "127.0.0.1:0".to_owned(),
+        };
+        let mut addresses = vec!["--listen".to_owned(), listen];
         if self.tls {
             addresses.extend(["--listen-tls".to_owned(), "127.0.0.1:0".to_owned()]);
         }
@@ -198,7 +211,17 @@ impl GatewayBuilder {
     /// Starts `tollgate run` on the policy that lies in `scratch`, the process `number` of those that do.
     fn run(self, scratch: Arc<Scratch>, number: usize, addresses: &[String]) -> Result<Gateway> {
         let admin = scratch.path().join("admin");
-        let mut command = Process::command(self.program("tollgate", "TOLLGATE_BIN")?);
+        let program = self.program("tollgate", "TOLLGATE_BIN")?;
+        let mut command = match &self.passed {
+            None => Process::command(&program),
+            // What systemd does: the socket is descriptor 3, and the variables name the process that is meant.
+            Some(_) => {
+                let mut command = Process::command("sh");
+                command.args(["-c", "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" \"$@\" 3<&0"]);
+                command.arg(&program);
+                command
+            }
+        };
         let policy = if self.uncompiled {
             "kong.yaml"
         } else {
@@ -219,7 +242,11 @@ impl GatewayBuilder {
             0 => "tollgate.log".to_owned(),
             number => format!("tollgate-{number}.log"),
         };
-        let mut process = Process::start(command, &scratch.path().join(log))?;
+        let log = scratch.path().join(log);
+        let mut process = match &self.passed {
+            Some(listener) => Process::start_on(command, OwnedFd::from(listener.try_clone()?), &log)?,
+            None => Process::start(command, &log)?,
+        };
         let ready = wait_ready(&mut process)?;
         let address = |key: &str| -> Option<SocketAddr> { ready[key][0].as_str()?.parse().ok() };
         let addr = address("listen").with_context(|| format!("no address in {ready}"))?;
@@ -277,6 +304,7 @@ impl Gateway {
             tls: false,
             metrics: false,
             uncompiled: false,
+            passed: None,
             quiet: false,
             driver: None,
             programs: None,
@@ -385,6 +413,7 @@ impl Gateway {
         addresses.extend(flags.iter().map(|&flag| flag.to_owned()));
         let settings = GatewayBuilder {
             workers,
+            passed: None,
             ..self.settings.clone()
         };
         settings.run(Arc::clone(&self.scratch), self.number + 1, &addresses)

@@ -29,6 +29,15 @@ impl Process {
         Self::spawn(command, log)
     }
 
+    /// The same with a descriptor as standard input.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start_on(mut command: Command, input: impl Into<Stdio>, log: &Path) -> Result<Self> {
+        command.stdin(input);
+        Self::spawn(command, log)
+    }
+
     /// The same with a piped standard input.
     ///
     /// # Errors

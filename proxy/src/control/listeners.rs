@@ -13,7 +13,6 @@ use crate::node::{DEFAULT_TLS, Node};
 use crate::worker::Acceptor;
 
 /// Sockets that were open before this process.
-#[derive(Default)]
 pub(super) struct Inherited {
     sockets: Vec<(SocketAddr, TcpListener)>,
 }
@@ -23,10 +22,21 @@ impl Inherited {
     pub(super) fn new(descriptors: Vec<OwnedFd>) -> Self {
         let sockets = descriptors.into_iter().filter_map(|descriptor| {
             let socket = TcpListener::from(descriptor);
-            Some((socket.local_addr().ok()?, socket))
+            let listens = socket2::SockRef::from(&socket).is_listener().unwrap_or(false);
+            let address = socket.local_addr().ok()?;
+            listens.then_some((address, socket))
         });
         Self {
             sockets: sockets.collect(),
+        }
+    }
+
+    /// Closes those that nobody wanted.
+    pub(super) fn close(self) {
+        let mut addresses: Vec<SocketAddr> = self.sockets.iter().map(|(address, _)| *address).collect();
+        addresses.dedup();
+        for address in addresses {
+            eprintln!("tollgate: {address} was open before and is not to be listened on: it is closed");
         }
     }
 

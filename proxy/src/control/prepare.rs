@@ -4,6 +4,7 @@
 //! order in which whatever can fail does so before a client is accepted.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::node::Node;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
-use crate::worker::Driver;
+use crate::worker::{self, Driver};
 
 /// A gateway without threads.
 pub(super) struct Prepared {
@@ -50,6 +51,7 @@ pub(super) fn prepare(node: &Arc<Node>, source: Source, take_over: bool) -> Resu
     let mut publisher = Publisher::new(Arc::clone(node), source, Arc::clone(&counters), Arc::clone(&log))?;
     let first = publisher.load().map_err(tried)?;
     listeners.complete(node, first.server_tls.is_some(), &mut inherited)?;
+    inherited.close();
     publish::logs(&first).iter().for_each(|log| places.add_log(log));
     let confinement = confined(node, &places, compiles, driver)?;
     publisher.log_only_in(confinement.map(|_held| places));
@@ -96,6 +98,16 @@ fn identity(node: &Node) -> Result<Option<Identity>, StartError> {
     identity.assume().map_err(StartError::Identity)?;
     eprintln!("tollgate: runs as {identity}, without capabilities");
     Ok(Some(identity))
+}
+
+/// Sockets that the service manager opened for this very process (`LISTEN_FDS`, as systemd does for a socket unit).
+fn passed() -> Vec<OwnedFd> {
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    let count = match (number("LISTEN_PID"), number("LISTEN_FDS")) {
+        (Some(process), Some(count)) if process == std::process::id() => count,
+        _ => 0,
+    };
+    worker::passed(u16::try_from(count).unwrap_or(u16::MAX))
 }
 
 /// Where a confined gateway reads and writes, beside what the system's resolver and its trust in certificates need.
@@ -145,7 +157,7 @@ fn confined(
 /// The process to take over from, and what it and the service manager opened for this one.
 fn predecessor(node: &Node, take_over: bool) -> Result<(Option<Predecessor>, Inherited), StartError> {
     if !take_over {
-        return Ok((None, Inherited::default()));
+        return Ok((None, Inherited::new(passed())));
     }
     let asked = Predecessor::ask(&node.admin);
     let (predecessor, sockets) = asked.map_err(|error| StartError::TakeOver(node.admin.clone(), error))?;

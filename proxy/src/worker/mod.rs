@@ -32,7 +32,7 @@ pub use deadline::{Deadline, close_idle};
 pub use halves::{ConnReader, ConnWriter, IdleDeadline};
 pub use mailbox::Mailbox;
 pub use memory::prefer_huge_pages;
-pub use socket::cores;
+pub use socket::{cores, passed};
 pub use task::{First, panics, race, sleep, spawn};
 
 use crate::limits;

@@ -1,9 +1,10 @@
 //! The few system calls that the standard library does not wrap.
 
-#![allow(unsafe_code, reason = "five system calls, each with its line")]
+#![allow(unsafe_code, reason = "a few system calls, each with its line")]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Ends both directions of a socket. Operations on it complete; the descriptor stays.
 pub(super) fn shut_down(fd: RawFd) {
@@ -29,6 +30,27 @@ pub(super) fn has_bytes(fd: RawFd) -> bool {
 pub(super) fn borrow<T: AsRawFd>(holder: &T) -> BorrowedFd<'_> {
     // SAFETY: the holder keeps the descriptor open while the result borrows it.
     unsafe { BorrowedFd::borrow_raw(holder.as_raw_fd()) }
+}
+
+/// The first descriptor that a service manager passes, as `sd_listen_fds(3)` has it.
+const PASSED_FIRST: RawFd = 3;
+
+/// Descriptors that the service manager opened for this process, if it says that there are `count`. Each is given once,
+/// and closed in programs that this process starts. Must be called before anything else is opened.
+pub fn passed(count: u16) -> Vec<OwnedFd> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::AcqRel) {
+        return Vec::new();
+    }
+    let is_open = |fd: &RawFd| {
+        // SAFETY: takes no memory, and fails on a descriptor that is not open.
+        unsafe { libc::fcntl(*fd, libc::F_SETFD, libc::FD_CLOEXEC) == 0 }
+    };
+    (PASSED_FIRST..PASSED_FIRST + RawFd::from(count))
+        .filter(is_open)
+        // SAFETY: it is open, and nobody in this process owns it: it came with the process, and is given out once.
+        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+        .collect()
 }
 
 /// Cores that this process may use, in order.
