@@ -1,10 +1,11 @@
 //! TLS on both sides, with rustls as a state machine between our reads and writes.
 //!
 //! [`Stream`] is what the rest of the gateway reads and writes, encrypted or not. `server` chooses certificates by
-//! server name, `client` decides what an upstream must prove.
+//! server name, `client` decides what an upstream must prove, `duplex` reads and writes at once.
 
 mod agreed;
 mod client;
+mod duplex;
 mod halves;
 mod server;
 mod stream;

@@ -41,10 +41,10 @@ pub enum Stream {
 /// A connection and its TLS state.
 #[expect(unnameable_types, reason = "nobody has to name what is inside a stream")]
 pub struct Session {
-    conn: Conn,
-    tls: Connection,
-    incoming: Buffer,
-    outgoing: Buffer,
+    pub(super) conn: Conn,
+    pub(super) tls: Connection,
+    pub(super) incoming: Buffer,
+    pub(super) outgoing: Buffer,
 }
 
 impl Stream {
@@ -274,7 +274,7 @@ impl Session {
     }
 
     /// Gives buffers back that hold nothing.
-    fn rest(&mut self) {
+    pub(super) fn rest(&mut self) {
         if self.incoming.is_empty() {
             self.incoming = Buffer::empty();
         }

@@ -199,6 +199,44 @@ impl Conn {
         }
     }
 
+    /// Waits until something can be sent, or the connection broke. May be dropped.
+    ///
+    /// # Errors
+    /// As [`Conn::readable`].
+    pub async fn writable(&self) -> Result<(), ConnError> {
+        let result = self.stream.writable(false).await;
+        clock::refresh();
+        result.map_err(|error| failure(&error, Some(&self.deadline)))
+    }
+
+    /// Appends what has arrived, without waiting; false when nothing has. Not while a read waits.
+    ///
+    /// # Errors
+    /// [`ConnError`]; the buffer keeps what it held.
+    pub fn try_read(&self, buffer: &mut Buffer) -> Result<bool, ConnError> {
+        make_room(buffer);
+        match super::socket::receive(self.stream.as_raw_fd(), buffer) {
+            Ok(0) if self.deadline.fired() => Err(ConnError::TimedOut),
+            Ok(0) => Err(ConnError::Closed),
+            Ok(_) => Ok(true),
+            Err(error) if is_wait(&error) => Ok(false),
+            Err(error) => Err(failure(&error, Some(&self.deadline))),
+        }
+    }
+
+    /// Sends what the connection takes without waiting, and forgets it. Not while a write waits.
+    ///
+    /// # Errors
+    /// [`ConnError`]
+    pub fn try_write(&self, buffer: &mut Buffer) -> Result<(), ConnError> {
+        match super::socket::send(self.stream.as_raw_fd(), buffer) {
+            Ok(count) => buffer.consume(count),
+            Err(error) if is_wait(&error) => {}
+            Err(error) => return Err(failure(&error, Some(&self.deadline))),
+        }
+        Ok(())
+    }
+
     /// Sends the whole buffer and clears it.
     ///
     /// # Errors
@@ -278,11 +316,23 @@ pub(super) fn failure(error: &io::Error, deadline: Option<&Deadline>) -> ConnErr
 
 /// Takes the memory out of a buffer, with room to read into.
 pub(super) fn lend(buffer: &mut Buffer) -> (Vec<u8>, usize) {
-    buffer.furnish();
-    let mut bytes = std::mem::replace(buffer, Buffer::empty()).into_vec();
+    make_room(buffer);
+    let bytes = std::mem::replace(buffer, Buffer::empty()).into_vec();
     let start = bytes.len();
-    if bytes.capacity() - start < limits::READ_BYTES_MIN {
-        bytes.reserve(limits::BUFFER_BYTES);
-    }
     (bytes, start)
+}
+
+fn make_room(buffer: &mut Buffer) {
+    buffer.furnish();
+    if buffer.capacity() - buffer.len() < limits::READ_BYTES_MIN {
+        buffer.reserve(limits::BUFFER_BYTES);
+    }
+}
+
+/// Whether the operation would have to wait, or has to be asked for again.
+fn is_wait(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }

@@ -29,6 +29,7 @@ struct Slots {
 
 thread_local! {
     static SLOTS: RefCell<Slots> = RefCell::new(Slots::default());
+    static CLOSING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A deadline that can be armed again and again.
@@ -143,6 +144,25 @@ pub fn close_idle() {
             slot.at.set(slot.at.get().min(clock::now()));
         }
     });
+}
+
+/// Lets every armed deadline pass at the next tick: what still waits for a peer ends and is written down. What never
+/// waits has to ask [`is_closing`].
+pub fn close_all() {
+    CLOSING.set(true);
+    SLOTS.with(|slots| {
+        for slot in &slots.borrow().list {
+            if slot.at.get() != Moment::NEVER {
+                slot.at.set(clock::now());
+                slot.idle.set(false);
+            }
+        }
+    });
+}
+
+/// Whether [`close_all`] was called on this worker.
+pub fn is_closing() -> bool {
+    CLOSING.get()
 }
 
 /// Looks through the slots every tick, for as long as the worker lives.

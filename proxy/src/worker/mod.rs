@@ -28,12 +28,12 @@ use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 pub use accept::{Accepted, Acceptor};
 pub use buffer::Buffer;
 pub use conn::{Aborter, Activity, Conn, ConnError};
-pub use deadline::{Deadline, close_idle};
+pub use deadline::{Deadline, close_all, close_idle, is_closing};
 pub use halves::{ConnReader, ConnWriter, IdleDeadline};
 pub use mailbox::Mailbox;
 pub use memory::prefer_huge_pages;
 pub use socket::{cores, passed};
-pub use task::{First, panics, race, sleep, spawn};
+pub use task::{First, panics, race, sleep, spawn, take_turn};
 
 use crate::limits;
 use crate::node::DriverChoice;

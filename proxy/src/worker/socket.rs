@@ -18,6 +18,25 @@ pub(super) fn shut_down_write(fd: RawFd) {
     unsafe { libc::shutdown(fd, libc::SHUT_WR) };
 }
 
+/// Appends what has arrived at a socket to memory that has room for it, without waiting. 0 is the end of the stream.
+pub(super) fn receive(fd: RawFd, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let room = bytes.spare_capacity_mut();
+    // SAFETY: the memory lives through the call, and its size is given.
+    let count = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+    let count = usize::try_from(count).map_err(|_negative| io::Error::last_os_error())?;
+    // SAFETY: the kernel has written that many bytes behind those that were there, into the vector's own memory.
+    unsafe { bytes.set_len(bytes.len() + count) };
+    Ok(count)
+}
+
+/// Hands bytes to a socket, as many as it takes without waiting.
+pub(super) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the bytes live through the call, and their number is given.
+    let count = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(count).map_err(|_negative| io::Error::last_os_error())
+}
+
 /// Whether bytes wait to be read from a socket. An end of stream is none.
 pub(super) fn has_bytes(fd: RawFd) -> bool {
     let mut byte = 0_u8;

@@ -29,7 +29,7 @@ pub fn panics() -> u64 {
 /// Counts an operation of the running task, and pauses it when it has had its share. Where operations end at once, as they
 /// do on epoll while a peer keeps up, a task would otherwise never end its turn. A task that only wakes itself is put
 /// before all others again by the runtime, and timers wait until no task is ready: so it sleeps.
-pub(super) async fn take_turn() {
+pub async fn take_turn() {
     let left = TURNS.with(Cell::get);
     TURNS.with(|turns| turns.set(left.saturating_sub(1)));
     if left == 0 {

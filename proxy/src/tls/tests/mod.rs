@@ -1,6 +1,7 @@
 //! Both sides against blocking rustls peers, under both drivers.
 
 mod client;
+mod duplex;
 mod server;
 
 use std::io::{ErrorKind, Read, Write};

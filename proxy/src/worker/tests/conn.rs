@@ -245,3 +245,55 @@ fn a_dropped_connection_is_closed() {
         assert!(reader.join().unwrap().is_empty());
     });
 }
+
+#[test]
+fn steps_that_never_wait_say_so() {
+    on_each_driver(|| async {
+        let (conn, mut client) = pair().await;
+        let mut received = buffer(b"before ");
+        assert_eq!(conn.try_read(&mut received), Ok(false));
+        client.write_all(b"after").unwrap();
+        conn.readable().await.unwrap();
+        assert_eq!(conn.try_read(&mut received), Ok(true));
+        assert_eq!(&received[..], b"before after");
+        assert_eq!(conn.try_read(&mut received), Ok(false));
+        // A socket that takes no more leaves the rest in the buffer, and says when it takes more.
+        let (sent, mut rest) = (long(), buffer(&long()));
+        while {
+            let before = rest.len();
+            conn.try_write(&mut rest).unwrap();
+            rest.len() < before
+        } {}
+        assert!(!rest.is_empty());
+        let blocked = race(conn.writable(), sleep(SHORT)).await;
+        assert_eq!(blocked, First::Right(()), "nobody reads");
+        let reader = thread::spawn(move || read_to_end(client));
+        while !rest.is_empty() {
+            conn.writable().await.unwrap();
+            conn.try_write(&mut rest).unwrap();
+        }
+        conn.finish();
+        while !reader.is_finished() {
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert!(reader.join().unwrap() == sent);
+        assert_eq!(conn.try_read(&mut received), Err(ConnError::Closed));
+        assert_eq!(
+            &received[..],
+            b"before after",
+            "a failed step keeps what the buffer held"
+        );
+    });
+}
+
+#[test]
+fn a_full_buffer_is_no_end_of_the_stream() {
+    on_each_driver(|| async {
+        let (conn, mut client) = pair().await;
+        let mut received = buffer(&[1; 16 * 1024]);
+        client.write_all(b"more").unwrap();
+        conn.readable().await.unwrap();
+        assert_eq!(conn.try_read(&mut received), Ok(true));
+        assert_eq!(received.len(), 16 * 1024 + 4);
+    });
+}

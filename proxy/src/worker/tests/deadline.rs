@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{on_each_driver, pair};
 use crate::limits;
-use crate::worker::{Buffer, ConnError, Deadline, clock, close_idle, sleep};
+use crate::worker::{Buffer, ConnError, Deadline, clock, close_all, close_idle, is_closing, sleep};
 
 #[test]
 fn a_deadline_is_never_early_and_late_by_a_tick_at_most() {
@@ -52,6 +52,28 @@ fn draining_ends_idle_connections_and_no_others() {
             "it waited for its own time"
         );
         assert!(!busy.is_stale(), "a busy connection goes on");
+    });
+}
+
+#[test]
+fn the_end_of_a_drain_ends_everything_that_has_a_deadline() {
+    on_each_driver(|| async {
+        let (busy, mut client) = pair().await;
+        let (other, _other_client) = pair().await;
+        busy.arm(Duration::from_secs(100));
+        std::io::Write::write_all(&mut client, b"more").unwrap();
+        let patience = Deadline::on_waker();
+        patience.arm_in(Duration::from_secs(100));
+        assert!(!is_closing());
+        close_all();
+        patience.wait().await;
+        assert!(is_closing());
+        assert_eq!(
+            busy.readable().await,
+            Err(ConnError::TimedOut),
+            "whatever has come"
+        );
+        assert!(!other.is_stale(), "nobody gave it a deadline");
     });
 }
 
