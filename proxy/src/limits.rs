@@ -213,6 +213,8 @@ pub const WATCH_MS: u64 = 500;
 pub const RELOAD_S: u64 = 120;
 /// Seconds that a process which takes over may need until it accepts connections.
 pub const HAND_OVER_S: u64 = 300;
+/// Milliseconds in which what still runs after the grace period of a drain is ended and logged.
+pub const DRAIN_END_MS: u64 = 1000;
 /// Seconds between two sweeps of idle upstream connections.
 pub const SWEEP_S: u64 = 10;
 // --- quota ---

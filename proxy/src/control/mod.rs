@@ -233,22 +233,31 @@ fn give_up(error: &io::Error) -> ! {
     std::process::exit(1);
 }
 
-/// Lets running exchanges end, at most as long as the grace period. Where another process goes on, connections that wait
-/// may do so, and learn with their next answer that it was the last: closing one just when its client writes would lose
-/// that request.
+/// Lets running exchanges end by themselves for the grace period, then ends those that still wait for a peer. Where another
+/// process goes on, connections that wait may do so, and learn with their next answer that it was the last: closing one
+/// just when its client writes would lose that request.
 fn drain(node: &Node, inbox: &Receiver<Event>, workers: &[WorkerHandle], ending: Ending) {
     let begin = |linger| workers.iter().for_each(|worker| worker.drain(linger));
     begin(ending == Ending::HandedOver);
     let step = Duration::from_millis(20);
-    let steps = node.grace_s * 1000 / 20;
-    for _ in 0..steps {
-        if workers.iter().all(WorkerHandle::is_quiet) {
-            return;
+    let quiet_within = |steps: u64| {
+        for _ in 0..steps {
+            if workers.iter().all(WorkerHandle::is_quiet) {
+                return true;
+            }
+            match inbox.recv_timeout(step) {
+                Ok(Event::Drain) => begin(false),
+                Ok(Event::Failed(error)) => give_up(&error),
+                Ok(_) | Err(_) => {}
+            }
         }
-        match inbox.recv_timeout(step) {
-            Ok(Event::Drain) => begin(false),
-            Ok(Event::Failed(error)) => give_up(&error),
-            Ok(_) | Err(_) => {}
+        false
+    };
+    if !quiet_within(node.grace_s * 1000 / 20) {
+        // The rest is ended, so that it is counted and logged.
+        for handle in workers {
+            handle.mailbox.send(worker::close_all);
         }
+        quiet_within(limits::DRAIN_END_MS / 20);
     }
 }

@@ -184,7 +184,7 @@ impl Exchange<'_> {
         self.send_request(&mut leg, endpoint, sending, &mut output, &mut progress)
             .await?;
         drop(output);
-        self.receive_head(&mut leg, endpoint, progress).await?;
+        self.receive_head(&mut leg, endpoint, sending, progress).await?;
         Ok(leg)
     }
 
@@ -346,10 +346,11 @@ impl Exchange<'_> {
         &mut self,
         leg: &mut Leg,
         endpoint: &Endpoint,
+        sending: &Sending,
         progress: Progress,
     ) -> Result<(), Failure> {
         let Some(frames) = leg.leased.wire.frames() else {
-            return self.read_head(leg, endpoint, progress).await;
+            return self.read_head(leg, endpoint, sending, progress).await;
         };
         frames.arm(endpoint.read);
         let aborter = WireAborter::Frames(frames.aborter());
@@ -379,6 +380,7 @@ impl Exchange<'_> {
         &mut self,
         leg: &mut Leg,
         endpoint: &Endpoint,
+        sending: &Sending,
         mut progress: Progress,
     ) -> Result<(), Failure> {
         let mut decoder = ResponseDecoder::default();
@@ -387,8 +389,10 @@ impl Exchange<'_> {
                 progress.response_began = true;
                 let method = self.scratch.head.method;
                 match decoder.decode(&leg.input, method, &mut self.scratch.response) {
-                    // Nobody asked for another protocol: what follows would be read as answers to other requests.
-                    Ok(Some(_)) if self.scratch.response.status == 101 => {
+                    // Nobody asked for this protocol: what follows would be read as answers to other requests.
+                    Ok(Some(_))
+                        if self.scratch.response.status == 101 && !self.switches(sending, &leg.input) =>
+                    {
                         let refusal = Refusal::Upstream(502);
                         return Err(Failure::Upstream { refusal, progress });
                     }

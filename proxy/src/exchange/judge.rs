@@ -12,12 +12,15 @@ use super::view::{Peer, View};
 use super::{Exchange, Vanished};
 use crate::http::head::{TargetForm, Version};
 use crate::http::known::KnownHeader;
+use crate::http::upgrade;
 use crate::limits;
 use crate::node::address_bits;
 
-/// Protocol bits of a route.
-const HTTP: u32 = 1;
-const HTTPS: u32 = 2;
+/// Protocol bits of a route: those of HTTP and WebSockets without TLS and with, those of HTTP, of WebSockets, of gRPC.
+const PLAIN: u32 = 1 | 16;
+const SECURE: u32 = 2 | 32;
+const HTTP: u32 = 1 | 2;
+const WEBSOCKET: u32 = 16 | 32;
 const GRPC: u32 = 4;
 const GRPCS: u32 = 8;
 
@@ -162,8 +165,8 @@ impl Exchange<'_> {
         if route.protocols & (GRPC | GRPCS) != 0 {
             return self.check_grpc(route.protocols);
         }
-        if route.protocols & HTTP != 0 || self.record.secure || route.protocols & HTTPS == 0 {
-            return None;
+        if route.protocols & PLAIN != 0 || self.record.secure || route.protocols & SECURE == 0 {
+            return self.check_handshake(route.protocols);
         }
         Some(match route.https_redirect {
             HttpsRedirect::S426 => Refusal::UseHttps,
@@ -190,6 +193,15 @@ impl Exchange<'_> {
             (Version::Http2, false) => Some(Refusal::UseGrpcs),
             _ => Some(Refusal::UseHttp2),
         }
+    }
+
+    /// A route for WebSockets alone takes their handshakes and nothing else.
+    fn check_handshake(&self, protocols: u32) -> Option<Refusal> {
+        if protocols & WEBSOCKET == 0 || protocols & HTTP != 0 {
+            return None;
+        }
+        let handshake = upgrade::websocket(&self.scratch.head, &self.scratch.received);
+        handshake.err().map(Refusal::Handshake)
     }
 
     /// Runs an entry of the request's route.

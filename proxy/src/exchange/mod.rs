@@ -1,7 +1,8 @@
 //! One request and its response: the corridor. Every branch of a request's life is in this room.
 //!
 //! Forward only, each step its own file: [`judge`] runs policy, [`request`] writes what the upstream gets,
-//! [`forward`] finds a connection and sends it, [`relay`] passes the response on, [`finish`] settles and counts.
+//! [`forward`] finds a connection and sends it, [`relay`] passes the response on, or [`tunnel`] another protocol,
+//! [`finish`] settles and counts.
 //! A refusal at any step leaves by one door, [`refusal`].
 
 mod body;
@@ -24,6 +25,7 @@ mod refusal;
 mod relay;
 mod request;
 mod request_id;
+mod tunnel;
 mod view;
 
 use std::cell::Cell;

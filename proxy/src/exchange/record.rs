@@ -121,6 +121,12 @@ impl Record {
         self.received_bytes += bytes as u64;
     }
 
+    /// Bytes of another protocol went through, from the client and to it.
+    pub(super) const fn carried(&mut self, received: u64, sent: u64) {
+        self.received_bytes += received;
+        self.sent_bytes += sent;
+    }
+
     pub(super) const fn sent(&mut self, bytes: usize) {
         self.sent_bytes += bytes as u64;
     }

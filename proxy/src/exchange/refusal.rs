@@ -14,6 +14,7 @@ use crate::http::head::Version;
 use crate::http::known::KnownHeader;
 use crate::http::refusal_body::{self, BodyType};
 use crate::http::status;
+use crate::http::upgrade::HandshakeFault;
 use crate::limits;
 
 /// How the gateway calls itself in `Server` and `Via`.
@@ -42,6 +43,8 @@ pub(super) enum Refusal {
     UseHttp2,
     /// A gRPC route wants TLS.
     UseGrpcs,
+    /// The route wants a WebSocket handshake, and a good one.
+    Handshake(HandshakeFault),
     /// The request cannot be understood.
     Malformed(u16),
     /// The body is longer than is read.
@@ -89,9 +92,8 @@ impl Exchange<'_> {
                 100..200 | 204 | 304 => Framing::Nothing,
                 _ => Framing::Length(text.len() as u64),
             };
-            let connection = match refusal {
-                Refusal::UseHttps if self.keep_alive => Connection::Upgrade(b"TLS/1.2, HTTP/1.1"),
-                Refusal::UseHttp2 if self.keep_alive => Connection::Upgrade(b"HTTP/2"),
+            let connection = match refusal.wants() {
+                Some(protocol) if self.keep_alive => Connection::Upgrade(protocol),
                 _ if self.keep_alive && client_version != Version::Http10 => Connection::KeepAlive,
                 _ => Connection::Close,
             };
@@ -167,6 +169,7 @@ impl Exchange<'_> {
                 fields.put(KnownHeader::GrpcMessage, b"gRPC request matched gRPCs route");
                 Body::Ready(200)
             }
+            Refusal::Handshake(fault) => handshake_refusal(fault, fields),
             Refusal::Redirect(status) => {
                 self.write_location(fields);
                 Body::Ready(status)
@@ -299,6 +302,30 @@ impl Exchange<'_> {
                 .find(|size| size.limit < limits::BODY_BYTES as u64)
         });
         limited.map_or(Refusal::BodyTooLarge, |size| Refusal::Policy(size.too_large))
+    }
+}
+
+impl Refusal {
+    /// What a 426 tells the client to upgrade to.
+    const fn wants(self) -> Option<&'static [u8]> {
+        match self {
+            Self::UseHttps => Some(b"TLS/1.2, HTTP/1.1"),
+            Self::UseHttp2 => Some(b"HTTP/2"),
+            Self::Handshake(HandshakeFault::NotOne) => Some(b"websocket"),
+            _ => None,
+        }
+    }
+}
+
+/// RFC 6455 §4.2.2: who asks for another version is told which one there is.
+fn handshake_refusal(fault: HandshakeFault, fields: &mut crate::http::outgoing::Outgoing<'_>) -> Body {
+    match fault {
+        HandshakeFault::NotOne => Body::Error(426, Some("Please use WebSocket protocol")),
+        HandshakeFault::Key => Body::Error(400, Some("Sec-WebSocket-Key is missing")),
+        HandshakeFault::Version => {
+            fields.put(KnownHeader::SecWebsocketVersion, b"13");
+            Body::Error(400, Some("Sec-WebSocket-Version is not 13"))
+        }
     }
 }
 

@@ -28,6 +28,10 @@ impl Exchange<'_> {
         }
         self.run(Entry::Response);
         self.begin_model_response();
+        if self.scratch.response.status == 101 {
+            // Boxed: few exchanges become one, all would carry the memory.
+            return Box::pin(self.tunnel(leg, endpoint)).await;
+        }
         let mut body = reader_of(&leg.leased.wire, self.scratch.response.body);
         if self.response_needs_body() || self.model_needs_body() {
             let read = self.read_response_body(&mut leg, &mut body, endpoint).await?;
@@ -111,7 +115,10 @@ impl Exchange<'_> {
             {
                 self.keep_alive = false;
             }
-            let connection = if self.keep_alive {
+            let connection = if status == 101 {
+                let head = self.scratch.response.headers.on(&received);
+                Connection::Switch(head.get(KnownHeader::Upgrade).unwrap_or_default())
+            } else if self.keep_alive {
                 Connection::KeepAlive
             } else {
                 Connection::Close

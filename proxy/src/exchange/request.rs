@@ -10,6 +10,7 @@ use super::refusal::{PRODUCT, Refusal, address};
 use crate::http::forwarding::Forwarding;
 use crate::http::h1::encode::{self, Connection, Framing};
 use crate::http::h2;
+use crate::http::headers::Span;
 use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
 use crate::http::upstream_path;
@@ -21,6 +22,8 @@ pub(super) struct Sending {
     pub(super) whole: bool,
     /// The body goes out in chunks.
     pub(super) chunked: bool,
+    /// Where the received head names the protocol that the upstream is asked for.
+    pub(super) upgrade: Option<Span>,
     framing: Framing,
 }
 
@@ -81,6 +84,7 @@ impl Exchange<'_> {
         Ok(Sending {
             whole,
             chunked: framing == Framing::Chunked && !endpoint.http2,
+            upgrade: self.asked_protocol(endpoint, framing),
             framing,
         })
     }
@@ -138,7 +142,7 @@ impl Exchange<'_> {
     }
 
     /// The method, as the upstream gets it.
-    fn upstream_method(&self) -> &[u8] {
+    pub(super) fn upstream_method(&self) -> &[u8] {
         let received = self.scratch.head.method.name(&self.scratch.received);
         self.record.method.as_deref().unwrap_or(received)
     }
@@ -176,13 +180,16 @@ impl Exchange<'_> {
         let query = self.record.has_query.then_some(scratch.upstream_query.as_slice());
         let secure = leg.key.tls.is_some();
         let Some(frames) = leg.leased.wire.frames() else {
+            let connection = sending.upgrade.map_or(Connection::KeepAlive, |protocol| {
+                Connection::Upgrade(protocol.of(&scratch.received))
+            });
             encode::write_request(
                 method,
                 path,
                 query,
                 &fields,
                 sending.framing,
-                Connection::KeepAlive,
+                connection,
                 output,
             );
             return;

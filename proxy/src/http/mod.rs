@@ -19,6 +19,7 @@ pub mod refusal_body;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod upgrade;
 pub mod upstream_path;
 #[cfg(test)]
 mod vectors;

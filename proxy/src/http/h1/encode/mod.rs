@@ -79,8 +79,10 @@ pub enum Connection<'a> {
     KeepAlive,
     /// It closes.
     Close,
-    /// It becomes the protocol named, as `Upgrade` names it.
+    /// It can be used again, or become the protocol named, as `Upgrade` names it.
     Upgrade(&'a [u8]),
+    /// It becomes that protocol now, behind this head.
+    Switch(&'a [u8]),
 }
 
 /// Appends an upstream request head. `path` is the canonical upstream path, or `*`; `query` goes as it is, without
@@ -152,9 +154,14 @@ fn write_fields(fields: &Outgoing<'_>, framing: Framing, connection: Connection<
         }
         Connection::KeepAlive | Connection::Close => out.extend_from_slice(b"Connection: close\r\n\r\n"),
         Connection::Upgrade(protocol) => {
-            out.extend_from_slice(b"Connection: keep-alive, Upgrade\r\nUpgrade: ");
-            out.extend_from_slice(protocol);
-            out.extend_from_slice(b"\r\n\r\n");
+            write_upgrade(b"Connection: keep-alive, Upgrade\r\nUpgrade: ", protocol, out);
         }
+        Connection::Switch(protocol) => write_upgrade(b"Connection: Upgrade\r\nUpgrade: ", protocol, out),
     }
+}
+
+fn write_upgrade(start: &[u8], protocol: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(start);
+    out.extend_from_slice(protocol);
+    out.extend_from_slice(b"\r\n\r\n");
 }

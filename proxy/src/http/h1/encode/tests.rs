@@ -110,6 +110,13 @@ fn responses_are_written_with_their_connection() {
         101,
         &OutgoingHeaders::default().start_empty(),
         Framing::Nothing,
+        Connection::Switch(b"websocket"),
+        &mut out,
+    );
+    write_response(
+        426,
+        &OutgoingHeaders::default().start_empty(),
+        Framing::Length(0),
         Connection::Upgrade(b"websocket"),
         &mut out,
     );
@@ -121,7 +128,9 @@ fn responses_are_written_with_their_connection() {
         &mut out,
     );
     let expected = "HTTP/1.1 429 Too Many Requests\r\nA: b\r\nContent-Length: 12\r\nConnection: close\r\n\r\n\
-                    HTTP/1.1 101 Switching Protocols\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n\
+                    HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\
+                    HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\nConnection: keep-alive, Upgrade\r\n\
+                    Upgrade: websocket\r\n\r\n\
                     HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
     assert_eq!(
         out.escape_ascii().to_string(),
