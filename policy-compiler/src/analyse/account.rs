@@ -290,6 +290,7 @@ impl Teller<'_> {
             ),
             Ending::NotGrpc => gateway(415, "Non-gRPC request matched gRPC route"),
             Ending::GrpcsRequired => gateway(200, "gRPC request matched gRPCs route"),
+            Ending::Handshake(status, message) => gateway(status, message),
             Ending::NoService => gateway(503, "no Service found with those values"),
             Ending::Unrendered(model) => VerdictAccount {
                 by: "ai-proxy".to_owned(),

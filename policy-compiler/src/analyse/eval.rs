@@ -45,6 +45,8 @@ pub enum Ending {
     NotGrpc,
     /// A gRPC route only takes requests over TLS: the gateway answers with a gRPC status.
     GrpcsRequired,
+    /// The route only takes WebSocket handshakes: the gateway answers with this status and message.
+    Handshake(u32, &'static str),
     /// No plugin answered, and there is no service: the gateway answers 503.
     NoService,
     /// The name of the model looks up what the request does not have: the gateway answers 500.
@@ -133,6 +135,8 @@ pub fn judge(policy: &Policy, request: &Request) -> Judgement {
 const PLAINTEXT: u32 = 1 | 4 | 16;
 /// Bits of gRPC's protocols.
 const GRPC: u32 = 4 | 8;
+/// Bits of WebSockets' protocols.
+const WEBSOCKET: u32 = 16 | 32;
 
 /// How a request ends whose protocol is not one of its route's. One for a gRPC route is taken to come over HTTP/2.
 fn misses(route: &Route, request: &Request) -> Option<Ending> {
@@ -143,6 +147,10 @@ fn misses(route: &Route, request: &Request) -> Option<Ending> {
         (true, false, _) => Some(Ending::NotGrpc),
         (true, true, false) => Some(Ending::GrpcsRequired),
         (false, _, false) => Some(Ending::HttpsRequired(route.https_redirect)),
+        _ if route.protocols & WEBSOCKET != 0 && route.protocols & !WEBSOCKET == 0 => {
+            let (status, message) = request.opens_websocket().err()?;
+            Some(Ending::Handshake(status, message))
+        }
         _ => None,
     }
 }

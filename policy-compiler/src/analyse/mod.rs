@@ -17,4 +17,6 @@ pub mod versions;
 
 pub use budget::Asked;
 pub use eval::{Applied, Ending, Judgement, judge};
+#[cfg(test)]
+use request::OPENING;
 pub use request::{InMemory, Malformed, Request, RequestError};

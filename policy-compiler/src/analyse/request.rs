@@ -64,6 +64,14 @@ impl std::fmt::Display for Malformed {
     }
 }
 
+/// What every client that opens a WebSocket sends.
+pub(super) const OPENING: [(&str, &str); 4] = [
+    ("connection", "Upgrade"),
+    ("upgrade", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
 /// RFC 9110 §5.6.2.
 fn is_token(text: &str) -> bool {
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -73,7 +81,7 @@ fn is_token(text: &str) -> bool {
 /// Why a URL is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestError {
-    /// Neither `http://` nor `https://`.
+    /// Neither `http://` nor `https://`, nor `ws://` or `wss://`.
     Scheme,
     /// No host, or a port that is none.
     Authority,
@@ -84,7 +92,7 @@ pub enum RequestError {
 impl std::fmt::Display for RequestError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "a URL starts with http:// or https://",
+            Self::Scheme => "a URL starts with http://, https://, ws:// or wss://",
             Self::Authority => "the URL needs a host, and a port below 65536 if any",
             Self::Header => "a header is written `name: value`",
         })
@@ -94,10 +102,10 @@ impl std::fmt::Display for RequestError {
 impl std::error::Error for RequestError {}
 
 impl Request {
-    /// A request for a URL, to a gateway with the default rules for paths.
+    /// A request for a URL, to a gateway with the default rules for paths. One for ws or wss opens a WebSocket.
     ///
     /// # Errors
-    /// [`RequestError`] for what is no http or https URL.
+    /// [`RequestError`] for what is no URL of these schemes.
     pub fn new(method: &str, url: &str) -> Result<Self, RequestError> {
         Self::under(PathRules::default(), method, url)
     }
@@ -105,12 +113,14 @@ impl Request {
     /// A request for a URL, to a gateway with these rules for paths.
     ///
     /// # Errors
-    /// [`RequestError`] for what is no http or https URL.
+    /// [`RequestError`] for what is no URL of these schemes.
     pub fn under(rules: PathRules, method: &str, url: &str) -> Result<Self, RequestError> {
         let (scheme, rest) = url.split_once("://").ok_or(RequestError::Scheme)?;
-        let (secure, default_port) = match scheme.to_ascii_lowercase().as_str() {
-            "http" => (false, 80),
-            "https" => (true, 443),
+        let (secure, default_port, opening) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (false, 80, &[][..]),
+            "https" => (true, 443, &[][..]),
+            "ws" => (false, 80, &OPENING[..]),
+            "wss" => (true, 443, &OPENING[..]),
             _ => return Err(RequestError::Scheme),
         };
         let rest = rest.split('#').next().unwrap_or_default();
@@ -135,11 +145,17 @@ impl Request {
         } else {
             refused.map(Malformed::Path)
         };
+        let mut headers = vec![("host".to_owned(), authority.to_ascii_lowercase())];
+        headers.extend(
+            opening
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         Ok(Self {
             malformed,
             method: method.to_owned(),
             server_name: if secure { host.clone() } else { String::new() },
-            headers: vec![("host".to_owned(), authority.to_ascii_lowercase())],
+            headers,
             host,
             port,
             path: match refused {
@@ -173,6 +189,32 @@ impl Request {
             self.port = port;
         }
         self.headers.push((name, value.to_owned()));
+        Ok(())
+    }
+
+    /// Whether it opens a WebSocket (RFC 6455 §4.1).
+    ///
+    /// # Errors
+    /// The gateway's answer on a route for WebSockets alone: status and message.
+    pub fn opens_websocket(&self) -> Result<(), (u32, &'static str)> {
+        let once = |name| {
+            let mut values = self.values(name);
+            values.next().filter(|_| values.next().is_none())
+        };
+        let names_upgrade = self
+            .values("connection")
+            .flat_map(|value| value.split(','))
+            .any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
+        let is_one = names_upgrade && once("upgrade").is_some_and(|it| it.eq_ignore_ascii_case("websocket"));
+        if !is_one || self.method != "GET" || self.body.is_some() {
+            return Err((426, "Please use WebSocket protocol"));
+        }
+        if once("sec-websocket-version") != Some("13") {
+            return Err((400, "Sec-WebSocket-Version is not 13"));
+        }
+        if once("sec-websocket-key").is_none_or(str::is_empty) {
+            return Err((400, "Sec-WebSocket-Key is missing"));
+        }
         Ok(())
     }
 

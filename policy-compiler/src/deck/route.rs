@@ -117,7 +117,7 @@ impl Reader<'_> {
         {
             fields.refuse(
                 span,
-                "these protocols cannot be combined: http with https, grpc with grpcs, tcp with tls and udp",
+                "only these protocols can be combined: http with https, grpc with grpcs, tcp with tls and udp, ws with wss",
             );
         }
         (protocols, Some(span))
@@ -250,7 +250,7 @@ impl Reader<'_> {
     }
 }
 
-/// The rules for http and grpc routes.
+/// The rules for routes of http, grpc and WebSockets.
 fn http_matchers(fields: &Fields<'_>, route: &Route, stream: Option<&Entry>, has_matcher: bool) {
     if let Some(entry) = stream {
         let words = format!("`{}` is only for tcp, tls and udp routes", entry.key);
@@ -267,7 +267,7 @@ fn http_matchers(fields: &Fields<'_>, route: &Route, stream: Option<&Entry>, has
         let is_tls = route
             .protocols
             .iter()
-            .any(|p| matches!(p, Protocol::Https | Protocol::Grpcs));
+            .any(|p| matches!(p, Protocol::Https | Protocol::Grpcs | Protocol::Wss));
         let matchers = if is_grpc {
             "hosts, headers, paths"
         } else {

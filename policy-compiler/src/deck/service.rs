@@ -95,7 +95,7 @@ impl Reader<'_> {
             service.protocol,
             Protocol::Http | Protocol::Https | Protocol::Ws | Protocol::Wss
         ) {
-            fields.refuse(path.span, "only http and https services have a path");
+            fields.refuse(path.span, "only http, https, ws and wss services have a path");
         }
         service.path = Some(path.value);
     }
@@ -257,7 +257,7 @@ fn parts(url: &str) -> Result<(&str, &str, i64, Option<String>), &'static str> {
             let words = "the port of this url is not a number between 0 and 65535";
             (host, port.parse::<u16>().map_err(|_not_a_port| words)?.into())
         }
-        _ if scheme == "https" => (authority, 443),
+        _ if matches!(scheme, "https" | "wss") => (authority, 443),
         _ => (authority, defaults::SERVICE_PORT),
     };
     Ok((scheme, host.trim_matches(['[', ']']), port, path))

@@ -24,7 +24,9 @@ pub enum Outcome {
     /// No route matches: 404.
     Unmatched,
     /// The route only takes TLS: the status that says so.
-    HttpsRequired(u16),
+    HttpsRequired(u32),
+    /// The route only takes WebSocket handshakes: the status that says so.
+    HandshakeRequired(u32),
     /// No plugin answers and there is no service: 503.
     NoService,
     /// It goes to the service.
@@ -82,7 +84,21 @@ pub fn judge(model: &Model, request: &Request) -> Judgement {
         Some(route) if !request.secure && !route.protocols.iter().any(|p| is_plaintext(*p)) => {
             // Nothing was looked up for the route: only global instances run their later phases.
             walk.route = None;
-            Outcome::HttpsRequired(route.https_redirect_status_code)
+            Outcome::HttpsRequired(route.https_redirect_status_code.into())
+        }
+        Some(route)
+            if route
+                .protocols
+                .iter()
+                .all(|p| matches!(p, Protocol::Ws | Protocol::Wss)) =>
+        {
+            match request.opens_websocket() {
+                Ok(()) => Outcome::Forwarded,
+                Err((status, _)) => {
+                    walk.route = None;
+                    Outcome::HandshakeRequired(status)
+                }
+            }
         }
         Some(_) => Outcome::Forwarded,
     };

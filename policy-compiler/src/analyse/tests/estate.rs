@@ -136,6 +136,8 @@ fn route() -> impl Strategy<Value = Route> {
                 service,
                 protocols: if id % 5 == 0 {
                     vec![Protocol::Https]
+                } else if id % 7 == 0 {
+                    vec![Protocol::Ws, Protocol::Wss]
                 } else {
                     vec![Protocol::Http, Protocol::Https]
                 },

@@ -97,9 +97,10 @@ fn applies(model: &Model, request: &Request, index: PluginIndex, entry: Entry) -
     }
 }
 
-fn ruled_status(judged: &super::Judgement) -> u16 {
+fn ruled_status(judged: &super::Judgement) -> u32 {
     match judged.ending {
         Ending::HttpsRequired(redirect) => redirect.name().parse().expect("a status"),
+        Ending::Handshake(status, _) => status,
         _ => 0,
     }
 }
@@ -119,6 +120,9 @@ fn assert_agreement(model: &Model, artifact: &Artifact, request: &Request) {
         _ if judged.ending == Ending::NoService => reference::Outcome::NoService,
         _ if matches!(judged.ending, Ending::HttpsRequired(_)) => {
             reference::Outcome::HttpsRequired(ruled_status(&judged))
+        }
+        _ if matches!(judged.ending, Ending::Handshake(..)) => {
+            reference::Outcome::HandshakeRequired(ruled_status(&judged))
         }
         Verdict::Forward => reference::Outcome::Forwarded,
         Verdict::Refuse(id) => {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use crate::analyse::Request;
+use crate::analyse::{OPENING, Request};
 
 #[expect(clippy::too_many_lines, reason = "a list of cases")]
 pub(super) fn request() -> impl Strategy<Value = Request> {
@@ -88,6 +88,11 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
             if cors {
                 add("origin", Some("https://o.test"));
                 add("access-control-request-method", Some("GET"));
+            }
+            if port == 81 {
+                for (name, value) in OPENING {
+                    add(name, Some(value));
+                }
             }
             add("transfer-encoding", (body == 1).then_some("chunked"));
             add("content-type", Some("application/x-www-form-urlencoded"));

@@ -113,7 +113,7 @@ pub struct Meta {
     pub tags: Vec<Box<str>>,
 }
 
-/// The protocols Kong knows. Tollgate's routes carry HTTP and gRPC; the rest is reported as not enforced.
+/// The protocols Kong knows. Tollgate's routes carry HTTP, gRPC and WebSockets; the rest is reported as not enforced.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Protocol {
     /// `http`
@@ -172,7 +172,10 @@ impl Protocol {
 
     /// Whether the gateway carries it.
     pub const fn is_carried(self) -> bool {
-        matches!(self, Self::Http | Self::Https | Self::Grpc | Self::Grpcs)
+        matches!(
+            self,
+            Self::Http | Self::Https | Self::Grpc | Self::Grpcs | Self::Ws | Self::Wss
+        )
     }
 
     /// Its name in a file.
