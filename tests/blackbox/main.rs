@@ -43,7 +43,9 @@ mod size;
 mod take_over;
 mod termination;
 mod tls;
+mod tunnel;
 mod upstream;
+mod websocket;
 
 use std::time::{Duration, Instant};
 

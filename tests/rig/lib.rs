@@ -21,8 +21,10 @@ mod nginx;
 mod openai;
 mod origin;
 mod process;
+mod python;
 mod scratch;
 mod script;
+mod websockets;
 mod wire;
 
 pub use admin::Admin;
@@ -39,4 +41,5 @@ pub use origin::{Origin, Recorded};
 pub use process::{Process, is_root, program};
 pub use scratch::Scratch;
 pub use script::{Script, Step};
+pub use websockets::{WebSocketClients, WebSocketServer};
 pub use wire::{Body, Framing, Head, Headers, Reader, Response};

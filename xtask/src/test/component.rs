@@ -1,5 +1,7 @@
-//! What the black-box tests stand on: nginx, HAProxy, curl, wrk, h2load, and the openai SDK in a virtual environment of its own.
+//! What the black-box tests stand on: nginx, HAProxy, curl, wrk, h2load, and Python packages in a virtual environment of
+//! their own.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -44,7 +46,8 @@ const PACKAGES: [Package; 7] = [
     },
 ];
 
-const REQUIREMENTS: &str = "tests/clients/openai.txt";
+/// What pip installs, and only with these hashes.
+const REQUIREMENTS: [&str; 2] = ["tests/clients/openai.txt", "tests/clients/websockets.txt"];
 
 /// Makes everything available, by installing it where `install` allows, and gives the names of what is still missing.
 pub(super) fn provide(install: bool) -> Result<Vec<String>> {
@@ -66,9 +69,9 @@ pub(super) fn provide(install: bool) -> Result<Vec<String>> {
         .collect();
     if !has_venv() {
         absent.push("python3-venv".to_owned());
-    } else if let Err(error) = provide_sdk(install) {
-        step::warn(&format!("the openai SDK cannot be installed: {error:#}"));
-        absent.push("openai SDK".to_owned());
+    } else if let Err(error) = provide_packages(install) {
+        step::warn(&format!("Python's packages cannot be installed: {error:#}"));
+        absent.push("Python packages".to_owned());
     }
     if std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").is_ok_and(|text| text.trim() == "2") {
         absent.push("io_uring".to_owned());
@@ -131,11 +134,13 @@ fn install_packages(missing: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Installs the pinned SDK, once per content of the requirements file.
-fn provide_sdk(install: bool) -> Result<()> {
-    let requirements = step::root().join(REQUIREMENTS);
-    let pinned =
-        std::fs::read_to_string(&requirements).with_context(|| requirements.display().to_string())?;
+/// Installs the pinned packages, once per content of the requirements files.
+fn provide_packages(install: bool) -> Result<()> {
+    let requirements = REQUIREMENTS.map(|file| step::root().join(file));
+    let mut pinned = String::new();
+    for file in &requirements {
+        pinned += &std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    }
     let stamp = environment().join("requirements.txt");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == pinned) && python().exists() {
         return Ok(());
@@ -157,10 +162,11 @@ fn provide_sdk(install: bool) -> Result<()> {
         ":all:",
     ];
     step::run(
-        step::command(python())
-            .args(pip)
-            .arg("--requirement")
-            .arg(&requirements),
+        step::command(python()).args(pip).args(
+            requirements
+                .iter()
+                .flat_map(|file| [OsStr::new("--requirement"), file.as_os_str()]),
+        ),
     )?;
     std::fs::write(stamp, pinned)?;
     Ok(())
