@@ -44,6 +44,7 @@ mod take_over;
 mod termination;
 mod tls;
 mod tunnel;
+mod upgrade;
 mod upstream;
 mod websocket;
 

@@ -55,13 +55,14 @@ pub(crate) struct Case {
 }
 
 /// The files, by name.
-pub(crate) const GROUPS: [(&str, &str); 9] = [
+pub(crate) const GROUPS: [(&str, &str); 10] = [
     ("request_line", include_str!("cases/request_line.toml")),
     ("fields", include_str!("cases/fields.toml")),
     ("framing", include_str!("cases/framing.toml")),
     ("chunks", include_str!("cases/chunks.toml")),
     ("paths", include_str!("cases/paths.toml")),
     ("hops", include_str!("cases/hops.toml")),
+    ("upgrades", include_str!("cases/upgrades.toml")),
     ("injection", include_str!("cases/injection.toml")),
     ("pipelines", include_str!("cases/pipelines.toml")),
     ("limits", include_str!("cases/limits.toml")),

@@ -50,6 +50,7 @@ groups!(
     chunks,
     paths,
     hops,
+    upgrades,
     injection,
     pipelines,
     limits

@@ -14,9 +14,8 @@ mod template;
 #[cfg(test)]
 mod tests;
 pub mod versions;
+mod websocket;
 
 pub use budget::Asked;
 pub use eval::{Applied, Ending, Judgement, judge};
-#[cfg(test)]
-use request::OPENING;
 pub use request::{InMemory, Malformed, Request, RequestError};

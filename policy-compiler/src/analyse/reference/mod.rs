@@ -13,7 +13,7 @@ pub use route::find;
 
 use super::Request;
 use crate::deck::entity::{
-    ConsumerGroupIndex, ConsumerIndex, Model, Plugin, PluginIndex, Protocol, RouteIndex,
+    ConsumerGroupIndex, ConsumerIndex, Model, Plugin, PluginIndex, Protocol, Route, RouteIndex,
 };
 use crate::plugin::Config;
 use crate::schema::PluginKind;
@@ -79,28 +79,14 @@ pub fn judge(model: &Model, request: &Request) -> Judgement {
     }
     names.sort_by(|left, right| (right.priority, &right.name).cmp(&(left.priority, &left.name)));
     let mut collected = Vec::new();
-    let mut outcome = match route.map(|route| &model[route]) {
+    let mut outcome = match route.map(|route| answer(&model[route], request)) {
         None => Outcome::Unmatched,
-        Some(route) if !request.secure && !route.protocols.iter().any(|p| is_plaintext(*p)) => {
+        Some(None) => Outcome::Forwarded,
+        Some(Some(outcome)) => {
             // Nothing was looked up for the route: only global instances run their later phases.
             walk.route = None;
-            Outcome::HttpsRequired(route.https_redirect_status_code.into())
+            outcome
         }
-        Some(route)
-            if route
-                .protocols
-                .iter()
-                .all(|p| matches!(p, Protocol::Ws | Protocol::Wss)) =>
-        {
-            match request.opens_websocket() {
-                Ok(()) => Outcome::Forwarded,
-                Err((status, _)) => {
-                    walk.route = None;
-                    Outcome::HandshakeRequired(status)
-                }
-            }
-        }
-        Some(_) => Outcome::Forwarded,
     };
     for name in names {
         let Some(index) = walk.most_specific(&name.name) else {
@@ -134,6 +120,19 @@ pub fn judge(model: &Model, request: &Request) -> Judgement {
         counted: walk.counted,
         reserved,
     }
+}
+
+/// What the gateway answers where the route does not speak the request's protocol.
+fn answer(route: &Route, request: &Request) -> Option<Outcome> {
+    let is_websocket = |protocol: &Protocol| matches!(protocol, Protocol::Ws | Protocol::Wss);
+    if !request.secure && !route.protocols.iter().any(|p| is_plaintext(*p)) {
+        return Some(Outcome::HttpsRequired(route.https_redirect_status_code.into()));
+    }
+    if !route.protocols.iter().all(is_websocket) {
+        return None;
+    }
+    let (status, _) = request.opens_websocket().err()?;
+    Some(Outcome::HandshakeRequired(status))
 }
 
 fn is_plaintext(protocol: Protocol) -> bool {

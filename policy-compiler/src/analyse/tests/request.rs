@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use crate::analyse::{OPENING, Request};
+use crate::analyse::Request;
+use crate::analyse::websocket::OPENING;
 
 #[expect(clippy::too_many_lines, reason = "a list of cases")]
 pub(super) fn request() -> impl Strategy<Value = Request> {
