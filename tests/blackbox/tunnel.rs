@@ -93,6 +93,26 @@ fn a_half_close_is_passed_on_either_way() -> Result<()> {
 }
 
 #[test]
+fn the_last_words_of_an_upstream_that_stops_reading_arrive() -> Result<()> {
+    let upstream = Raw::start(|stream, _head, _early| {
+        stream.write_all(AGREE)?;
+        // The gateway has more for it than it takes; what it has not read makes its end a reset.
+        std::thread::sleep(Duration::from_millis(500));
+        stream.write_all(b"last words")?;
+        Ok(())
+    })?;
+    let gateway = Gateway::start(one_route(&upstream.url(), "", ""))?;
+    let (mut stream, _, early) = open(&gateway, b"")?;
+    let mut writer = stream.try_clone()?;
+    let writing = std::thread::spawn(move || while writer.write_all(&[1; 4096]).is_ok() {});
+    let got = exactly(&mut stream, early, 10)?;
+    assert_eq!(got, b"last words");
+    let _ = stream.shutdown(Shutdown::Both);
+    writing.join().expect("no panic");
+    Ok(())
+}
+
+#[test]
 fn both_directions_run_at_once() -> Result<()> {
     const BYTES: usize = 24 << 20;
     let upstream = Raw::echo(AGREE)?;

@@ -66,7 +66,7 @@ impl Exchange<'_> {
             idle: endpoint.read,
             moved_at: clock::now(),
         };
-        // That one side broke off is an end like any other: the head says nothing of a length.
+        // That one side broke off is an end like any other: no length was promised.
         let _ = tunnel.carry().await;
         let (received, sent) = (tunnel.up.moved, tunnel.down.moved);
         self.client.patience.disarm();
@@ -195,7 +195,7 @@ impl Way {
 
     /// Whether bytes wait to be sent to `to`.
     fn has_bytes(&self, to: &Stream) -> bool {
-        !self.finished && (!self.buffer.is_empty() || to.has_pending())
+        !self.finished && (!self.buffer.is_empty() || to.pending() > 0)
     }
 
     /// When who gets the bytes has taken too long.
@@ -214,17 +214,7 @@ impl Way {
             }
         }
         if self.writable && self.has_bytes(to) {
-            let before = self.buffer.len();
-            to.try_write(&mut self.buffer)?;
-            let written = before - self.buffer.len();
-            self.moved += written as u64;
-            self.writable = !self.has_bytes(to);
-            came |= written > 0 || self.writable;
-            self.stalled = match (self.writable, self.stalled) {
-                (true, _) => None,
-                (false, Some(since)) if written == 0 => Some(since),
-                (false, _) => Some(clock::now()),
-            };
+            came |= self.write(to)?;
         }
         if self.buffer.is_empty() {
             self.buffer = Buffer::empty();
@@ -235,5 +225,29 @@ impl Way {
             }
         }
         Ok(came)
+    }
+
+    /// Whether anything went out.
+    fn write(&mut self, to: &mut Stream) -> Result<bool, StreamError> {
+        let (held, pending) = (self.buffer.len(), to.pending());
+        match to.try_write(&mut self.buffer) {
+            Ok(()) => {}
+            // Who takes nothing more may have said why: the other direction goes on to its own end.
+            Err(StreamError::Conn(_)) => {
+                self.buffer.clear();
+                (self.ended, self.finished) = (true, true);
+                return Ok(true);
+            }
+            Err(StreamError::Tls) => return Err(StreamError::Tls),
+        }
+        self.moved += (held - self.buffer.len()) as u64;
+        self.writable = !self.has_bytes(to);
+        let went = (held, pending) != (self.buffer.len(), to.pending());
+        if self.writable {
+            self.stalled = None;
+        } else if went || self.stalled.is_none() {
+            self.stalled = Some(clock::now());
+        }
+        Ok(went)
     }
 }

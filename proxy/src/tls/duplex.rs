@@ -27,7 +27,7 @@ impl Stream {
     }
 
     /// Sends what the peer takes now, and forgets it. TLS may keep one more buffer, encrypted: see
-    /// [`Stream::has_pending`].
+    /// [`Stream::pending`].
     ///
     /// # Errors
     /// [`StreamError`]
@@ -38,11 +38,12 @@ impl Stream {
         }
     }
 
-    /// Whether something inside waits to be sent, that [`Stream::try_write`] would send even of an empty buffer.
-    pub fn has_pending(&self) -> bool {
+    /// Bytes inside that wait to be sent, and that [`Stream::try_write`] would send even of an empty buffer. What TLS has
+    /// yet to write counts as one.
+    pub fn pending(&self) -> usize {
         match self {
-            Self::Plain(_) => false,
-            Self::Tls(session) => !session.outgoing.is_empty() || session.tls.wants_write(),
+            Self::Plain(_) => 0,
+            Self::Tls(session) => session.outgoing.len() + usize::from(session.tls.wants_write()),
         }
     }
 
@@ -56,7 +57,7 @@ impl Stream {
             session.tls.send_close_notify();
             session.try_flush()?;
         }
-        let finished = !self.has_pending();
+        let finished = self.pending() == 0;
         if finished {
             self.conn().finish();
         }
