@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use tests::{Client, Gateway, Raw, Scratch, patient, read_head};
 
 use crate::{eventually, one_route};
@@ -94,10 +95,14 @@ fn a_half_close_is_passed_on_either_way() -> Result<()> {
 
 #[test]
 fn the_last_words_of_an_upstream_that_stops_reading_arrive() -> Result<()> {
-    let upstream = Raw::start(|stream, _head, _early| {
+    let go = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&go);
+    let upstream = Raw::start(move |stream, _head, _early| {
         stream.write_all(AGREE)?;
-        // The gateway has more for it than it takes; what it has not read makes its end a reset.
-        std::thread::sleep(Duration::from_millis(500));
+        while !told.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // What it has not read makes its end a reset.
         stream.write_all(b"last words")?;
         Ok(())
     })?;
@@ -105,8 +110,13 @@ fn the_last_words_of_an_upstream_that_stops_reading_arrive() -> Result<()> {
     let (mut stream, _, early) = open(&gateway, b"")?;
     let mut writer = stream.try_clone()?;
     let writing = std::thread::spawn(move || while writer.write_all(&[1; 4096]).is_ok() {});
-    let got = exactly(&mut stream, early, 10)?;
-    assert_eq!(got, b"last words");
+    // By then the gateway has more for the upstream than that takes. It then meets words and reset at once.
+    std::thread::sleep(Duration::from_millis(500));
+    gateway.signal(Signal::STOP)?;
+    go.store(true, Ordering::Release);
+    std::thread::sleep(Duration::from_millis(200));
+    gateway.signal(Signal::CONT)?;
+    assert_eq!(exactly(&mut stream, early, 10)?, b"last words");
     let _ = stream.shutdown(Shutdown::Both);
     writing.join().expect("no panic");
     Ok(())
