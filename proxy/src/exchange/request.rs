@@ -183,15 +183,7 @@ impl Exchange<'_> {
             let connection = sending.upgrade.map_or(Connection::KeepAlive, |protocol| {
                 Connection::Upgrade(protocol.of(&scratch.received))
             });
-            encode::write_request(
-                method,
-                path,
-                query,
-                &fields,
-                sending.framing,
-                connection,
-                output,
-            );
+            encode::write_request(method, path, query, &fields, sending.framing, connection, output);
             return;
         };
         let bodiless = match sending.whole {
