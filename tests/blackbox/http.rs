@@ -260,7 +260,7 @@ fn hints_reach_the_client_before_the_answer() -> Result<()> {
         Script::raw("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x\r\nX: y\r\n\r\n")
             .then(Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec())),
     )?;
-    let gateway = Gateway::start(crate::one_route(&origin.url(), "", ""))?;
+    let gateway = Gateway::start(one_route(&origin.url(), "", ""))?;
     let answer = Client::get(gateway.addr(), "/", &[])?;
     assert_eq!(
         (answer.status, &answer.interim[..], &answer.body[..]),

@@ -20,6 +20,7 @@ mod dns;
 mod dns_targets;
 mod drain;
 mod framing;
+mod grpc;
 mod health;
 mod http;
 mod http2;

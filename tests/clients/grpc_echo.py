@@ -1,17 +1,22 @@
 """gRPC with the official library: an echo server, and a client that tries every kind of call.
 
-serve              prints the port it listens on, and serves until standard input closes
-call TARGET [JSON] makes one call of each kind, prints what came of each as JSON; JSON holds metadata
+Reads tasks, one JSON object a line, and answers each with one:
+{"serve": true}                          starts a server; gives its port
+{"call": TARGET, "metadata": {NAME: ..}} makes one call of each kind; gives what came of each
+{"get": URL, "times": N}                 asks a URL by HTTP/2 with httpx; gives version and statuses
 """
 
 import json
 import sys
+import time
 from concurrent import futures
 
 import grpc
+import httpx
 
 SERVICE = "echo.Echo"
 LARGE = 3_000_000
+SERVERS = []
 
 
 def serve():
@@ -35,8 +40,6 @@ def serve():
         context.abort(grpc.StatusCode.NOT_FOUND, "no such thing: %41 ü")
 
     def slow(request, context):
-        import time
-
         time.sleep(5)
         return b""
 
@@ -53,9 +56,8 @@ def serve():
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    print(port, flush=True)
-    sys.stdin.read()
-    server.stop(0)
+    SERVERS.append(server)
+    return {"port": port}
 
 
 def outcome(call):
@@ -110,11 +112,24 @@ def call(target, metadata):
             lambda: channel.unary_unary(path + "Slow")(b"", metadata=metadata, timeout=0.3)
         ),
     }
-    print(json.dumps(results))
+    return results
 
 
-if sys.argv[1] == "serve":
-    serve()
-else:
-    given = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
-    call(sys.argv[2], tuple(given.items()))
+def get(url, times):
+    with httpx.Client(http1=False, http2=True, verify=False) as client:
+        answers = [client.get(url) for _ in range(times)]
+    return {
+        "versions": sorted({answer.http_version for answer in answers}),
+        "statuses": sorted({answer.status_code for answer in answers}),
+    }
+
+
+for line in sys.stdin:
+    task = json.loads(line)
+    if "serve" in task:
+        outcome_of_task = serve()
+    elif "call" in task:
+        outcome_of_task = call(task["call"], tuple(task.get("metadata", {}).items()))
+    else:
+        outcome_of_task = get(task["get"], task["times"])
+    print(json.dumps(outcome_of_task), flush=True)

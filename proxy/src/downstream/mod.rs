@@ -44,8 +44,11 @@ async fn begins(context: &Context, client: &mut Client) -> Option<Protocol> {
         let http2 = tls.alpn_protocol() == Some(Protocol::Http2.name());
         return Some(if http2 { Protocol::Http2 } else { Protocol::Http1 });
     }
-    if client.input.is_empty() {
-        idle(context, stream, &mut client.input).await.ok()?;
+    // A worker that drains has looked for idle connections already.
+    if client.input.is_empty()
+        && (context.draining.get() || idle(context, stream, &mut client.input).await.is_err())
+    {
+        return None;
     }
     // A request line that begins like this is nobody's: the rest of it may still be on its way.
     let seen = client.input.len().min(PREFACE.len());

@@ -47,7 +47,11 @@ const PACKAGES: [Package; 7] = [
 ];
 
 /// What pip installs, and only with these hashes.
-const REQUIREMENTS: [&str; 2] = ["tests/clients/openai.txt", "tests/clients/websockets.txt"];
+const REQUIREMENTS: [&str; 3] = [
+    "tests/clients/grpc.txt",
+    "tests/clients/openai.txt",
+    "tests/clients/websockets.txt",
+];
 
 /// Makes everything available, by installing it where `install` allows, and gives the names of what is still missing.
 pub(super) fn provide(install: bool) -> Result<Vec<String>> {
