@@ -107,7 +107,7 @@ impl Handle {
                 }))
             }
             None => match stream.remote {
-                Remote::Reset(code) => Poll::Ready(Err(lost(code))),
+                Remote::Reset(_) => Poll::Ready(Err(LOST)),
                 Remote::Open | Remote::Ended => {
                     stream.reader = Some(waker.clone());
                     Poll::Pending
@@ -129,7 +129,7 @@ impl Handle {
                     Poll::Pending
                 }
                 (0, Remote::Ended) => Poll::Ready(Err(ConnError::Closed.into())),
-                (_, Remote::Reset(code)) => Poll::Ready(Err(lost(code))),
+                (_, Remote::Reset(_)) => Poll::Ready(Err(LOST)),
                 (count, _) => {
                     buffer.furnish();
                     buffer.extend_from_slice(&stream.received);
@@ -153,7 +153,7 @@ impl Handle {
                 stream.reader = Some(waker.clone());
                 Poll::Pending
             }
-            (_, Remote::Reset(code)) => Poll::Ready(Err(lost(code))),
+            (_, Remote::Reset(_)) => Poll::Ready(Err(LOST)),
             _ => Poll::Ready(Ok(())),
         })
         .await
@@ -221,10 +221,10 @@ impl Handle {
             let mut state = self.shared.state.borrow_mut();
             let room = state.sendable(self.id).min(wanted);
             let Some(stream) = state.stream(self.id) else {
-                return Poll::Ready(Err(lost(ErrorCode::Internal)));
+                return Poll::Ready(Err(LOST));
             };
             match stream.remote {
-                Remote::Reset(code) => Poll::Ready(Err(lost(code))),
+                Remote::Reset(_) => Poll::Ready(Err(LOST)),
                 // Whoever answers without wanting more of a request has closed this direction.
                 _ if stream.ended && (wanted > 0 || self.ending) => {
                     Poll::Ready(Err(ConnError::Closed.into()))
@@ -297,7 +297,7 @@ impl Handle {
             let mut state = self.shared.state.borrow_mut();
             match state.stream(self.id) {
                 Some(stream) => look(stream, context.waker()),
-                None => Poll::Ready(Err(lost(ErrorCode::Internal))),
+                None => Poll::Ready(Err(LOST)),
             }
         });
         match race(poll, self.deadline.wait()).await {
@@ -334,10 +334,5 @@ impl StreamAborter {
     }
 }
 
-/// How a stream that was reset looks to who uses it. What the peer did not look at may be sent again.
-const fn lost(code: ErrorCode) -> StreamError {
-    match code {
-        ErrorCode::RefusedStream => StreamError::Conn(ConnError::Closed),
-        _ => StreamError::Conn(ConnError::Broken(std::io::ErrorKind::ConnectionReset)),
-    }
-}
+/// How a stream that was reset looks to who uses it: never as one that ended.
+const LOST: StreamError = StreamError::Conn(ConnError::Broken(std::io::ErrorKind::ConnectionReset));

@@ -238,3 +238,6 @@ impl Shared {
 pub fn fuzzed(server: bool, frames: &[u8]) {
     connection::fuzzed(if server { Role::Server } else { Role::Client }, frames);
 }
+
+#[cfg(test)]
+mod tests;

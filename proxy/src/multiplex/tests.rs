@@ -1,0 +1,51 @@
+//! The tasks of a connection and its handles, on real sockets.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::http::h2::PREFACE;
+use crate::http::h2::frame;
+use crate::http::head::{Method, ResponseHead};
+use crate::tls::StreamError;
+use crate::upstream;
+use crate::worker::tests::on_each_driver;
+use crate::worker::{ConnError, sleep};
+
+const SHORT: Duration = Duration::from_millis(50);
+
+/// A connection to a server that says what the test writes.
+async fn connect() -> (Multiplexed, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = upstream::connect(address, None, Duration::from_secs(5)).await.unwrap();
+    let mut server = listener.accept().unwrap().0;
+    let mut settings = Vec::new();
+    frame::push_settings(&[], &mut settings);
+    server.write_all(&settings).unwrap();
+    (Multiplexed::connect(stream), server)
+}
+
+fn post(handle: &Handle) {
+    handle.send_head(false, |out| out.extend_from_slice(&[0x83, 0x86, 0x84, 0x41, 0x01, b'a']));
+}
+
+#[test]
+fn a_stream_that_was_refused_has_not_ended() {
+    on_each_driver(|| async {
+        let (connection, mut server) = connect().await;
+        let mut handle = connection.open().unwrap();
+        post(&handle);
+        let mut answer = Vec::new();
+        frame::push_block(1, false, 16_384, &mut answer, |out| out.push(0x88));
+        frame::push_data(1, b"half", false, &mut answer);
+        server.write_all(&answer).unwrap();
+        let mut buffer = Buffer::empty();
+        assert_eq!(handle.read(&mut buffer).await, Ok(4));
+        answer.clear();
+        frame::push_reset(1, crate::http::h2::ErrorCode::RefusedStream, &mut answer);
+        server.write_all(&answer).unwrap();
+        let end = handle.read(&mut buffer).await;
+        assert!(end.is_err() && end != Err(StreamError::Conn(ConnError::Closed)), "{end:?}");
+    });
+}
