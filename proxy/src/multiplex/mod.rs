@@ -106,6 +106,10 @@ impl Multiplexed {
     /// Opens a stream; `None` when the server takes no more for now.
     pub fn open(&self) -> Option<Handle> {
         let id = self.0.state.borrow_mut().open()?;
+        // From here on it is the stream's own deadlines that count.
+        if let Some(idle) = &*self.0.idle.borrow() {
+            idle.disarm();
+        }
         Some(Handle::new(Rc::clone(&self.0), id))
     }
 

@@ -49,3 +49,42 @@ fn a_stream_that_was_refused_has_not_ended() {
         assert!(end.is_err() && end != Err(StreamError::Conn(ConnError::Closed)), "{end:?}");
     });
 }
+
+#[test]
+fn a_stream_on_a_connection_that_rested_has_its_own_time() {
+    on_each_driver(|| async {
+        let (connection, mut server) = connect().await;
+        let first = connection.open().unwrap();
+        post(&first);
+        sleep(SHORT).await;
+        drop(first);
+        sleep(SHORT).await;
+        let second = connection.open().unwrap();
+        post(&second);
+        sleep(SHORT).await;
+        clock::ahead::go(Duration::from_secs(limits::UPSTREAM_IDLE_S + 1));
+        sleep(SHORT * 4).await;
+        let mut answer = Vec::new();
+        frame::push_block(3, true, 16_384, &mut answer, |out| out.push(0x89));
+        server.write_all(&answer).unwrap();
+        let (mut received, mut head) = (Vec::new(), ResponseHead::default());
+        let read = second.response(Method::Get, &mut received, &mut head).await;
+        assert_eq!((read, head.status), (Ok(Ok(())), 204));
+    });
+}
+
+#[test]
+fn a_connection_without_streams_is_closed_in_time() {
+    on_each_driver(|| async {
+        let (connection, mut server) = connect().await;
+        drop(connection.open().unwrap());
+        sleep(SHORT).await;
+        clock::ahead::go(Duration::from_secs(limits::UPSTREAM_IDLE_S + 1));
+        sleep(SHORT * 4).await;
+        assert!(connection.is_spent());
+        let mut said = Vec::new();
+        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        server.read_to_end(&mut said).unwrap();
+        assert!(said.starts_with(PREFACE));
+    });
+}
