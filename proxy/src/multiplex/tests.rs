@@ -88,3 +88,22 @@ fn a_connection_without_streams_is_closed_in_time() {
         assert!(said.starts_with(PREFACE));
     });
 }
+
+#[test]
+fn what_is_passed_on_ends_with_its_streams() {
+    on_each_driver(|| async {
+        let ((from, _one), (to, _other)) = (connect().await, connect().await);
+        let counted = Rc::new(Cell::new(0));
+        let (left, right) = (from.open().unwrap(), to.open().unwrap());
+        post(&left);
+        post(&right);
+        left.pass_on(&right, Rc::clone(&counted));
+        sleep(SHORT).await;
+        assert_eq!(Rc::strong_count(&counted), 2);
+        drop(right);
+        drop(left);
+        sleep(SHORT).await;
+        assert_eq!(Rc::strong_count(&counted), 1, "nobody waits any more");
+        assert_eq!((from.streams(), to.streams()), (0, 0));
+    });
+}

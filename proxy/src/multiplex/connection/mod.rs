@@ -309,6 +309,8 @@ impl Connection {
         if stream.remote != Remote::Ended {
             self.forget(id);
         }
+        // What passes it on beside its exchange must not wait for ever.
+        stream.wake();
         self.give_back(stream.received.len());
         for fields in [stream.head.take(), stream.trailers.take()].into_iter().flatten() {
             self.keep_fields(fields);
