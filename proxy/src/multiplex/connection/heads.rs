@@ -72,7 +72,7 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(&id) else {
             self.keep_fields(fields);
             // RFC 9113 §5.1: on a stream that both sides closed, this is the connection's fault.
-            return if self.role == Role::Client || self.forgotten.contains(&id) {
+            return if self.role == Role::Client || self.leaving || self.forgotten.contains(&id) {
                 self.chat(now).map(|()| None)
             } else {
                 Err(ErrorCode::StreamClosed)
@@ -132,11 +132,14 @@ impl Connection {
         fields: Fields,
         now: Moment,
     ) -> Result<Option<u32>, ErrorCode> {
+        self.newest = id;
         if self.leaving {
+            // The peer does not know yet, and may go on with it for a while.
+            self.forget(id);
             self.keep_fields(fields);
             return Ok(None);
         }
-        self.newest = id;
+        self.served = id;
         // Streams that were reset count for as long as they are at work.
         if self.streams.len() >= limits::H2_STREAMS as usize {
             self.keep_fields(fields);

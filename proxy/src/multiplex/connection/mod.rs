@@ -56,8 +56,10 @@ pub(super) struct Connection {
     spare_data: Vec<Vec<u8>>,
     /// Streams that we reset while the peer may still send on them.
     forgotten: VecDeque<u32>,
-    /// The newest stream of the peer.
+    /// The newest stream of the peer, ...
     newest: u32,
+    /// ... and the newest that was not ignored.
+    served: u32,
     /// The next stream of ours.
     next: u32,
     window: i64,
@@ -104,6 +106,7 @@ impl Connection {
             spare_data: Vec::new(),
             forgotten: VecDeque::new(),
             newest: 0,
+            served: 0,
             next: 1,
             window: frame::WINDOW_INITIAL,
             room: limits::H2_WINDOW_BYTES.into(),
@@ -208,7 +211,7 @@ impl Connection {
     /// DATA on a stream that is no more.
     fn stray(&mut self, id: u32, now: Moment) -> Result<(), ErrorCode> {
         self.chat(now)?;
-        if self.role == Role::Server && !self.forgotten.contains(&id) {
+        if self.role == Role::Server && !self.leaving && !self.forgotten.contains(&id) {
             self.forget(id);
             frame::push_reset(id, ErrorCode::StreamClosed, &mut self.out);
             return self.spend_reset(now);

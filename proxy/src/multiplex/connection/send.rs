@@ -71,14 +71,14 @@ impl Connection {
     pub(in crate::multiplex) fn leave(&mut self) {
         self.out.furnish();
         if !std::mem::replace(&mut self.leaving, true) {
-            frame::push_go_away(self.newest, ErrorCode::NoError, &mut self.out);
+            frame::push_go_away(self.served, ErrorCode::NoError, &mut self.out);
         }
     }
 
     /// Ends everything for the peer's fault.
     pub(in crate::multiplex) fn fail(&mut self, code: ErrorCode) {
         self.out.furnish();
-        frame::push_go_away(self.newest, code, &mut self.out);
+        frame::push_go_away(self.served, code, &mut self.out);
         self.die();
     }
 

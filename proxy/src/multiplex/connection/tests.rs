@@ -424,6 +424,31 @@ fn trailers_end_a_response() {
     );
 }
 
+#[test]
+fn streams_that_a_leaving_server_did_not_see_may_go_on_for_a_while() {
+    let mut pair = Pair::new();
+    let kept = pair.open();
+    pair.server.leave();
+    // The client has not heard of it yet: a stream with a body, a window, trailers, and a reset.
+    let late = pair.client.open().unwrap();
+    pair.client.send_block(late, false, request);
+    pair.client.send_data(late, b"body", false);
+    frame::push_window_update(late, 1, &mut pair.client.out);
+    pair.client.send_block(late, true, |out| {
+        encode::field(b"x", crate::http::known::KnownHeader::Other, b"y", out);
+    });
+    frame::push_reset(late, ErrorCode::Cancel, &mut pair.client.out);
+    assert_eq!(carry(&mut pair.client, &mut pair.server, usize::MAX), Ok(vec![]));
+    assert_eq!(pair.server.room + pair.server.credit as i64, i64::from(limits::H2_WINDOW_BYTES));
+    pair.server.send_block(kept, true, |out| encode::status(200, out));
+    pair.exchange(usize::MAX);
+    assert_eq!(pair.client.stream(kept).unwrap().remote, Remote::Ended);
+    // Whatever ends it then names no stream that was not served.
+    pair.server.fail(ErrorCode::Protocol);
+    let last = &pair.server.out[pair.server.out.len() - 8..][..4];
+    assert_eq!(last, &kept.to_be_bytes());
+}
+
 proptest! {
     #[test]
     fn frames_come_in_pieces_of_any_size(most in 1..60_usize, body in proptest::collection::vec(any::<u8>(), 0..200)) {
