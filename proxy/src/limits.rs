@@ -37,7 +37,8 @@ pub const H2_CONTINUATIONS: usize = 8;
 pub const H2_STREAMS: u32 = 100;
 /// Bytes that a peer may send on one stream before it was read, ...
 pub const H2_STREAM_WINDOW_BYTES: u32 = 128 * 1024;
-/// ... and on all streams of a connection together.
+/// ... and on all streams of a client's connection together. An upstream's streams belong to different clients, of which
+/// none may hold the others: it may send all of them.
 pub const H2_WINDOW_BYTES: u32 = 256 * 1024;
 /// Bytes of a connection that may wait to be sent before bodies wait, ...
 pub const H2_OUT_BYTES: usize = 64 * 1024;

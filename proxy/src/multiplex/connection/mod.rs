@@ -95,8 +95,11 @@ impl Connection {
                 frame::push_settings(&[(2, 0), (4, window), (6, HEAD_BYTES)], &mut out);
             }
         }
-        let more = limits::H2_WINDOW_BYTES - 65_535;
-        frame::push_window_update(0, more, &mut out);
+        let room = match role {
+            Role::Server => limits::H2_WINDOW_BYTES,
+            Role::Client => limits::H2_STREAMS * window,
+        };
+        frame::push_window_update(0, room - 65_535, &mut out);
         Self {
             role,
             decoder: Decoder::default(),
@@ -109,7 +112,7 @@ impl Connection {
             served: 0,
             next: 1,
             window: frame::WINDOW_INITIAL,
-            room: limits::H2_WINDOW_BYTES.into(),
+            room: room.into(),
             credit: 0,
             peer_window: frame::WINDOW_INITIAL,
             peer_streams: usize::MAX,
@@ -375,7 +378,11 @@ pub(super) fn fuzzed(role: Role, frames: &[u8]) {
         }
         done += step.consumed;
         let held: usize = state.streams.values().map(|stream| stream.received.len()).sum();
-        assert!(held <= limits::H2_WINDOW_BYTES as usize);
+        let most = match role {
+            Role::Server => limits::H2_WINDOW_BYTES,
+            Role::Client => limits::H2_STREAMS * limits::H2_STREAM_WINDOW_BYTES,
+        };
+        assert!(held <= most as usize);
         assert!(state.streams.len() <= limits::H2_STREAMS as usize);
         assert!(state.out.len() <= limits::H2_OUT_MOST_BYTES);
         if let Some(id) = step.opened.filter(|id| id % 3 == 0) {

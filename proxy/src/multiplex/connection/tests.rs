@@ -449,6 +449,26 @@ fn streams_that_a_leaving_server_did_not_see_may_go_on_for_a_while() {
     assert_eq!(last, &kept.to_be_bytes());
 }
 
+#[test]
+fn answers_that_nobody_takes_do_not_hold_those_of_others() {
+    let mut pair = Pair::new();
+    for _ in 0..limits::H2_STREAMS {
+        let id = pair.open();
+        pair.server.send_block(id, false, |out| encode::status(200, out));
+        let mut sent = 0;
+        loop {
+            let room = pair.server.sendable(id);
+            if room == 0 {
+                break;
+            }
+            pair.server.send_data(id, &vec![7; room], false);
+            pair.exchange(usize::MAX);
+            sent += room;
+        }
+        assert_eq!(sent, limits::H2_STREAM_WINDOW_BYTES as usize, "stream {id}");
+    }
+}
+
 proptest! {
     #[test]
     fn frames_come_in_pieces_of_any_size(most in 1..60_usize, body in proptest::collection::vec(any::<u8>(), 0..200)) {
