@@ -1,6 +1,6 @@
 //! What we begin: streams of ours, heads, bodies, and leaving.
 
-use super::Connection;
+use super::{Connection, Role};
 use crate::http::h2::ErrorCode;
 use crate::http::h2::frame;
 use crate::http::h2::hpack::encode;
@@ -86,10 +86,12 @@ impl Connection {
     pub(in crate::multiplex) fn die(&mut self) {
         (self.dead, self.leaving) = (true, true);
         for stream in self.streams.values_mut() {
-            if stream.remote == Remote::Open || !stream.ended {
+            // An answer that came whole is one; a request without a client is none.
+            let whole = stream.remote == Remote::Ended && (stream.ended || self.role == Role::Client);
+            if !whole {
                 stream.remote = Remote::Reset(ErrorCode::Internal);
-                stream.ended = true;
             }
+            stream.ended = true;
             stream.wake();
         }
     }

@@ -469,6 +469,25 @@ fn answers_that_nobody_takes_do_not_hold_those_of_others() {
     }
 }
 
+#[test]
+fn an_answer_that_came_whole_outlives_its_connection() {
+    let mut pair = Pair::new();
+    let id = pair.open();
+    pair.server.send_block(id, false, |out| encode::status(413, out));
+    pair.server.send_data(id, b"no", true);
+    pair.exchange(usize::MAX);
+    pair.client.die();
+    let stream = pair.client.stream(id).unwrap();
+    assert_eq!((stream.remote, &stream.received[..], stream.ended), (Remote::Ended, &b"no"[..], true));
+    // A request that came whole does not: nobody waits for what becomes of it.
+    let mut pair = Pair::new();
+    let id = pair.client.open().unwrap();
+    pair.client.send_block(id, true, request);
+    pair.exchange(usize::MAX);
+    pair.server.die();
+    assert!(pair.server.stream(id).unwrap().is_reset());
+}
+
 proptest! {
     #[test]
     fn frames_come_in_pieces_of_any_size(most in 1..60_usize, body in proptest::collection::vec(any::<u8>(), 0..200)) {
