@@ -86,7 +86,9 @@ impl Connection {
         }
         if let Some(stream) = self.streams.get_mut(&head.stream) {
             // A server that needs no more of an upload says so after its whole answer (§8.1).
-            let complete = code == ErrorCode::NoError && stream.remote == Remote::Ended;
+            let complete = self.role == Role::Client
+                && code == ErrorCode::NoError
+                && stream.remote == Remote::Ended;
             if !complete {
                 stream.remote = Remote::Reset(code);
             }

@@ -488,6 +488,12 @@ fn an_answer_that_came_whole_outlives_its_connection() {
     assert!(pair.server.stream(id).unwrap().is_reset());
 }
 
+#[test]
+fn a_client_may_give_up_without_an_error() {
+    let (mut server, _) = attack(&[headers(1, true), frame(3, 0, 1, &[0; 4])].concat());
+    assert!(server.stream(1).unwrap().is_reset());
+}
+
 proptest! {
     #[test]
     fn frames_come_in_pieces_of_any_size(most in 1..60_usize, body in proptest::collection::vec(any::<u8>(), 0..200)) {
