@@ -81,7 +81,7 @@ impl Connection {
         let code = match stream.remote {
             Remote::Reset(_) => {
                 self.keep_fields(fields);
-                return Ok(None);
+                return self.chat(now).map(|()| None);
             }
             Remote::Ended => Some(ErrorCode::StreamClosed),
             Remote::Open if stream.begun => {

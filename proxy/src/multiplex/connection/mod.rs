@@ -187,7 +187,7 @@ impl Connection {
             Kind::RstStream => self.reset_received(head, payload, now)?,
             Kind::Settings => self.settings(head, payload, now)?,
             Kind::Ping => self.ping(head, payload, now)?,
-            Kind::GoAway => self.go_away(head, payload)?,
+            Kind::GoAway => self.go_away(head, payload, now)?,
             Kind::WindowUpdate => self.window_update(head, payload, now)?,
             Kind::PushPromise => return Err(ErrorCode::Protocol),
             Kind::Unknown => self.chat(now)?,

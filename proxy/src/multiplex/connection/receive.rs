@@ -81,8 +81,10 @@ impl Connection {
         self.check_stream(head.stream)?;
         let code = exactly::<4>(payload)?;
         let code = ErrorCode::of(u32::from_be_bytes(*code));
-        if self.role == Role::Server {
-            self.spend_reset(now)?;
+        match self.role {
+            Role::Server => self.spend_reset(now)?,
+            Role::Client if !self.streams.contains_key(&head.stream) => self.chat(now)?,
+            Role::Client => {}
         }
         if let Some(stream) = self.streams.get_mut(&head.stream) {
             // A server that needs no more of an upload says so after its whole answer (§8.1).
@@ -151,10 +153,11 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn go_away(&mut self, head: &FrameHead, payload: &[u8]) -> Result<(), ErrorCode> {
+    pub(super) fn go_away(&mut self, head: &FrameHead, payload: &[u8], now: Moment) -> Result<(), ErrorCode> {
         if head.stream != 0 {
             return Err(ErrorCode::Protocol);
         }
+        self.chat(now)?;
         let last = payload.first_chunk::<4>().ok_or(ErrorCode::FrameSize)?;
         let last = u32::from_be_bytes(*last) & 0x7fff_ffff;
         self.left = true;

@@ -494,6 +494,27 @@ fn a_client_may_give_up_without_an_error() {
     assert!(server.stream(1).unwrap().is_reset());
 }
 
+#[test]
+fn what_is_said_to_the_dead_is_not_free() {
+    let gone = [headers(1, true), frame(3, 0, 1, &8_u32.to_be_bytes())].concat();
+    for (what, flood) in [
+        ("heads", headers(1, true)),
+        ("data", frame(0, 0, 1, &[])),
+        ("goodbyes", frame(7, 0, 0, &[0; 8])),
+    ] {
+        let (_, result) = attack(&[&gone[..], &flood.repeat(20_000)].concat());
+        assert_eq!(result, Err(ErrorCode::EnhanceYourCalm), "{what}");
+    }
+    // An upstream's resets of streams that are no more.
+    let mut client = Connection::new(Role::Client, clock::refresh());
+    let id = client.open().unwrap();
+    client.release(id);
+    let mut input = Vec::new();
+    frame::push_settings(&[], &mut input);
+    input.extend(frame(3, 0, id, &[0; 4]).repeat(20_000));
+    assert_eq!(feed(&mut client, &mut input), Err(ErrorCode::EnhanceYourCalm));
+}
+
 proptest! {
     #[test]
     fn frames_come_in_pieces_of_any_size(most in 1..60_usize, body in proptest::collection::vec(any::<u8>(), 0..200)) {
