@@ -4,6 +4,7 @@ use std::task::Waker;
 
 use crate::http::h2::ErrorCode;
 use crate::http::h2::hpack::Fields;
+use crate::worker::Buffer;
 
 /// How far the peer's side of a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub(super) enum Remote {
     Reset(ErrorCode),
 }
 
-/// Keeps its memory from one stream to the next.
+/// What is known of it.
 #[derive(Debug)]
 pub(super) struct Stream {
     /// DATA bytes that the peer lets us send.
@@ -26,7 +27,7 @@ pub(super) struct Stream {
     /// Bytes that were taken out and not given back to the peer yet.
     pub(super) credit: usize,
     /// DATA that nobody took yet.
-    pub(super) received: Vec<u8>,
+    pub(super) received: Buffer,
     /// The head that came and was not taken yet.
     pub(super) head: Option<Fields>,
     /// The trailers.
@@ -51,12 +52,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) const fn new(received: Vec<u8>, window: i64, room: i64) -> Self {
+    pub(super) const fn new(window: i64, room: i64) -> Self {
         Self {
             window,
             room,
             credit: 0,
-            received,
+            received: Buffer::empty(),
             head: None,
             trailers: None,
             remote: Remote::Open,

@@ -160,6 +160,6 @@ impl Connection {
 
     pub(super) fn new_stream(&mut self) -> Stream {
         let room = limits::H2_STREAM_WINDOW_BYTES.into();
-        Stream::new(self.spare_data.pop().unwrap_or_default(), self.peer_window, room)
+        Stream::new(self.peer_window, room)
     }
 }

@@ -51,9 +51,8 @@ pub(super) struct Connection {
     /// Frames to be sent.
     pub(super) out: Buffer,
     streams: HashMap<u32, Stream, ahash::RandomState>,
-    /// Memory of streams that are no more.
+    /// Memory of heads that are no more.
     spare_fields: Vec<Fields>,
-    spare_data: Vec<Vec<u8>>,
     /// Streams that we reset while the peer may still send on them.
     forgotten: VecDeque<u32>,
     /// The newest stream of the peer, ...
@@ -106,7 +105,6 @@ impl Connection {
             out,
             streams: HashMap::default(),
             spare_fields: Vec::new(),
-            spare_data: Vec::new(),
             forgotten: VecDeque::new(),
             newest: 0,
             served: 0,
@@ -321,11 +319,18 @@ impl Connection {
         for fields in [stream.head.take(), stream.trailers.take()].into_iter().flatten() {
             self.keep_fields(fields);
         }
-        let mut data = stream.received;
-        if self.spare_data.len() < limits::H2_SPARE && data.capacity() <= limits::BUFFER_BYTES {
-            data.clear();
-            self.spare_data.push(data);
+        if self.streams.is_empty() {
+            self.rest();
         }
+    }
+
+    /// Nobody knows for how long there will be no stream: what one after the other needs is kept, and no more.
+    fn rest(&mut self) {
+        let small = limits::H2_TABLE_BYTES;
+        self.spare_fields.retain(|fields| fields.bytes.capacity() <= small);
+        self.spare_fields.truncate(1);
+        self.forgotten.shrink_to(limits::H2_SPARE);
+        self.streams.shrink_to(limits::H2_SPARE);
     }
 
     pub(super) fn stream(&mut self, id: u32) -> Option<&mut Stream> {
@@ -388,6 +393,15 @@ pub(super) fn fuzzed(role: Role, frames: &[u8]) {
         if let Some(id) = step.opened.filter(|id| id % 3 == 0) {
             state.release(id);
         }
+    }
+}
+
+#[cfg(test)]
+impl Connection {
+    /// Memory that it holds beside what waits to be sent.
+    fn idle_bytes(&self) -> usize {
+        let fields: usize = self.spare_fields.iter().map(Fields::capacity).sum();
+        fields + self.decoder.capacity() + self.streams.capacity() * size_of::<(u32, Stream)>()
     }
 }
 

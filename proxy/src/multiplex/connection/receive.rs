@@ -39,6 +39,7 @@ impl Connection {
         }
         stream.room -= length;
         stream.got += data.len() as u64;
+        stream.received.furnish();
         stream.received.extend_from_slice(data);
         if end {
             stream.remote = Remote::Ended;

@@ -515,6 +515,27 @@ fn what_is_said_to_the_dead_is_not_free() {
     assert_eq!(feed(&mut client, &mut input), Err(ErrorCode::EnhanceYourCalm));
 }
 
+#[test]
+fn a_connection_without_streams_holds_little() {
+    let mut pair = Pair::new();
+    let large = "x".repeat(limits::HEADER_BYTES / 2);
+    let mut ids = Vec::new();
+    for _ in 0..limits::H2_STREAMS {
+        let id = pair.client.open().unwrap();
+        pair.client.send_block(id, false, |out| {
+            request(out);
+            encode::field(b"x", crate::http::known::KnownHeader::Other, large.as_bytes(), out);
+        });
+        pair.client.send_data(id, b"body", true);
+        ids.extend(pair.exchange(usize::MAX));
+    }
+    for id in ids {
+        pair.server.release(id);
+    }
+    assert_eq!(pair.server.open_streams(), 0);
+    assert!(pair.server.idle_bytes() < limits::BUFFER_BYTES, "{}", pair.server.idle_bytes());
+}
+
 proptest! {
     #[test]
     fn frames_come_in_pieces_of_any_size(most in 1..60_usize, body in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -524,7 +545,7 @@ proptest! {
         pair.client.send_data(id, &body, true);
         prop_assert_eq!(pair.exchange(most), vec![id]);
         let stream = pair.server.stream(id).unwrap();
-        prop_assert_eq!(&stream.received, &body);
+        prop_assert_eq!(&*stream.received, &body);
         prop_assert_eq!(stream.remote, Remote::Ended);
     }
 

@@ -50,7 +50,19 @@ impl Decoder {
             }
             may_resize &= resizes;
         }
+        // A long field is rare: what it took is not kept for as long as the connection lives.
+        for text in [&mut self.name, &mut self.value] {
+            if text.capacity() > limits::H2_TABLE_BYTES {
+                *text = Vec::new();
+            }
+        }
         Ok(())
+    }
+
+    /// Bytes of memory that it keeps beside the table.
+    #[cfg(test)]
+    pub const fn capacity(&self) -> usize {
+        self.name.capacity() + self.value.capacity()
     }
 
     fn indexed(&self, rest: &mut Reader<'_>, fields: &mut Fields) -> Result<(), Undecodable> {

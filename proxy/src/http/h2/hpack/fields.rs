@@ -49,6 +49,12 @@ impl Fields {
         self.size = 0;
     }
 
+    /// Bytes of memory that it keeps.
+    #[cfg(test)]
+    pub const fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.list.capacity() * size_of::<Field>()
+    }
+
     /// Name and value of all fields.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let bytes = &self.bytes[..];
