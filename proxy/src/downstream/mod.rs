@@ -50,10 +50,25 @@ async fn begins(context: &Context, client: &mut Client) -> Option<Protocol> {
     {
         return None;
     }
-    // A request line that begins like this is nobody's: the rest of it may still be on its way.
-    let seen = client.input.len().min(PREFACE.len());
-    let http2 = client.input[..seen] == PREFACE[..seen] && seen >= b"PRI ".len();
-    Some(if http2 { Protocol::Http2 } else { Protocol::Http1 })
+    let slow_at = clock::now() + Duration::from_secs(limits::REQUEST_HEAD_S);
+    loop {
+        let seen = client.input.len().min(PREFACE.len());
+        if client.input[..seen] != PREFACE[..seen] {
+            return Some(Protocol::Http1);
+        }
+        // A request line that begins like this is nobody's: the rest of it may still be on its way.
+        if seen >= b"PRI ".len() {
+            return Some(Protocol::Http2);
+        }
+        match stream
+            .read_or_idle(&mut client.input, slow_at - clock::now())
+            .await
+        {
+            Ok(Activity::Read) => {}
+            Ok(Activity::Idle) => return Some(Protocol::Http1),
+            Err(_) => return None,
+        }
+    }
 }
 
 /// HTTP/1: one request after the other.
