@@ -66,12 +66,23 @@ impl Shared {
 
     /// Lets the connection end when it stays without streams.
     fn rest(&self, state: &Connection) {
+        self.limit(if state.leaving {
+            Duration::from_secs(limits::LINGER_S)
+        } else {
+            self.patience
+        });
+    }
+
+    fn limit(&self, within: Duration) {
         if let Some(idle) = &*self.idle.borrow() {
-            idle.arm(if state.leaving {
-                Duration::from_secs(limits::LINGER_S)
-            } else {
-                self.patience
-            });
+            idle.arm(within);
+        }
+    }
+
+    /// A stream is at work: its own deadlines count from here on.
+    fn occupy(&self) {
+        if let Some(idle) = &*self.idle.borrow() {
+            idle.disarm();
         }
     }
 }
@@ -106,10 +117,7 @@ impl Multiplexed {
     /// Opens a stream; `None` when the server takes no more for now.
     pub fn open(&self) -> Option<Handle> {
         let id = self.0.state.borrow_mut().open()?;
-        // From here on it is the stream's own deadlines that count.
-        if let Some(idle) = &*self.0.idle.borrow() {
-            idle.disarm();
-        }
+        self.0.occupy();
         Some(Handle::new(Rc::clone(&self.0), id))
     }
 
@@ -126,6 +134,8 @@ impl Multiplexed {
 
 /// Reads until the peer leaves, breaks the protocol, or has nothing more to say.
 async fn receive(shared: Rc<Shared>, mut reader: Reader, mut input: Buffer, mut opened: impl FnMut(Handle)) {
+    let reading = Reading(Rc::clone(&shared));
+    let mut halfway = false;
     loop {
         if !advance(&shared, &mut input, &mut opened) {
             break;
@@ -138,25 +148,38 @@ async fn receive(shared: Rc<Shared>, mut reader: Reader, mut input: Buffer, mut 
             break;
         }
         let resting = shared.state.borrow().open_streams() == 0;
-        if resting {
+        let began = !input.is_empty() || shared.state.borrow().is_in_block();
+        if !resting {
+            shared.occupy();
+        } else if !began {
             shared.rest(&shared.state.borrow());
             // Nobody knows for how long: no memory is held meanwhile.
-            if input.is_empty() {
-                input = Buffer::empty();
-                if reader.readable().await.is_err() {
-                    break;
-                }
+            input = Buffer::empty();
+            if reader.readable().await.is_err() {
+                break;
             }
-        } else if let Some(idle) = &*shared.idle.borrow() {
-            idle.disarm();
+        } else if !halfway {
+            // As long as a head of HTTP/1, however slowly its pieces come.
+            shared.limit(Duration::from_secs(limits::REQUEST_HEAD_S));
         }
+        halfway = resting && began;
         if reader.read(&mut input).await.is_err() {
             break;
         }
     }
-    shared.idle.take();
-    shared.state.borrow_mut().die();
-    shared.wake_writer();
+    drop(reading);
+}
+
+/// The reading side of a connection. Whatever ends it, a panic too, ends the connection and whoever waits on it.
+struct Reading(Rc<Shared>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        // Before the descriptor is closed, and perhaps another's.
+        self.0.idle.take();
+        self.0.state.borrow_mut().die();
+        self.0.wake_writer();
+    }
 }
 
 /// Looks at all that was received; false when the connection must end.

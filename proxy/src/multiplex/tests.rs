@@ -9,8 +9,8 @@ use crate::http::h2::frame;
 use crate::http::head::{Method, ResponseHead};
 use crate::tls::StreamError;
 use crate::upstream;
-use crate::worker::tests::on_each_driver;
-use crate::worker::{ConnError, sleep};
+use crate::worker::tests::{acceptor, on_each_driver};
+use crate::worker::{Accepted, ConnError, sleep};
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -18,7 +18,9 @@ const SHORT: Duration = Duration::from_millis(50);
 async fn connect() -> (Multiplexed, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let stream = upstream::connect(address, None, Duration::from_secs(5)).await.unwrap();
+    let stream = upstream::connect(address, None, Duration::from_secs(5))
+        .await
+        .unwrap();
     let mut server = listener.accept().unwrap().0;
     let mut settings = Vec::new();
     frame::push_settings(&[], &mut settings);
@@ -27,7 +29,9 @@ async fn connect() -> (Multiplexed, TcpStream) {
 }
 
 fn post(handle: &Handle) {
-    handle.send_head(false, |out| out.extend_from_slice(&[0x83, 0x86, 0x84, 0x41, 0x01, b'a']));
+    handle.send_head(false, |out| {
+        out.extend_from_slice(&[0x83, 0x86, 0x84, 0x41, 0x01, b'a'])
+    });
 }
 
 #[test]
@@ -46,7 +50,10 @@ fn a_stream_that_was_refused_has_not_ended() {
         frame::push_reset(1, crate::http::h2::ErrorCode::RefusedStream, &mut answer);
         server.write_all(&answer).unwrap();
         let end = handle.read(&mut buffer).await;
-        assert!(end.is_err() && end != Err(StreamError::Conn(ConnError::Closed)), "{end:?}");
+        assert!(
+            end.is_err() && end != Err(StreamError::Conn(ConnError::Closed)),
+            "{end:?}"
+        );
     });
 }
 
@@ -105,5 +112,53 @@ fn what_is_passed_on_ends_with_its_streams() {
         sleep(SHORT).await;
         assert_eq!(Rc::strong_count(&counted), 1, "nobody waits any more");
         assert_eq!((from.streams(), to.streams()), (0, 0));
+    });
+}
+
+/// What a server's state answers `bytes` with, until it closes, when they come with pauses of `pause`.
+async fn drip(pieces: &[&[u8]], pause: Duration) -> (TcpStream, bool) {
+    let (acceptor, address) = acceptor();
+    let mut client = TcpStream::connect(address).unwrap();
+    let Accepted::Conn(conn) = acceptor.accept().await else {
+        panic!("no connection")
+    };
+    let stream = Stream::Plain(Box::new(conn));
+    let ended = Rc::new(Cell::new(false));
+    let told = Rc::clone(&ended);
+    worker::spawn(async move {
+        serve(stream, Buffer::empty(), Rc::default(), drop).await;
+        told.set(true);
+    });
+    for piece in pieces {
+        client.write_all(piece).unwrap();
+        sleep(SHORT).await;
+        clock::ahead::go(pause);
+        sleep(SHORT * 3).await;
+    }
+    (client, ended.get())
+}
+
+#[test]
+fn a_head_that_never_ends_has_its_time() {
+    on_each_driver(|| async {
+        let mut begun = PREFACE.to_vec();
+        frame::push_settings(&[], &mut begun);
+        let mut head = Vec::new();
+        frame::push_head(1, 1, 0, 1, &mut head);
+        head.push(0x82);
+        let pause = Duration::from_secs(limits::REQUEST_HEAD_S) / 2 - Duration::from_secs(1);
+        // A frame that comes byte by byte, and a block of which another frame is always missing.
+        let mut more = Vec::new();
+        frame::push_head(0, 9, 0, 1, &mut more);
+        let (_client, ended) = drip(
+            &[&begun, &head[..3], &head[3..4], &head[4..5], &head[5..6]],
+            pause,
+        )
+        .await;
+        assert!(ended, "half a frame");
+        let (_client, ended) = drip(&[&begun, &head, &more, &more, &more], pause).await;
+        assert!(ended, "half a block");
+        let (_client, ended) = drip(&[&begun, &[], &[], &[]], pause).await;
+        assert!(!ended, "a connection may rest for longer");
     });
 }
