@@ -1,10 +1,10 @@
-//! An HTTP/2 client that sends exactly the frames it is given, and takes apart what comes back.
+//! An HTTP/2 client, or server, that sends exactly the frames it is given, and takes apart what comes back.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// How long a read or write may take before it counts as a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -98,6 +98,9 @@ impl Frame {
     }
 }
 
+/// What a client sends first.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// One connection with prior knowledge of HTTP/2.
 pub struct Frames {
     stream: TcpStream,
@@ -110,18 +113,55 @@ impl Frames {
     /// # Errors
     /// When nobody listens.
     pub fn connect(addr: SocketAddr) -> Result<Self> {
+        let mut frames = Self::silent(addr)?;
+        frames.send(PREFACE)?;
+        frames.send(&Frame::new(4, 0, 0, &[]).bytes())?;
+        Ok(frames)
+    }
+
+    /// Connects and says nothing.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn silent(addr: SocketAddr) -> Result<Self> {
         let stream =
             TcpStream::connect_timeout(&addr, PATIENCE).with_context(|| format!("connect to {addr}"))?;
+        Self::on(stream)
+    }
+
+    /// Takes the next connection of a listener and answers its preface with SETTINGS of this payload.
+    ///
+    /// # Errors
+    /// When none comes, or does not begin as HTTP/2.
+    pub fn accept(listener: &TcpListener, settings: &[u8]) -> Result<Self> {
+        listener.set_nonblocking(true)?;
+        let latest = Instant::now() + PATIENCE;
+        let stream = loop {
+            match listener.accept() {
+                Ok((stream, _)) => break stream,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && Instant::now() < latest => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => return Err(error).context("accept"),
+            }
+        };
+        stream.set_nonblocking(false)?;
+        let mut frames = Self::on(stream)?;
+        let mut preface = [0; PREFACE.len()];
+        frames.stream.read_exact(&mut preface).context("the preface")?;
+        ensure!(preface == *PREFACE, "no preface: {}", preface.escape_ascii());
+        frames.push(&[Frame::new(4, 0, 0, settings)])?;
+        Ok(frames)
+    }
+
+    fn on(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let mut frames = Self {
+        Ok(Self {
             stream,
             received: Vec::new(),
-        };
-        frames.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
-        frames.send(&Frame::new(4, 0, 0, &[]).bytes())?;
-        Ok(frames)
+        })
     }
 
     /// Sends bytes as they are.

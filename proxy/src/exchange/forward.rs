@@ -16,6 +16,7 @@ use super::{Exchange, Vanished};
 use crate::http::body::BodyStep;
 use crate::http::h1::chunked;
 use crate::http::h1::response::ResponseDecoder;
+use crate::http::h2::hpack;
 use crate::http::head::Version;
 use crate::http::outgoing::OutgoingHeaders;
 use crate::limits;
@@ -46,6 +47,19 @@ enum Failure {
 }
 
 impl Failure {
+    /// With what the stream knows: a request that the upstream did not look at may be sent again, whatever it asks for.
+    fn of(mut self, leg: &mut Leg) -> Self {
+        let refused = leg
+            .leased
+            .wire
+            .frames()
+            .is_some_and(|frames| frames.was_refused());
+        if let (Self::Upstream { progress, .. }, true) = (&mut self, refused) {
+            progress.sent = false;
+        }
+        self
+    }
+
     /// The status that the log has for the try: 499 when it was the client that left.
     const fn status(&self) -> u16 {
         match self {
@@ -181,11 +195,18 @@ impl Exchange<'_> {
         self.record.forwarded = Some(clock::now());
         let mut output = Buffer::take();
         self.write_head(place.authority, sending, &mut leg, &mut output);
-        self.send_request(&mut leg, endpoint, sending, &mut output, &mut progress)
-            .await?;
+        let sent = self
+            .send_request(&mut leg, endpoint, sending, &mut output, &mut progress)
+            .await;
         drop(output);
-        self.receive_head(&mut leg, endpoint, sending, progress).await?;
-        Ok(leg)
+        let answered = match sent {
+            Ok(()) => self.receive_head(&mut leg, endpoint, sending, progress).await,
+            Err(failure) => Err(failure),
+        };
+        match answered {
+            Ok(()) => Ok(leg),
+            Err(failure) => Err(failure.of(&mut leg)),
+        }
     }
 
     async fn lease(
@@ -235,6 +256,9 @@ impl Exchange<'_> {
         {
             // Both sides may go on talking while the other answers.
             progress.body_consumed = true;
+            if std::mem::take(&mut self.owes_continue) {
+                client.send_head(false, |out| hpack::encode::status(100, out));
+            }
             client.pass_on(upstream, Rc::clone(self.uploaded.get_or_insert_default()));
             return Ok(());
         }
@@ -258,7 +282,8 @@ impl Exchange<'_> {
                 wire.disarm();
                 if let Err(error) = sent {
                     // What was sent may have been answered: a refused upload often is.
-                    if ended || !progress.body_consumed {
+                    let answered = wire.frames().is_some_and(|frames| frames.is_answered());
+                    if !answered && (ended || !progress.body_consumed) {
                         return Err(upstream_failure(error, *progress));
                     }
                     return Ok(());

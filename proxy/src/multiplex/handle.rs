@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::Shared;
 use super::stream::{Remote, Stream};
-use crate::http::body::BodyLength;
 use crate::http::h1::HeadError;
 use crate::http::h2::hpack::Fields;
 use crate::http::h2::{ErrorCode, encode, message};
@@ -65,10 +64,7 @@ impl Handle {
             let ended = stream.remote == Remote::Ended && stream.got == 0 && stream.received.is_empty();
             let mut fields = stream.head.take().unwrap_or_default();
             let read = message::request(&mut fields, ended, head);
-            stream.expects = match head.body {
-                BodyLength::Length(length) => Some(length),
-                _ => None,
-            };
+            stream.expects = message::announced(head.body, &head.headers, &fields);
             std::mem::swap(received, &mut fields.bytes);
             stream.head = Some(fields);
             match read {
@@ -96,9 +92,7 @@ impl Handle {
                 let ended =
                     stream.remote == Remote::Ended && stream.received.is_empty() && stream.trailers.is_none();
                 let read = message::response(&fields, ended, method, head);
-                if let BodyLength::Length(length) = head.body {
-                    stream.expects = Some(length);
-                }
+                stream.expects = message::announced(head.body, &head.headers, &fields);
                 std::mem::swap(received, &mut fields.bytes);
                 stream.head = Some(fields);
                 Poll::Ready(Ok(match read {
@@ -174,6 +168,18 @@ impl Handle {
         .await;
     }
 
+    /// Whether the peer said that it did not look at what was sent (§8.7): all of it may be sent again.
+    pub fn was_refused(&self) -> bool {
+        let refused = |stream: &mut Stream| stream.remote == Remote::Reset(ErrorCode::RefusedStream);
+        self.with(refused).unwrap_or(false)
+    }
+
+    /// Whether the head of an answer is there to be read.
+    pub fn is_answered(&self) -> bool {
+        self.with(|stream| stream.begun && !stream.is_reset())
+            .unwrap_or(false)
+    }
+
     /// A way to end the stream while an operation on it waits.
     pub fn aborter(&self) -> StreamAborter {
         StreamAborter {
@@ -220,13 +226,14 @@ impl Handle {
         let poll = poll_fn(|context| {
             let mut state = self.shared.state.borrow_mut();
             let room = state.sendable(self.id).min(wanted);
+            let answered = state.is_answered(self.id);
             let Some(stream) = state.stream(self.id) else {
                 return Poll::Ready(Err(LOST));
             };
             match stream.remote {
                 Remote::Reset(_) => Poll::Ready(Err(LOST)),
                 // Whoever answers without wanting more of a request has closed this direction.
-                _ if stream.ended && (wanted > 0 || self.ending) => {
+                _ if (stream.ended || answered) && (wanted > 0 || self.ending) => {
                     Poll::Ready(Err(ConnError::Closed.into()))
                 }
                 _ if room > 0 || wanted == 0 => Poll::Ready(Ok(room)),

@@ -84,6 +84,14 @@ impl Stream {
         }
     }
 
+    /// The peer has said all: who still sends to it looks whether that is of any use.
+    pub(super) fn end(&mut self) {
+        self.remote = Remote::Ended;
+        if let Some(waker) = self.writer.take() {
+            waker.wake();
+        }
+    }
+
     /// Wakes whoever waits for anything.
     pub(super) fn wake(&mut self) {
         let waiting = [self.reader.take(), self.writer.take(), self.watcher.take()];

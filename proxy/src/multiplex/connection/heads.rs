@@ -112,7 +112,7 @@ impl Connection {
         *place = Some(fields);
         stream.begun = true;
         if ended {
-            stream.remote = Remote::Ended;
+            stream.end();
         }
         let wrong = stream.is_wrong();
         if let Some(waker) = stream.reader.take() {

@@ -327,7 +327,8 @@ impl Connection {
     /// Nobody knows for how long there will be no stream: what one after the other needs is kept, and no more.
     fn rest(&mut self) {
         let small = limits::H2_TABLE_BYTES;
-        self.spare_fields.retain(|fields| fields.bytes.capacity() <= small);
+        self.spare_fields
+            .retain(|fields| fields.bytes.capacity() <= small);
         self.spare_fields.truncate(1);
         self.forgotten.shrink_to(limits::H2_SPARE);
         self.streams.shrink_to(limits::H2_SPARE);
@@ -351,6 +352,11 @@ impl Connection {
         {
             waker.wake();
         }
+    }
+
+    /// Whether a head has begun and not ended.
+    pub(super) const fn is_in_block(&self) -> bool {
+        self.block.is_some()
     }
 
     pub(super) const fn is_dead(&self) -> bool {

@@ -42,7 +42,7 @@ impl Connection {
         stream.received.furnish();
         stream.received.extend_from_slice(data);
         if end {
-            stream.remote = Remote::Ended;
+            stream.end();
         }
         if let Some(waker) = stream.reader.take() {
             waker.wake();
@@ -89,9 +89,8 @@ impl Connection {
         }
         if let Some(stream) = self.streams.get_mut(&head.stream) {
             // A server that needs no more of an upload says so after its whole answer (§8.1).
-            let complete = self.role == Role::Client
-                && code == ErrorCode::NoError
-                && stream.remote == Remote::Ended;
+            let complete =
+                self.role == Role::Client && code == ErrorCode::NoError && stream.remote == Remote::Ended;
             if !complete {
                 stream.remote = Remote::Reset(code);
             }
@@ -159,7 +158,10 @@ impl Connection {
             return Err(ErrorCode::Protocol);
         }
         self.chat(now)?;
-        let last = payload.first_chunk::<4>().ok_or(ErrorCode::FrameSize)?;
+        let (last, _code) = payload
+            .first_chunk::<8>()
+            .and_then(|begin| begin.split_first_chunk::<4>())
+            .ok_or(ErrorCode::FrameSize)?;
         let last = u32::from_be_bytes(*last) & 0x7fff_ffff;
         self.left = true;
         if self.role == Role::Client {

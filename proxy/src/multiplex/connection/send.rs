@@ -5,7 +5,7 @@ use crate::http::h2::ErrorCode;
 use crate::http::h2::frame;
 use crate::http::h2::hpack::encode;
 use crate::limits;
-use crate::multiplex::stream::Remote;
+use crate::multiplex::stream::{Remote, Stream};
 
 impl Connection {
     /// Opens a stream of ours; `None` when the peer takes no more for now.
@@ -41,6 +41,12 @@ impl Connection {
             }
             write(out);
         });
+    }
+
+    /// Whether the answer to a stream of ours is whole: nobody needs the rest of what it answers.
+    pub(in crate::multiplex) fn is_answered(&self, id: u32) -> bool {
+        let whole = |stream: &Stream| stream.remote == Remote::Ended;
+        self.role == Role::Client && self.streams.get(&id).is_some_and(whole)
     }
 
     /// DATA bytes that can be sent on a stream now.

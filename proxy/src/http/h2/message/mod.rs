@@ -83,6 +83,15 @@ pub fn response(
     Ok(())
 }
 
+/// The length that a head announces for the body that follows it.
+pub fn announced(body: BodyLength, headers: &crate::http::headers::Headers, fields: &Fields) -> Option<u64> {
+    let length = headers.on(&fields.bytes).get(KnownHeader::ContentLength);
+    match body {
+        BodyLength::None => None,
+        _ => length.and_then(|length| framing::content_length(length).ok()),
+    }
+}
+
 /// The status of a block that begins a response. 101 is none: this protocol is not changed (§8.6).
 pub fn status(fields: &Fields) -> Option<u16> {
     let (name, value) = fields.iter().next()?;
