@@ -25,6 +25,8 @@ mod health;
 mod http;
 mod http2;
 mod http2_attacks;
+mod http2_conformance;
+mod http2_upstream;
 mod ip_restriction;
 mod key_auth;
 mod llm;
