@@ -1,24 +1,28 @@
 //! `cargo xtask perf`: the gateway beside its peers, in one run, as ratios.
 //!
-//! Load generator and origin share one core, the gateway under test has the other one to itself, one worker each.
+//! Load generator and origins share one core, the gateway under test has the other one to itself, one worker each.
 //! The peers take turns within every round (A/B/A/B…), so that a noisy neighbour hits all of them. What is
 //! compared is CPU time per request, which moves far less than request rates on a shared machine.
 
 mod decision;
+mod held;
 mod load;
 mod measure;
+mod message;
+mod origin;
 mod peer;
 mod report;
+mod rig;
 mod scenario;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
-use load::Load;
-use peer::{Origin, Peer};
+use peer::Peer;
 use report::Machine;
+use rig::Rig;
 use scenario::Scenario;
 
 use crate::step;
@@ -32,9 +36,9 @@ pub(crate) struct Options {
     /// Seconds of load in each turn
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// Only scenarios whose name contains this
-    #[arg(long)]
-    only: Option<String>,
+    /// Only these scenarios, by name, and no idle connections
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
     /// Measure what a decision costs, beside cedar-policy and regorus, instead of the gateway under load
     #[arg(long)]
     decision: bool,
@@ -59,6 +63,12 @@ pub(crate) struct Turn {
     rss_kib: u64,
 }
 
+impl Turn {
+    fn cpu_us(&self) -> f64 {
+        self.user_us + self.system_us
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let root = &step::root();
     let out = root.join(&options.out);
@@ -67,6 +77,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         decision::run(&out, &machine)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let scenarios = chosen(&options.only)?;
     peer::require_tools()?;
     step::say("release build");
     step::run(step::cargo().args(["build", "--release", "-p", "proxy", "-p", "policy-compiler"]))?;
@@ -75,58 +86,64 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     load_core.set(peer::LOAD_CORE);
     rustix::thread::sched_setaffinity(None, &load_core)?;
     step::say("load");
-    let dir = tempfile::tempdir().context("a directory for the peers' files")?;
-    let scenarios: Vec<Scenario> = scenario::all()
-        .into_iter()
-        .filter(|scenario| {
-            options
-                .only
-                .as_ref()
-                .is_none_or(|only| scenario.name.contains(only.as_str()))
-        })
-        .collect();
-    let origin = Origin::start(root, dir.path())?;
-    let mut turns = Vec::new();
+    let rig = &Rig::start(root)?;
+    let (mut turns, mut held) = (Vec::new(), Vec::new());
     for scenario in &scenarios {
         let peers: Vec<Peer> = scenario
             .peers
             .iter()
-            .map(|kind| Peer::start(root, dir.path(), *kind, scenario, &origin))
+            .map(|kind| Peer::start(rig, *kind, scenario))
             .collect::<Result<_>>()?;
+        for peer in &peers {
+            held.extend(held::held_up(scenario, peer)?);
+        }
         for round in 0..options.rounds {
             for peer in &peers {
-                let turn = turn(root, options, scenario, peer, round)?;
+                let turn = turn(rig, options, scenario, peer, round)
+                    .with_context(|| format!("{} in {}", peer.name(), scenario.name))?;
                 anstream::println!(
                     "{:14} round {} {:9} {:8.0} req/s  cpu {:5.1} µs/req  p99 {:7.0} µs",
                     turn.scenario,
                     round + 1,
                     turn.peer,
                     turn.rps,
-                    turn.user_us + turn.system_us,
+                    turn.cpu_us(),
                     turn.p99_us
                 );
                 turns.push(turn);
             }
         }
     }
-    let idle = measure::idle_connections(root, dir.path(), &origin, 10_000)?;
-    report::write(&out, options, &machine, &turns, &idle)?;
+    if options.only.is_empty() {
+        held.push(held::idle(rig, 10_000)?);
+    }
+    report::write(&out, options, &machine, &turns, &held)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn turn(root: &Path, options: &Options, scenario: &Scenario, peer: &Peer, round: usize) -> Result<Turn> {
-    let load = Load::new(root, scenario, peer.port());
-    load.run(1)?;
+/// All scenarios, or those that are named.
+fn chosen(only: &[String]) -> Result<Vec<Scenario>> {
+    let mut all = scenario::all();
+    let names: Vec<&str> = all.iter().map(|scenario| scenario.name).collect();
+    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
+        bail!("no scenario {unknown}; there are {}", names.join(", "));
+    }
+    if !only.is_empty() {
+        all.retain(|scenario| only.iter().any(|name| name == scenario.name));
+    }
+    Ok(all)
+}
+
+fn turn(rig: &Rig, options: &Options, scenario: &Scenario, peer: &Peer, round: usize) -> Result<Turn> {
+    load::run(rig, scenario, peer, 1)?;
     let before = measure::cpu(peer.pid())?;
-    let result = load.run(options.seconds)?;
+    let result = load::run(rig, scenario, peer, options.seconds)?;
     let after = measure::cpu(peer.pid())?;
     anyhow::ensure!(
         result.errors == 0,
-        "{} answered {} of {} requests with errors in {}",
-        peer.name(),
+        "{} of {} requests were answered with errors",
         result.errors,
-        result.requests,
-        scenario.name
+        result.requests
     );
     let each = |ticks: u64| measure::microseconds(ticks) / result.requests.max(1) as f64;
     Ok(Turn {

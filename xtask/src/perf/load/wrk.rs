@@ -1,80 +1,29 @@
-//! Runs wrk on the load core and reads what it prints.
-
-use std::path::{Path, PathBuf};
-use std::process::Command;
+//! wrk: HTTP/1.1, in plaintext or over TLS.
 
 use anyhow::{Context as _, Result, bail};
 
-use super::peer::LOAD_CORE;
-use super::scenario::Scenario;
+use super::super::rig::Rig;
+use super::super::scenario::Scenario;
+use super::Outcome;
 
-/// A load to be put on one peer.
-pub(crate) struct Load {
-    script: PathBuf,
-    env: &'static [(&'static str, &'static str)],
-    connections: usize,
-    url: String,
-}
-
-/// What came of it.
-pub(crate) struct Outcome {
-    /// Answers of any kind.
-    pub(crate) requests: u64,
-    /// Answers other than 2xx and 3xx, and broken connections.
-    pub(crate) errors: u64,
-    /// Requests per second.
-    pub(crate) rps: f64,
-    /// Median latency.
-    pub(crate) p50_us: f64,
-    /// 99th percentile of latency.
-    pub(crate) p99_us: f64,
-}
-
-impl Load {
-    /// The scenario's load for a peer that listens on this port.
-    pub(crate) fn new(root: &Path, scenario: &Scenario, port: u16) -> Self {
-        let path = if scenario.script == "chat.lua" {
-            "/v1/chat/completions"
-        } else {
-            "/"
-        };
-        Self {
-            script: root.join("perf/peers").join(scenario.script),
-            env: scenario.env,
-            connections: scenario.connections,
-            url: format!("http://127.0.0.1:{port}{path}"),
-        }
-    }
-
-    /// Loads for some seconds.
-    ///
-    /// # Errors
-    /// When wrk fails or prints something else than it does.
-    pub(crate) fn run(&self, seconds: u64) -> Result<Outcome> {
-        let output = Command::new("taskset")
-            .args([
-                "-c",
-                &LOAD_CORE.to_string(),
-                "wrk",
-                "-t1",
-                "--latency",
-                "--timeout",
-                "10s",
-            ])
-            .arg(format!("-c{}", self.connections))
+pub(super) fn run(
+    rig: &Rig,
+    scenario: &Scenario,
+    script: &str,
+    env: &[(&str, &str)],
+    port: u16,
+    seconds: u64,
+) -> Result<Outcome> {
+    let text = super::printed("wrk", seconds, |wrk| {
+        wrk.args(["-t1", "--latency", "--timeout", "10s"])
+            .arg(format!("-c{}", scenario.connections))
             .arg(format!("-d{seconds}s"))
             .arg("-s")
-            .arg(&self.script)
-            .arg(&self.url)
-            .envs(self.env.iter().copied())
-            .output()
-            .context("wrk does not start")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
-            bail!("wrk failed: {}{}", text, String::from_utf8_lossy(&output.stderr));
-        }
-        parse(&text).with_context(|| format!("wrk printed\n{text}"))
-    }
+            .arg(rig.root.join("perf/peers").join(script))
+            .arg(super::url(scenario, port))
+            .envs(env.iter().copied())
+    })?;
+    parse(&text).with_context(|| format!("wrk printed\n{text}"))
 }
 
 fn parse(text: &str) -> Result<Outcome> {
