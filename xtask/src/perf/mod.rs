@@ -81,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     peer::require_tools()?;
     step::say("release build");
     step::run(step::cargo().args(["build", "--release", "-p", "proxy", "-p", "policy-compiler"]))?;
-    // This process holds the scripted model, so it belongs to the load's core, as do the children that it starts.
+    // This process holds clients and origins, so it belongs to the load's core, as do the children that it starts.
     let mut load_core = rustix::thread::CpuSet::new();
     load_core.set(peer::LOAD_CORE);
     rustix::thread::sched_setaffinity(None, &load_core)?;
