@@ -56,8 +56,8 @@ async fn begins(context: &Context, client: &mut Client) -> Option<Protocol> {
         if client.input[..seen] != PREFACE[..seen] {
             return Some(Protocol::Http1);
         }
-        // A request line that begins like this is nobody's: the rest of it may still be on its way.
-        if seen >= b"PRI ".len() {
+        // All of it decides, so that bytes mean the same however they are split.
+        if seen == PREFACE.len() {
             return Some(Protocol::Http2);
         }
         match stream
