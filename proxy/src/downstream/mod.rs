@@ -46,7 +46,7 @@ async fn begins(context: &Context, client: &mut Client) -> Option<Protocol> {
     }
     // A worker that drains has looked for idle connections already.
     if client.input.is_empty()
-        && (context.draining.get() || idle(context, stream, &mut client.input).await.is_err())
+        && (context.leaving.get() || idle(context, stream, &mut client.input).await.is_err())
     {
         return None;
     }
