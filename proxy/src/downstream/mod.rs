@@ -44,7 +44,7 @@ async fn begins(context: &Context, client: &mut Client) -> Option<Protocol> {
         let http2 = tls.alpn_protocol() == Some(Protocol::Http2.name());
         return Some(if http2 { Protocol::Http2 } else { Protocol::Http1 });
     }
-    // A worker that drains has looked for idle connections already.
+    // A worker that leaves has looked for idle connections already: nobody would end this one.
     if client.input.is_empty()
         && (context.leaving.get() || idle(context, stream, &mut client.input).await.is_err())
     {
