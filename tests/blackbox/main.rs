@@ -46,6 +46,7 @@ mod size;
 mod take_over;
 mod termination;
 mod tls;
+mod tls_identity;
 mod tunnel;
 mod upgrade;
 mod upstream;

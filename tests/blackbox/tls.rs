@@ -17,7 +17,7 @@ pub(crate) fn certificates(entries: &[(&Certificate, &[&str])]) -> String {
     text
 }
 
-fn indented(pem: &str) -> String {
+pub(crate) fn indented(pem: &str) -> String {
     pem.lines().map(|line| format!("    {line}\n")).collect()
 }
 

@@ -40,6 +40,12 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// The authority's key as PEM.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// A server certificate for host names and addresses.
     ///
     /// # Errors

@@ -107,7 +107,10 @@ impl Reader<'_> {
         let key = name.as_ref().map_or("", |name| &*name.value).to_owned();
         let meta = self.meta(&mut fields, &key, name.as_ref().map(|name| name.span));
         let Some(name) = name else { return };
-        if let Err(words) = syntax::sni(&name.value) {
+        // `*` alone is the default certificate's.
+        if &*name.value != "*"
+            && let Err(words) = syntax::sni(&name.value)
+        {
             fields.refuse(name.span, words);
         }
         fields.close();

@@ -111,13 +111,6 @@ pub(crate) fn authorities(context: &mut Context<'_>, indices: &[CaCertificateInd
 }
 
 fn service(context: &mut Context<'_>, service: &ServiceEntity) {
-    if service.tls_verify_depth.is_some() {
-        context.unsupported(
-            service.meta.span,
-            "`tls_verify_depth` is not enforced",
-            "chains of any length are accepted",
-        );
-    }
     let row = Service {
         id: context.text(&service.meta.id.to_string()),
         name: context.text(service.name.as_deref().unwrap_or_default()),
@@ -141,6 +134,7 @@ fn service(context: &mut Context<'_>, service: &ServiceEntity) {
         } else {
             Verify::Off
         },
+        verify_depth: service.tls_verify_depth.map_or(u32::MAX, u32::from),
         authorities: authorities(context, service.ca_certificates.as_deref().unwrap_or_default()),
         client_certificate: service.client_certificate.map(|index| Id::new(index.0)),
         json: context.text(&json::service(service)),

@@ -303,6 +303,7 @@ fn service(
         upstream: None,
         // Calls carry the operator's key, so they never go to an unproven server.
         verify: Verify::On,
+        verify_depth: u32::MAX,
         authorities,
         client_certificate: None,
         json: context.text("{}"),

@@ -102,6 +102,8 @@ rows! {
         upstream: Option<Id<Upstream>>,
         /// Whether the server's certificate is verified.
         verify: Verify,
+        /// Certificates that may stand between the server's and an authority's; `u32::MAX` for any number.
+        verify_depth: u32,
         /// Authorities to verify against instead of the system's.
         authorities: Rows<Authority>,
         /// Certificate shown to the server.

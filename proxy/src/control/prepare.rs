@@ -126,6 +126,8 @@ fn places(node: &Node, source: &Source) -> Places {
         .ca_file
         .iter()
         .cloned()
+        .chain(node.client_ca.iter().map(|(file, _)| file.clone()))
+        .chain(node.ocsp.iter().cloned())
         .chain(trust.into_iter().flatten().map(PathBuf::from));
     files
         .chain(names)

@@ -17,7 +17,7 @@ use crate::http::h2::PREFACE;
 use crate::limits;
 use crate::node::address_bits;
 use crate::telemetry::counter::Tally;
-use crate::tls::{Agreed, Protocol, ServerTls, Stream, StreamError};
+use crate::tls::{Agreed, PeerCertificate, Protocol, ServerTls, Stream, StreamError};
 use crate::wire::Wire;
 use crate::worker::{Activity, Buffer, Conn, Deadline, clock};
 use proxy_protocol::Announced;
@@ -149,6 +149,7 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
         port: peer.port(),
         local_port: local.port(),
         tls: stream.tls().and_then(Agreed::of),
+        certificate: stream.tls().and_then(PeerCertificate::of),
         server_name,
     };
     Ok(Client {

@@ -13,7 +13,7 @@ use crate::http::h1::encode::{self, Connection, Framing};
 use crate::http::h2;
 use crate::http::outgoing::Outgoing;
 use crate::limits;
-use crate::tls::{Agreed, StreamError};
+use crate::tls::{Agreed, PeerCertificate, StreamError};
 use crate::wire::{Wire, WireAborter};
 use crate::worker::{Buffer, Deadline, First, race};
 
@@ -45,6 +45,8 @@ pub struct Peer {
     pub local_port: u16,
     /// The TLS session, when there is one.
     pub tls: Option<Agreed>,
+    /// The certificate that the client showed.
+    pub certificate: Option<PeerCertificate>,
     /// Server name of the handshake, lower case.
     pub server_name: String,
 }

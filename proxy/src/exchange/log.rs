@@ -9,7 +9,7 @@ use super::refusal::{address, milliseconds};
 use super::{Exchange, Scratch};
 use crate::http::outgoing::OutgoingHeaders;
 use crate::telemetry::access_log::{
-    FailedTry, Fields, Latencies, LogCall, LogEntry, LogRequest, LogResponse, LogTls, LogTry,
+    FailedTry, Fields, Latencies, LogCall, LogCertificate, LogEntry, LogRequest, LogResponse, LogTls, LogTry,
 };
 use crate::tls::Agreed;
 
@@ -77,6 +77,7 @@ impl Exchange<'_> {
             source: record.source.into(),
             correlation_id: record.correlation.as_deref(),
             ai: call.as_ref().map(call_entry),
+            certificate: self.client.peer.certificate.as_ref().map(LogCertificate::of),
             epoch: epoch.snapshot.epoch,
         };
         let reports = &epoch.snapshot.reports;
@@ -151,11 +152,11 @@ fn tries(record: &Record) -> ([LogTry; TRIES], [u16; TRIES]) {
     (tries, statuses)
 }
 
-/// Clients are not asked for certificates.
 const fn log_tls(agreed: Agreed) -> LogTls<'static> {
     LogTls {
         version: agreed.version,
         cipher: agreed.cipher,
-        client_verify: "NONE",
+        // A certificate that does not verify ends the handshake, so nothing is ever logged as FAILED.
+        client_verify: if agreed.is_mutual { "SUCCESS" } else { "NONE" },
     }
 }

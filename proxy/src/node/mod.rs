@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::confine::Confine;
 use crate::limits;
-use crate::tls::OldestTls;
+use crate::tls::{ClientAuth, OldestTls};
 use crate::upstream::resolve::{DnsOrder, DnsServer, DnsSettings};
 
 /// How the workers wait for the kernel.
@@ -45,6 +45,16 @@ pub struct Settings {
     /// Oldest version of TLS that clients may speak [default: 1.2]
     #[arg(long, value_enum, value_name = "VERSION", env = "TOLLGATE_TLS_MIN")]
     pub tls_min: Option<OldestTls>,
+    /// PEM file of authorities whose certificates clients show on TLS listeners; read with each policy
+    #[arg(long, value_name = "FILE", env = "TOLLGATE_CLIENT_CA")]
+    pub client_ca: Option<PathBuf>,
+    /// Whether clients may or must show such a certificate [default: require, if there is a --client-ca]
+    #[arg(long, value_enum, env = "TOLLGATE_CLIENT_AUTH")]
+    pub client_auth: Option<ClientAuth>,
+    /// OCSP response (DER) to staple to the certificate that it is about; read with each policy, so that SIGHUP brings
+    /// a newer one into use; may be given several times
+    #[arg(long, value_name = "FILE", env = "TOLLGATE_OCSP", value_delimiter = ',')]
+    pub ocsp: Vec<PathBuf>,
     /// Listener that serves only GET /metrics, for Prometheus [default: none]
     #[arg(long, value_name = "ADDR", env = "TOLLGATE_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
@@ -257,6 +267,8 @@ pub enum SettingsError {
     Unreadable(PathBuf, std::io::Error),
     /// The node file is not what it should be.
     Invalid(PathBuf, toml::de::Error),
+    /// Clients are to be asked for certificates, but of no authority.
+    ClientAuthWithoutAuthorities,
     /// PROXY headers are expected, but from no peer.
     ProxyProtocolFromNobody,
     /// A group without a user.
@@ -268,6 +280,11 @@ impl fmt::Display for SettingsError {
         match self {
             Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Invalid(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::ClientAuthWithoutAuthorities => write!(
+                f,
+                "`client-auth` asks clients for certificates, and there is no authority that they could be of\n\
+                 help: name a PEM file with `--client-ca` or `client_ca`"
+            ),
             Self::ProxyProtocolFromNobody => write!(
                 f,
                 "`proxy-protocol` expects PROXY headers from trusted peers, and there are none\nhelp: name the load \
@@ -291,6 +308,10 @@ pub struct Node {
     pub listen_tls: Option<Vec<SocketAddr>>,
     /// Oldest version of TLS that clients may speak.
     pub tls_min: OldestTls,
+    /// What clients are asked for on TLS listeners: authorities, and whether they must be known to them.
+    pub client_ca: Option<(PathBuf, ClientAuth)>,
+    /// OCSP responses to staple.
+    pub ocsp: Vec<PathBuf>,
     /// Listener for metrics alone.
     pub metrics_listen: Option<SocketAddr>,
     /// Worker threads, at least one.
@@ -374,10 +395,17 @@ impl Node {
             (None, None) => None,
             (None, Some(_)) => return Err(SettingsError::GroupWithoutUser),
         };
+        let client_ca = flags.client_ca.or(file.client_ca);
+        let client_auth = flags.client_auth.or(file.client_auth);
+        if client_auth.is_some() && client_ca.is_none() {
+            return Err(SettingsError::ClientAuthWithoutAuthorities);
+        }
         Ok(Self {
             listen,
             listen_tls: (!listen_tls.is_empty()).then_some(listen_tls),
             tls_min: flags.tls_min.or(file.tls_min).unwrap_or_default(),
+            client_ca: client_ca.map(|file| (file, client_auth.unwrap_or_default())),
+            ocsp: first(flags.ocsp, file.ocsp),
             metrics_listen: flags.metrics_listen.or(file.metrics_listen),
             workers: flags.workers.or(file.workers).unwrap_or_else(cores).max(1),
             admin: flags.admin.or(file.admin).unwrap_or_else(default_admin),

@@ -4,6 +4,7 @@
 //! [`Epoch`] with what is its own. An exchange pins one epoch and is judged by it alone.
 
 mod epoch;
+mod listener;
 mod peers;
 mod reports;
 pub mod secret;
@@ -23,7 +24,7 @@ use crate::limits;
 use crate::node::Node;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
-use crate::tls::{Certificates, ClientConfigs, ClientTls, OldestTls, Protocol, ServerTls, TlsSetupError};
+use crate::tls::{ClientConfigs, ClientTls, Demands, OcspError, Protocol, ServerTls, TlsSetupError};
 use crate::upstream::resolve::Names;
 use crate::worker::prefer_huge_pages;
 pub use epoch::Epoch;
@@ -43,8 +44,10 @@ pub enum SnapshotError {
     Secrets(SecretError),
     /// A certificate, key or authority cannot be used: the entity's name.
     Tls(String, TlsSetupError),
-    /// The file of the node's authorities cannot be read.
-    Authorities(PathBuf, std::io::Error),
+    /// A file of the node, with authorities or an OCSP response, cannot be read.
+    NodeFile(PathBuf, std::io::Error),
+    /// A file is to be stapled, and is no OCSP response.
+    Ocsp(PathBuf, OcspError),
     /// A regex whose captures are used cannot be compiled.
     Captures(String),
     /// More log files than are ever opened: the one for which there is no room.
@@ -58,7 +61,8 @@ impl fmt::Display for SnapshotError {
             Self::Refused(path, fault) => write!(f, "{} is refused: {fault}", path.display()),
             Self::Secrets(error) => write!(f, "{error}"),
             Self::Tls(name, error) => write!(f, "{name}: {error}"),
-            Self::Authorities(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::NodeFile(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Ocsp(path, error) => write!(f, "cannot staple {}: {error}", path.display()),
             Self::Captures(pattern) => write!(f, "the captures of `{pattern}` cannot be had"),
             Self::LogFiles(path) => write!(
                 f,
@@ -189,7 +193,7 @@ impl Snapshot {
             .rows(policy.all::<table::Upstream>())
             .map(|row| upstream::prepare(&policy, &row, &secrets, &known, &mut tls))
             .collect::<Result<_, _>>()?;
-        let server_tls = server_tls(&policy, &secrets, ticketer, node.tls_min)?;
+        let server_tls = listener::server_tls(&policy, &secrets, ticketer, node)?;
         let captures = captures(&policy)?;
         let reports = Reports::new(&policy, counters, log).map_err(SnapshotError::LogFiles)?;
         let digest = policy.digest().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -216,7 +220,7 @@ impl Snapshot {
 fn client_configs(node: &Node) -> Result<ClientConfigs, SnapshotError> {
     let node_authorities = match &node.ca_file {
         Some(path) => {
-            Some(std::fs::read(path).map_err(|error| SnapshotError::Authorities(path.clone(), error))?)
+            Some(std::fs::read(path).map_err(|error| SnapshotError::NodeFile(path.clone(), error))?)
         }
         None => None,
     };
@@ -252,12 +256,13 @@ fn endpoints(
             let tls = match row.scheme {
                 Scheme::Http | Scheme::Grpc => None,
                 scheme @ (Scheme::Https | Scheme::Grpcs) => Some(
-                    tls.get(
-                        protocol(scheme),
+                    tls.get(&Demands {
+                        protocol: Some(protocol(scheme)),
                         verify,
-                        &authorities(policy, row.authorities),
+                        depth: (row.verify_depth != u32::MAX).then_some(row.verify_depth),
+                        authorities: &authorities(policy, row.authorities),
                         client,
-                    )
+                    })
                     .map_err(named(policy.text(row.name)))?,
                 ),
             };
@@ -317,30 +322,6 @@ fn authority(host: &str, port: u16, default: u16) -> Box<str> {
     } else {
         format!("{host}:{port}").into()
     }
-}
-
-fn server_tls(
-    policy: &Policy,
-    secrets: &[Secret],
-    ticketer: &Arc<dyn ProducesTickets>,
-    oldest: OldestTls,
-) -> Result<Option<ServerTls>, SnapshotError> {
-    let mut certificates = Certificates::default();
-    for sni in policy.rows(policy.meta().snis) {
-        let certificate = policy.get(sni.certificate);
-        let key = secrets[certificate.key.index()].expose();
-        certificates
-            .add(policy.text(sni.name), policy.bytes(certificate.chain), key)
-            .map_err(|error| {
-                SnapshotError::Tls(format!("certificate {}", policy.text(certificate.id)), error)
-            })?;
-    }
-    if certificates.is_empty() {
-        return Ok(None);
-    }
-    ServerTls::new(certificates, Arc::clone(ticketer), oldest)
-        .map(Some)
-        .map_err(|error| SnapshotError::Tls("listener".to_owned(), error))
 }
 
 /// Captures need a regex engine that the artifact does not carry. It is built once, for the regexes of routes, when

@@ -11,7 +11,7 @@ use super::secret::Secret;
 use super::{Server, SnapshotError, authority, identity, unbracketed};
 use crate::http::authority::Authority;
 use crate::limits;
-use crate::tls::{ClientConfigs, ClientTls, Protocol, TlsSetupError};
+use crate::tls::{ClientConfigs, ClientTls, Demands, TlsSetupError};
 use crate::upstream::health::probe::{Probe, Probed};
 use crate::upstream::health::{Checks, Rules, TargetHealth};
 
@@ -94,7 +94,11 @@ pub(super) fn prepare(
     };
     upstream.checks = checks(policy, row, &upstream, known, |verify| {
         let client = row.client_certificate.map(|id| identity(policy, secrets, id));
-        tls.get(Protocol::Http1, verify, &[], client)
+        tls.get(&Demands {
+            verify,
+            client,
+            ..Demands::STRICT
+        })
     })?;
     Ok(upstream)
 }

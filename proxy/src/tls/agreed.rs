@@ -9,6 +9,8 @@ pub struct Agreed {
     pub version: &'static str,
     /// The cipher suite.
     pub cipher: &'static str,
+    /// Whether the other end showed a certificate too.
+    pub is_mutual: bool,
 }
 
 impl Agreed {
@@ -30,6 +32,10 @@ impl Agreed {
             CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
             other => other.as_str().unwrap_or("unknown"),
         };
-        Some(Self { version, cipher })
+        Some(Self {
+            version,
+            cipher,
+            is_mutual: session.peer_certificates().is_some(),
+        })
     }
 }

@@ -4,11 +4,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 /// Why TLS cannot be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +83,32 @@ impl ClientTls {
     }
 }
 
+/// What a server must prove, and what it is shown.
+#[derive(Clone, Copy)]
+pub struct Demands<'d> {
+    /// Whether its certificate is verified.
+    pub verify: bool,
+    /// Certificates that may stand between its own and an authority's (nginx `proxy_ssl_verify_depth`).
+    pub depth: Option<u32>,
+    /// Authorities (PEM) to verify against; the system's when empty.
+    pub authorities: &'d [u8],
+    /// Chain and key (PEM) of a certificate that it is shown.
+    pub client: Option<(&'d [u8], &'d [u8])>,
+    /// What is spoken, and said so by ALPN (RFC 7301); `None` for what has no name there.
+    pub protocol: Option<Protocol>,
+}
+
+impl Demands<'_> {
+    /// HTTP/1.1 to a server that must verify against the system's authorities.
+    pub const STRICT: Self = Self {
+        verify: true,
+        depth: None,
+        authorities: &[],
+        client: None,
+        protocol: Some(Protocol::Http1),
+    };
+}
+
 /// The client configurations of an epoch, each made once.
 pub struct ClientConfigs {
     system: Arc<RootCertStore>,
@@ -107,40 +137,35 @@ impl ClientConfigs {
         })
     }
 
-    /// A configuration for a protocol that verifies or not, against `authorities` (PEM) or the system's when empty, and shows a
-    /// client certificate (chain and key as PEM) if one is given.
+    /// A configuration that makes these demands.
     ///
     /// # Errors
     /// [`TlsSetupError`] when a certificate or key is not one.
-    pub fn get(
-        &mut self,
-        protocol: Protocol,
-        verify: bool,
-        authorities: &[u8],
-        client: Option<(&[u8], &[u8])>,
-    ) -> Result<ClientTls, TlsSetupError> {
-        let identity = self.identity(protocol, verify, authorities, client);
+    pub fn get(&mut self, demands: &Demands<'_>) -> Result<ClientTls, TlsSetupError> {
+        let identity = self.identity(demands);
         if let Some(made) = self.made.get(&identity) {
             return Ok(made.clone());
         }
-        let roots = if authorities.is_empty() {
+        let roots = if demands.authorities.is_empty() {
             Arc::clone(&self.system)
         } else {
-            Arc::new(roots(authorities)?)
+            Arc::new(roots(demands.authorities)?)
         };
         let provider = Arc::new(ring::default_provider());
         let algorithms = provider.signature_verification_algorithms;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|_error| TlsSetupError::Provider)?;
-        let builder = if verify {
-            builder.with_root_certificates(roots)
-        } else {
-            builder
+        let builder = match (demands.verify, demands.depth) {
+            (true, None) => builder.with_root_certificates(roots),
+            (true, Some(depth)) => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Unverified { algorithms }))
+                .with_custom_certificate_verifier(Arc::new(Shallow::new(roots, depth)?)),
+            (false, _) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Unverified { algorithms })),
         };
-        let mut config = match client {
+        let mut config = match demands.client {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
                 let chain = CertificateDer::pem_slice_iter(chain)
@@ -152,7 +177,11 @@ impl ClientConfigs {
                     .map_err(|_error| TlsSetupError::Key)?
             }
         };
-        config.alpn_protocols = vec![protocol.name().to_vec()];
+        config.alpn_protocols = demands
+            .protocol
+            .map(|protocol| protocol.name().to_vec())
+            .into_iter()
+            .collect();
         let made = ClientTls {
             config: Arc::new(config),
             identity,
@@ -161,20 +190,24 @@ impl ClientConfigs {
         Ok(made)
     }
 
-    fn identity(
-        &self,
-        protocol: Protocol,
-        verify: bool,
-        authorities: &[u8],
-        client: Option<(&[u8], &[u8])>,
-    ) -> u128 {
-        let authorities = if authorities.is_empty() {
+    fn identity(&self, demands: &Demands<'_>) -> u128 {
+        let authorities = if demands.authorities.is_empty() {
             &self.system_digest
         } else {
-            authorities
+            demands.authorities
         };
-        let (chain, key) = client.unwrap_or_default();
-        let digest = digest(&[protocol.name(), &[u8::from(verify)], authorities, chain, key]);
+        let (chain, key) = demands.client.unwrap_or_default();
+        let protocol = demands.protocol.map_or(&[][..], Protocol::name);
+        let depth = demands.depth.map(u32::to_le_bytes);
+        let depth = depth.as_ref().map_or(&[][..], |depth| depth);
+        let digest = digest(&[
+            protocol,
+            &[u8::from(demands.verify)],
+            depth,
+            authorities,
+            chain,
+            key,
+        ]);
         u128::from_le_bytes(*digest.first_chunk().expect("a digest is longer"))
     }
 }
@@ -188,7 +221,7 @@ fn digest_of(roots: &RootCertStore) -> [u8; policy::digest::LEN] {
 }
 
 /// Digest of parts, none of which can pass for another part's end.
-fn digest(parts: &[&[u8]]) -> [u8; policy::digest::LEN] {
+pub(super) fn digest(parts: &[&[u8]]) -> [u8; policy::digest::LEN] {
     let mut bytes = Vec::new();
     for part in parts {
         bytes.extend_from_slice(&part.len().to_le_bytes());
@@ -197,7 +230,7 @@ fn digest(parts: &[&[u8]]) -> [u8; policy::digest::LEN] {
     policy::digest::plain(&bytes)
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, TlsSetupError> {
+pub(super) fn roots(pem: &[u8]) -> Result<RootCertStore, TlsSetupError> {
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|_error| TlsSetupError::Authority)?;
@@ -209,6 +242,97 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, TlsSetupError> {
         Err(TlsSetupError::Authority)
     } else {
         Ok(store)
+    }
+}
+
+/// Verifies as usual, and refuses chains that are longer than allowed (`tls_verify_depth`).
+#[derive(Debug)]
+struct Shallow {
+    usual: Arc<WebPkiServerVerifier>,
+    roots: Arc<RootCertStore>,
+    depth: u32,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Shallow {
+    fn new(roots: Arc<RootCertStore>, depth: u32) -> Result<Self, TlsSetupError> {
+        let provider = Arc::new(ring::default_provider());
+        let algorithms = provider.signature_verification_algorithms;
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider)
+            .build()
+            .map_err(|_error| TlsSetupError::Authority)?;
+        Ok(Self {
+            usual,
+            roots,
+            depth,
+            algorithms,
+        })
+    }
+
+    /// Whether some path to an authority is short enough.
+    fn is_near(&self, own: &CertificateDer<'_>, between: &[CertificateDer<'_>], now: UnixTime) -> bool {
+        let Ok(own) = EndEntityCert::try_from(own) else {
+            return false;
+        };
+        let near = |path: &VerifiedPath<'_>| {
+            let count = path.intermediate_certificates().count();
+            match u32::try_from(count) {
+                Ok(count) if count <= self.depth => Ok(()),
+                _ => Err(webpki::Error::MaximumPathDepthExceeded),
+            }
+        };
+        own.verify_for_usage(
+            self.algorithms.all,
+            &self.roots.roots,
+            between,
+            now,
+            KeyUsage::server_auth(),
+            None,
+            Some(&near),
+        )
+        .is_ok()
+    }
+}
+
+impl ServerCertVerifier for Shallow {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self
+            .usual
+            .verify_server_cert(certificate, intermediates, name, ocsp, now)?;
+        if self.is_near(certificate, intermediates, now) {
+            Ok(verified)
+        } else {
+            Err(CertificateError::UnknownIssuer.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
     }
 }
 

@@ -1,19 +1,26 @@
 //! TLS on both sides, with rustls as a state machine between our reads and writes.
 //!
 //! [`Stream`] is what the rest of the gateway reads and writes, encrypted or not. `server` chooses certificates by
-//! server name, `client` decides what an upstream must prove, `duplex` reads and writes at once.
+//! server name, `client` decides what an upstream must prove, `client_auth` what clients must, `ocsp` which responses
+//! are stapled, `duplex` reads and writes at once.
 
 mod agreed;
 mod client;
+mod client_auth;
 mod duplex;
 mod halves;
+mod ocsp;
+mod peer;
 mod server;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use agreed::Agreed;
-pub use client::{ClientConfigs, ClientTls, Protocol, TlsSetupError};
+pub use client::{ClientConfigs, ClientTls, Demands, Protocol, TlsSetupError};
+pub use client_auth::{Asking, ClientAuth};
 pub use halves::{Reader, Writer};
+pub use ocsp::{OcspError, Response, Staple};
+pub use peer::{AlternativeName, PeerCertificate};
 pub use server::{Certificates, OldestTls, ServerTls};
 pub use stream::{Stream, StreamError};

@@ -7,13 +7,16 @@ use clap::ValueEnum;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion};
 use serde::Deserialize;
 
 use super::client::{Protocol, TlsSetupError};
+use super::client_auth::{Asking, BoundTickets};
+use super::ocsp::Staple;
+use crate::worker::clock;
 
 /// Certificates by server name, as Kong chooses them: the exact name, then `*.x` for its first label, then `x.*` for
 /// its last, then the default.
@@ -24,19 +27,51 @@ pub struct Certificates {
     starting: Names,
     /// By what precedes the star.
     ending: Names,
-    default: Option<Arc<CertifiedKey>>,
+    default: Option<Arc<Offer>>,
 }
 
-type Names = HashMap<String, Arc<CertifiedKey>, ahash::RandomState>;
+type Names = HashMap<String, Arc<Offer>, ahash::RandomState>;
+
+/// A certificate, and the proof that it is not revoked, while there is one.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) plain: Arc<CertifiedKey>,
+    /// The same with the OCSP response, and the Unix second until which that is shown.
+    stapled: Option<(Arc<CertifiedKey>, u64)>,
+}
+
+impl Offer {
+    fn at(&self, now: u64) -> &Arc<CertifiedKey> {
+        match &self.stapled {
+            Some((stapled, until)) if now < *until => stapled,
+            _ => &self.plain,
+        }
+    }
+}
 
 impl Certificates {
     /// Adds a certificate for a server name, which may be `*.x`, `x.*` or `*`. The first certificate added is the
-    /// default until one is added for `*`.
+    /// default until one is added for `*`. `staple` gives the OCSP response for its chain, if there is one.
     ///
     /// # Errors
     /// [`TlsSetupError`] when chain or key is not PEM, or they do not belong together.
-    pub fn add(&mut self, name: &str, chain: &[u8], key: &[u8]) -> Result<(), TlsSetupError> {
-        let certified = Arc::new(certified(chain, key)?);
+    pub fn add(
+        &mut self,
+        name: &str,
+        chain: &[u8],
+        key: &[u8],
+        staple: impl FnOnce(&[CertificateDer<'_>]) -> Option<Staple>,
+    ) -> Result<(), TlsSetupError> {
+        let plain = certified(chain, key)?;
+        let stapled = staple(&plain.cert).map(|staple| {
+            let mut stapled = plain.clone();
+            stapled.ocsp = Some(staple.der);
+            (Arc::new(stapled), staple.until)
+        });
+        let certified = Arc::new(Offer {
+            plain: Arc::new(plain),
+            stapled,
+        });
         if self.default.is_none() || name == "*" {
             self.default = Some(Arc::clone(&certified));
         }
@@ -58,7 +93,7 @@ impl Certificates {
     }
 
     /// The certificate for a name in lower case, or for none.
-    pub(super) fn choose(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+    pub(super) fn choose(&self, name: Option<&str>) -> Option<&Arc<Offer>> {
         let by_name = name.and_then(|name| {
             let starting = || self.starting.get(&name[name.find('.')?..]);
             let ending = || self.ending.get(&name[..=name.rfind('.')?]);
@@ -70,7 +105,8 @@ impl Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.choose(hello.server_name()).cloned()
+        let offer = self.choose(hello.server_name())?;
+        Some(Arc::clone(offer.at(clock::unix_ms() / 1000)))
     }
 }
 
@@ -112,41 +148,60 @@ impl OldestTls {
 /// What every TLS listener of an epoch offers.
 #[derive(Clone)]
 pub struct ServerTls {
-    config: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+    /// The same for what is not HTTP: without ALPN (RFC 7301), so that whatever a client offers there is let be.
+    stream: Arc<ServerConfig>,
 }
 
 impl ServerTls {
-    /// Offers these certificates, HTTP/2 and HTTP/1.1 by ALPN, TLS from `oldest` on. Session tickets are keyed by `ticketer`,
-    /// which all workers and epochs share.
+    /// Offers these certificates, HTTP/2 and HTTP/1.1 by ALPN, TLS from `oldest` on; asks clients for certificates if
+    /// told to. Session tickets are keyed by `ticketer`, which all workers and epochs share.
     ///
     /// # Errors
     /// [`TlsSetupError::Provider`] when the cryptography cannot be set up.
     pub fn new(
         certificates: Certificates,
-        ticketer: Arc<dyn rustls::server::ProducesTickets>,
+        ticketer: Arc<dyn ProducesTickets>,
         oldest: OldestTls,
+        asking: Option<&Asking>,
     ) -> Result<Self, TlsSetupError> {
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(oldest.versions())
-            .map_err(|_error| TlsSetupError::Provider)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(certificates));
-        config.alpn_protocols = [Protocol::Http2, Protocol::Http1]
+            .map_err(|_error| TlsSetupError::Provider)?;
+        let builder = match asking {
+            None => builder.with_no_client_auth(),
+            Some(asking) => builder.with_client_cert_verifier(Arc::clone(&asking.verifier)),
+        };
+        let mut stream = builder.with_cert_resolver(Arc::new(certificates));
+        stream.ticketer = Arc::new(BoundTickets::new(ticketer, asking));
+        let mut http = stream.clone();
+        http.alpn_protocols = [Protocol::Http2, Protocol::Http1]
             .map(|it| it.name().to_vec())
             .into();
-        config.ticketer = ticketer;
         Ok(Self {
-            config: Arc::new(config),
+            http: Arc::new(http),
+            stream: Arc::new(stream),
         })
     }
 
-    /// A new session for an accepted connection.
+    /// A new session for an accepted connection that carries HTTP.
     ///
     /// # Errors
     /// [`TlsSetupError::Provider`] when randomness cannot be had.
     pub fn accept(&self) -> Result<rustls::Connection, TlsSetupError> {
-        let session =
-            ServerConnection::new(Arc::clone(&self.config)).map_err(|_error| TlsSetupError::Provider)?;
+        Self::session(&self.http)
+    }
+
+    /// The same for a connection that carries anything else.
+    ///
+    /// # Errors
+    /// [`TlsSetupError::Provider`] when randomness cannot be had.
+    pub fn accept_stream(&self) -> Result<rustls::Connection, TlsSetupError> {
+        Self::session(&self.stream)
+    }
+
+    fn session(config: &Arc<ServerConfig>) -> Result<rustls::Connection, TlsSetupError> {
+        let session = ServerConnection::new(Arc::clone(config)).map_err(|_error| TlsSetupError::Provider)?;
         Ok(session.into())
     }
 }

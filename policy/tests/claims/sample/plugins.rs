@@ -199,6 +199,7 @@ fn service(builder: &mut Builder, source: Id<Source>) -> Id<Service> {
         read_timeout: 60_000,
         upstream: Some(upstream),
         verify: Verify::Default,
+        verify_depth: u32::MAX,
         authorities: builder.list(&[authority]),
         client_certificate: Some(certificate),
         json: builder.text("{}"),

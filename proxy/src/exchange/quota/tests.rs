@@ -32,6 +32,7 @@ fn policy(by: LimitBy, hide_headers: bool) -> Policy {
         read_timeout: 1,
         upstream: None,
         verify: Verify::Default,
+        verify_depth: u32::MAX,
         authorities: Rows::NONE,
         client_certificate: None,
         json,

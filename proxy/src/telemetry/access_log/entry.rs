@@ -10,6 +10,7 @@ use super::redaction::Redaction;
 use crate::http::write::push_decimal;
 use crate::telemetry::counter::{Mode, Source};
 use crate::telemetry::decimal::Millionths;
+use crate::tls::PeerCertificate;
 
 /// One finished exchange.
 #[derive(Clone, Copy)]
@@ -44,8 +45,43 @@ pub struct LogEntry<'e> {
     pub correlation_id: Option<&'e [u8]>,
     /// The call of a model, when it is to be logged.
     pub ai: Option<LogCall<'e>>,
+    /// The certificate that the client showed.
+    pub certificate: Option<LogCertificate<'e>>,
     /// The epoch that judged the request.
     pub epoch: u64,
+}
+
+/// Who a client proved to be by its certificate.
+#[derive(Clone, Copy)]
+pub struct LogCertificate<'e> {
+    /// The subject (RFC 4514).
+    pub subject: &'e str,
+    /// SHA-256 of the certificate.
+    pub fingerprint: &'e [u8; 32],
+}
+
+impl<'e> LogCertificate<'e> {
+    /// What the log says of a certificate.
+    pub fn of(certificate: &'e PeerCertificate) -> Self {
+        Self {
+            subject: &certificate.subject,
+            fingerprint: &certificate.fingerprint,
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = Scope::object(out);
+        object.text("subject", self.subject.as_bytes());
+        let fingerprint = object.member(b"sha256");
+        fingerprint.push(b'"');
+        for byte in self.fingerprint {
+            for digit in [byte >> 4, byte & 15] {
+                fingerprint.push(b"0123456789abcdef"[usize::from(digit)]);
+            }
+        }
+        fingerprint.push(b'"');
+        object.end();
+    }
 }
 
 /// The request of a [`LogEntry`].
@@ -216,6 +252,9 @@ impl LogEntry<'_> {
         }
         let mut own = Scope::object(line.member(b"tollgate"));
         own.number("epoch", self.epoch);
+        if let Some(certificate) = &self.certificate {
+            certificate.write(own.member(b"client_certificate"));
+        }
         own.end();
         line.end();
         out.push(b'\n');

@@ -20,7 +20,9 @@ use crossbeam::utils::CachePadded;
 
 use crate::limits;
 
-pub use entry::{FailedTry, Latencies, LogCall, LogEntry, LogRequest, LogResponse, LogTls, LogTry};
+pub use entry::{
+    FailedTry, Latencies, LogCall, LogCertificate, LogEntry, LogRequest, LogResponse, LogTls, LogTry,
+};
 pub use fields::Fields;
 pub use redaction::Redaction;
 

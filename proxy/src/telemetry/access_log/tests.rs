@@ -60,6 +60,7 @@ fn entry() -> LogEntry<'static> {
         source: Source::Upstream,
         correlation_id: None,
         ai: None,
+        certificate: None,
         epoch: 3,
     }
 }

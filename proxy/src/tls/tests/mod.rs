@@ -1,7 +1,9 @@
 //! Both sides against blocking rustls peers, under both drivers.
 
 mod client;
+mod client_auth;
 mod duplex;
+mod ocsp;
 mod server;
 
 use std::io::{ErrorKind, Read, Write};
@@ -20,8 +22,7 @@ use rustls::{
 };
 
 use super::{
-    Certificates, ClientConfigs, ClientTls, OldestTls, Protocol, ServerTls, Stream, StreamError,
-    TlsSetupError,
+    Certificates, ClientConfigs, ClientTls, Demands, OldestTls, ServerTls, Stream, StreamError, TlsSetupError,
 };
 use crate::worker::tests::{accepted, acceptor, on_each_driver, pair};
 use crate::worker::{Activity, Buffer, Conn, ConnError};
@@ -90,10 +91,10 @@ fn server_tls(named: &[(&str, &Identity)], ticketer: Arc<dyn ProducesTickets>) -
     let mut certificates = Certificates::default();
     for (name, identity) in named {
         certificates
-            .add(name, identity.chain.as_bytes(), identity.key.as_bytes())
+            .add(name, identity.chain.as_bytes(), identity.key.as_bytes(), |_| None)
             .unwrap();
     }
-    ServerTls::new(certificates, ticketer, OldestTls::default()).unwrap()
+    ServerTls::new(certificates, ticketer, OldestTls::default(), None).unwrap()
 }
 
 /// A blocking client that trusts the authority.
@@ -184,7 +185,8 @@ fn what_is_not_pem_is_refused_by_its_kind() {
     let authority = Authority::new();
     let (own, other) = (authority.sign("a.test"), authority.sign("b.test"));
     let mut certificates = Certificates::default();
-    let mut add = |chain: &str, key: &str| certificates.add("a.test", chain.as_bytes(), key.as_bytes());
+    let mut add =
+        |chain: &str, key: &str| certificates.add("a.test", chain.as_bytes(), key.as_bytes(), |_| None);
     assert_eq!(add("", &own.key), Err(TlsSetupError::Certificate));
     assert_eq!(add("junk", &own.key), Err(TlsSetupError::Certificate));
     assert_eq!(add(&own.chain, "junk"), Err(TlsSetupError::Key));
@@ -197,9 +199,14 @@ fn what_is_not_pem_is_refused_by_its_kind() {
     let mut configs = configs(&authority);
     let shown = Some((own.chain.as_bytes(), other.key.as_bytes()));
     assert_eq!(
-        configs.get(Protocol::Http1, true, b"", shown).err(),
+        configs
+            .get(&Demands {
+                client: shown,
+                ..Demands::STRICT
+            })
+            .err(),
         Some(TlsSetupError::Key)
     );
-    let tls = configs.get(Protocol::Http1, true, b"", None).unwrap();
+    let tls = configs.get(&Demands::STRICT).unwrap();
     assert_eq!(tls.connect("not a name").err(), Some(TlsSetupError::ServerName));
 }

@@ -84,6 +84,7 @@ fn a_certificate_is_chosen_by_name() {
                 &name.to_uppercase(),
                 identity.chain.as_bytes(),
                 identity.key.as_bytes(),
+                |_| None,
             )
             .unwrap();
     }
@@ -92,7 +93,7 @@ fn a_certificate_is_chosen_by_name() {
         let key = certificates.choose(name).expect("there is a default");
         identities
             .iter()
-            .position(|identity| identity.der() == key.cert[0])
+            .position(|identity| identity.der() == key.plain.cert[0])
             .expect("it is one of ours")
     };
     for (name, expected) in [
@@ -109,7 +110,12 @@ fn a_certificate_is_chosen_by_name() {
         assert_eq!(chosen(&certificates, name), expected, "{name:?}");
     }
     certificates
-        .add("*", identities[4].chain.as_bytes(), identities[4].key.as_bytes())
+        .add(
+            "*",
+            identities[4].chain.as_bytes(),
+            identities[4].key.as_bytes(),
+            |_| None,
+        )
         .unwrap();
     assert_eq!(chosen(&certificates, Some("unknown.example")), 4);
 }
