@@ -11,8 +11,8 @@ use crate::isa::{Instr, Op};
 use crate::ranges::Sums;
 use crate::route::{self, LABELS_MAX, PATH_MAX};
 use crate::table::{
-    Acl, Bucket, Candidate, Consumer, Cors, HeaderTest, Id, IpRule, Level, Node, Quota, Rows, Select,
-    Subject, Subroute,
+    Acl, AddressTest, Bucket, Candidate, Consumer, Cors, HeaderTest, Id, IpRule, Level, Node, Quota, Rows,
+    Select, StreamRoute, Subject, Subroute,
 };
 
 const HEADER: u32 = 300;
@@ -80,8 +80,26 @@ impl<'c> Costs<'c> {
     }
 }
 
-/// Worst case of [`crate::route::find`].
+/// Worst case of finding a route, for a request or a connection.
 pub(crate) fn route_search(policy: &Policy) -> u32 {
+    request_search(policy).max(connection_search(policy))
+}
+
+/// Worst case of [`crate::stream::find`], which looks at everything.
+fn connection_search(policy: &Policy) -> u32 {
+    let tests = Sums::of(policy, |test: AddressTest| ROW + bits(test.addresses.count) * ROW);
+    let routes = policy.rows(policy.all::<StreamRoute>()).map(|row| {
+        let names = row.snis.count.saturating_mul(ROW);
+        (2 * ROW)
+            .saturating_add(names)
+            .saturating_add(tests.over(row.sources))
+            .saturating_add(tests.over(row.destinations))
+    });
+    routes.fold(0, u32::saturating_add)
+}
+
+/// Worst case of [`crate::route::find`].
+fn request_search(policy: &Policy) -> u32 {
     let meta = policy.meta();
     let search = SearchCosts::of(policy);
     let buckets: Vec<u32> = policy

@@ -1,7 +1,8 @@
 //! The contract between Tollgate's compiler and its gateway.
 //!
 //! An *artifact* is a file of *tables* and *bytecode*. [`artifact::Builder`] writes one, [`Policy::load`] reads and
-//! verifies one, whoever wrote it; [`path::canonicalise`], [`route::find`] and [`vm::run`] judge requests with it.
+//! verifies one, whoever wrote it; [`path::canonicalise`], [`route::find`] and [`vm::run`] judge requests with it,
+//! [`stream::find`] connections.
 //! Nothing here does I/O, reads a clock, or allocates after load. Deliberately absent: decK, YAML, sockets, counters.
 
 #![no_std]
@@ -24,6 +25,7 @@ pub mod percent;
 mod ranges;
 pub mod route;
 pub mod select;
+pub mod stream;
 pub mod table;
 mod verify;
 pub mod vm;

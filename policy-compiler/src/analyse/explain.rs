@@ -2,17 +2,17 @@
 //! worst case.
 
 use policy::Policy;
-use policy::table::{Id, Subroute as SubrouteRow};
+use policy::table::{Id, Route as RouteRow, StreamRoute, Subroute as SubrouteRow};
 use serde::Serialize;
 
-use crate::deck::entity::{Model, PluginIndex, Route, RoutePath, Scope};
+use crate::deck::entity::{Model, PluginIndex, Route, RouteIndex, RoutePath, Scope};
 use crate::diagnostic::Report;
 use crate::emit::{self, Artifact};
 use crate::lower;
 use crate::plugin;
-use crate::router::{PathTest, Subroute};
+use crate::router::{PathTest, Stream, Subroute};
 use crate::schema::PluginKind;
-use crate::scope::{self, Choice, Named, Site};
+use crate::scope::{self, Choice, Named, Site, Subsystem};
 use crate::source::Sources;
 
 /// Instances of a level that are named; the rest is counted.
@@ -27,6 +27,8 @@ pub struct Explanation {
     pub search_cost: u32,
     /// Subroutes, the first that matches wins.
     pub routes: Vec<RouteLine>,
+    /// Routes for connections, the first that fits wins.
+    pub streams: Vec<RouteLine>,
     /// What runs when no route matches.
     pub unmatched: Vec<PluginLine>,
 }
@@ -86,6 +88,7 @@ pub fn explain(model: &Model, sources: &Sources, artifact: &Artifact) -> Explana
         names: &names,
     };
     let nowhere = Site {
+        subsystem: Subsystem::Http,
         route: None,
         service: None,
     };
@@ -95,6 +98,10 @@ pub fn explain(model: &Model, sources: &Sources, artifact: &Artifact) -> Explana
         routes: (0..)
             .zip(&artifact.order)
             .map(|(row, subroute)| teller.route(row, subroute))
+            .collect(),
+        streams: (0..)
+            .zip(&artifact.streams)
+            .map(|(row, stream)| teller.stream(row, stream))
             .collect(),
         unmatched: teller.plugins(nowhere, plugin::runs_later),
     }
@@ -109,20 +116,38 @@ struct Teller<'t> {
 
 impl Teller<'_> {
     fn route(&self, row: u32, subroute: &Subroute) -> RouteLine {
-        let route = &self.model[subroute.route];
         let row_of_route = self.policy.get(Id::<SubrouteRow>::new(row)).route;
+        let matches = matches(&self.model[subroute.route], &subroute.path);
+        self.line(row, subroute.route, subroute.priority, matches, row_of_route)
+    }
+
+    fn stream(&self, row: u32, stream: &Stream) -> RouteLine {
+        let row_of_route = self.policy.get(Id::<StreamRoute>::new(row)).route;
+        let matches = stream_matches(&self.model[stream.route]);
+        self.line(row, stream.route, stream.priority, matches, row_of_route)
+    }
+
+    fn line(
+        &self,
+        row: u32,
+        index: RouteIndex,
+        priority: u64,
+        matches: Vec<String>,
+        row_of_route: Id<RouteRow>,
+    ) -> RouteLine {
+        let route = &self.model[index];
         let service = route.service.map(|service| &self.model[service]);
         RouteLine {
             rank: row as usize + 1,
-            priority: subroute.priority,
+            priority,
             id: route.meta.id.to_string(),
             name: route.name.as_deref().unwrap_or_default().to_owned(),
             source: self.sources.line(route.meta.span),
-            matches: matches(route, &subroute.path),
+            matches,
             service: service.map_or_else(String::new, |service| {
                 service.name.as_deref().unwrap_or(&service.host).to_owned()
             }),
-            plugins: self.plugins(emit::site(self.model, subroute.route), |_| true),
+            plugins: self.plugins(emit::site(self.model, index), |_| true),
             cost: self.policy.get(row_of_route).cost,
         }
     }
@@ -239,6 +264,25 @@ fn matches(route: &Route, path: &PathTest) -> Vec<String> {
     out
 }
 
+/// The matchers of a route for connections.
+fn stream_matches(route: &Route) -> Vec<String> {
+    let protocols: Vec<&str> = route.protocols.iter().map(|protocol| protocol.name()).collect();
+    let mut out = vec![format!("protocols {}", protocols.join(", "))];
+    for (title, list) in [("sources", &route.sources), ("destinations", &route.destinations)] {
+        let ends = list.iter().map(|one| match (&one.address, one.port) {
+            (Some(address), Some(port)) => format!("{address} port {port}"),
+            (Some(address), None) => address.to_string(),
+            (None, port) => format!("port {}", port.unwrap_or(0)),
+        });
+        let ends: Vec<String> = ends.collect();
+        if !ends.is_empty() {
+            out.push(format!("{title} {}", ends.join(", ")));
+        }
+    }
+    out.extend(matches(route, &PathTest::Any));
+    out
+}
+
 impl Explanation {
     /// The explanation for a terminal.
     pub fn human(&self) -> String {
@@ -246,7 +290,19 @@ impl Explanation {
             "policy {}\nfinding a route costs at most {} units (about a nanosecond each)\n",
             self.policy_id, self.search_cost
         );
-        for route in &self.routes {
+        Self::list(&self.routes, &mut out);
+        out.push_str("\n   –. no route matches: 404\n");
+        table(&self.unmatched, &mut out);
+        if !self.streams.is_empty() {
+            out.push_str("\nconnections\n");
+            Self::list(&self.streams, &mut out);
+            out.push_str("\n   –. no route fits: closed\n");
+        }
+        out
+    }
+
+    fn list(routes: &[RouteLine], out: &mut String) {
+        for route in routes {
             let name = if route.name.is_empty() {
                 &route.id
             } else {
@@ -263,11 +319,8 @@ impl Explanation {
             for line in &route.matches {
                 out.push_str(&format!("      {line}\n"));
             }
-            table(&route.plugins, &mut out);
+            table(&route.plugins, out);
         }
-        out.push_str("\n   –. no route matches: 404\n");
-        table(&self.unmatched, &mut out);
-        out
     }
 }
 

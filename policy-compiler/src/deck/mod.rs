@@ -21,6 +21,7 @@ mod reference;
 mod route;
 mod service;
 mod shared;
+mod stream;
 mod syntax;
 #[cfg(test)]
 mod tests;

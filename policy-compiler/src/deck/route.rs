@@ -47,6 +47,8 @@ impl Reader<'_> {
             paths: self.paths(&mut fields),
             headers: headers(&mut fields),
             snis: snis(&mut fields, &protocols),
+            sources: Vec::new(),
+            destinations: Vec::new(),
             regex_priority: fields
                 .int("regex_priority", i64::MIN..=i64::MAX)
                 .map_or(0, |n| n.value),
@@ -230,6 +232,12 @@ impl Reader<'_> {
         if let Some(priority) = priority {
             fields.refuse(priority.span, "`priority` belongs to routes with an `expression`");
         }
+        if route.is_stream() {
+            self.stream_matchers(fields, route, stream, stated);
+            self.same_subsystem(fields, route, stated);
+            return;
+        }
+        self.same_subsystem(fields, route, stated);
         if !route.protocols.iter().all(|protocol| protocol.is_carried()) {
             route.enforced = false;
             let names: Vec<&str> = route.protocols.iter().map(|protocol| protocol.name()).collect();
@@ -237,16 +245,8 @@ impl Reader<'_> {
             let span = stated.unwrap_or(route.meta.span);
             self.unsupported("unsupported-route", span, words, LEFT_OUT);
         }
-        let is_stream = |p: &Protocol| {
-            matches!(
-                p,
-                Protocol::Tcp | Protocol::Tls | Protocol::Udp | Protocol::TlsPassthrough
-            )
-        };
-        if !route.protocols.iter().any(is_stream) {
-            let stream = stream.into_iter().flatten().next();
-            http_matchers(fields, route, stream.as_ref(), has_classic);
-        }
+        let stream = stream.into_iter().flatten().next();
+        http_matchers(fields, route, stream.as_ref(), has_classic);
     }
 }
 

@@ -70,7 +70,11 @@ impl Reader<'_> {
         };
         self.service_path(&mut fields, &mut service);
         self.service_tls(&mut fields, &mut service);
-        if !service.protocol.is_carried() {
+        let is_carried = match service.protocol {
+            Protocol::Udp => false,
+            protocol => protocol.is_stream() || protocol.is_carried(),
+        };
+        if !is_carried {
             service.enforced = false;
             if service.enabled {
                 let words = format!("services that speak {} are not enforced", service.protocol.name());

@@ -118,6 +118,7 @@ fn services(feed: &mut Feed, model: &Model) {
         ] {
             feed.number(u64::from(number));
         }
+        feed.index(service.tls_verify_depth.map(u32::from));
         feed.index(service.client_certificate.map(|index| index.0));
         let authorities = service.ca_certificates.as_deref().unwrap_or_default();
         feed.count(authorities.len());
@@ -156,6 +157,13 @@ fn routes(feed: &mut Feed, model: &Model) {
             feed.texts(header.values.iter().map(|value| &*value.value));
         }
         feed.texts(route.snis.iter().map(|sni| &*sni.value));
+        for list in [&route.sources, &route.destinations] {
+            feed.count(list.len());
+            for one in list {
+                feed.maybe(one.address.as_deref());
+                feed.index(one.port.map(u32::from));
+            }
+        }
         feed.0.update(&route.regex_priority.to_le_bytes());
         feed.number(u64::from(route.https_redirect_status_code));
         for flag in [

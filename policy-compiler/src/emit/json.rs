@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::deck::entity::{Consumer, Model, Protocol, Route, RoutePath, Service};
+use crate::deck::entity::{AddressMatch, Consumer, Model, Protocol, Route, RoutePath, Service};
 
 #[derive(Serialize)]
 struct Reference {
@@ -29,6 +29,24 @@ struct ServiceLine<'s> {
 }
 
 #[derive(Serialize)]
+struct AddressLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+}
+
+impl<'a> AddressLine<'a> {
+    fn of(list: &'a [AddressMatch]) -> Vec<Self> {
+        let line = |one: &'a AddressMatch| Self {
+            ip: one.address.as_deref(),
+            port: one.port,
+        };
+        list.iter().map(line).collect()
+    }
+}
+
+#[derive(Serialize)]
 struct RouteLine<'r> {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,6 +62,10 @@ struct RouteLine<'r> {
     headers: serde_json::Map<String, serde_json::Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     snis: Vec<&'r str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<AddressLine<'r>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    destinations: Vec<AddressLine<'r>>,
     regex_priority: i64,
     strip_path: bool,
     path_handling: &'static str,
@@ -103,6 +125,8 @@ pub(super) fn route(model: &Model, route: &Route) -> String {
         paths: paths.collect(),
         headers: headers.collect(),
         snis: route.snis.iter().map(|sni| &*sni.value).collect(),
+        sources: AddressLine::of(&route.sources),
+        destinations: AddressLine::of(&route.destinations),
         regex_priority: route.regex_priority,
         strip_path: route.strip_path,
         path_handling: match route.path_handling {

@@ -10,6 +10,7 @@ mod entity;
 mod identity;
 mod json;
 mod routing;
+mod stream;
 
 use std::collections::BTreeMap;
 
@@ -23,9 +24,9 @@ use crate::deck::entity::{Model, RouteIndex};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::lower::{Context, Lowerer, Options, report_fault};
 use crate::plugin;
-use crate::router::{self, Plan, Subroute};
+use crate::router::{self, Plan, Stream, Subroute};
 use crate::schema::KongCompat;
-use crate::scope::Site;
+use crate::scope::{Site, Subsystem};
 use crate::source::{Sources, Span};
 
 /// A compiled model.
@@ -40,6 +41,8 @@ pub struct Artifact {
     pub routes: Vec<RouteIndex>,
     /// The order in which routes are tried; a subroute's place is its row.
     pub order: Vec<Subroute>,
+    /// The order in which routes for connections are tried; a route's place is its row.
+    pub streams: Vec<Stream>,
 }
 
 /// Compiles a model. None when the report has errors, old or new.
@@ -76,6 +79,7 @@ fn write(
 ) -> Option<Artifact> {
     let Plan {
         subroutes,
+        streams,
         tests,
         automata,
     } = plan;
@@ -88,6 +92,7 @@ fn write(
     let mut lowerer = Lowerer::new(context);
     let rows = routing::routes(context, &tests, &mut lowerer);
     let search = routing::write(context, &subroutes, &tests, &rows);
+    stream::write(context, &streams, &tests, &rows);
     lowerer.report_unused(context);
     write_regexes(context);
     let meta = Meta {
@@ -132,12 +137,14 @@ fn write(
         sealed: std::mem::take(&mut context.sealed),
         routes: rows.models,
         order: subroutes,
+        streams,
     })
 }
 
 /// The route of a site in the model.
 pub(crate) fn site(model: &Model, route: RouteIndex) -> Site {
     Site {
+        subsystem: Subsystem::of(&model[route]),
         route: Some(route),
         service: model[route].service,
     }

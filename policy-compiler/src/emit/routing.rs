@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use policy::table::{
     Bucket, Candidate, HeaderTest, Host, HttpsRedirect, Id, Node, Regex, Route, Rows, Seed, Service, Subroute,
 };
-use policy::{index, route};
+use policy::{index, route, stream};
 
 use super::json;
 use crate::deck::entity::{Protocol, RouteIndex};
 use crate::lower::{Context, Lowerer, Programs, report_fault};
 use crate::router::{PathTest, Subroute as Ranked, Tests, tree};
-use crate::scope::Site;
+use crate::scope::{Site, Subsystem};
 
 /// Rows of the model's routes.
 pub(super) struct RouteRows {
@@ -21,6 +21,13 @@ pub(super) struct RouteRows {
     pub(super) models: Vec<RouteIndex>,
     /// What runs when no route matched.
     pub(super) unmatched: Id<Route>,
+}
+
+impl RouteRows {
+    /// The row of a route.
+    pub(super) fn row(&self, route: RouteIndex) -> Option<Id<Route>> {
+        self.by_index.get(&route).copied().map(Id::new)
+    }
 }
 
 /// Where the search starts.
@@ -59,6 +66,7 @@ pub(super) fn routes(context: &mut Context<'_>, tests: &[Option<Tests>], lowerer
         models.push(index);
     }
     let nowhere = Site {
+        subsystem: Subsystem::Http,
         route: None,
         service: None,
     };
@@ -94,7 +102,10 @@ fn protocols(protocols: &[Protocol]) -> u32 {
             Protocol::Grpcs => 8,
             Protocol::Ws => 16,
             Protocol::Wss => 32,
-            Protocol::Tcp | Protocol::Tls | Protocol::TlsPassthrough | Protocol::Udp => 0,
+            Protocol::Tcp => stream::TCP,
+            Protocol::Tls => stream::TLS,
+            Protocol::TlsPassthrough => stream::TLS_PASSTHROUGH,
+            Protocol::Udp => 0,
         }
     })
 }

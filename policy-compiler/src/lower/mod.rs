@@ -4,6 +4,7 @@
 //! The order is that of the priorities: authentication, gates, then what the exchange applies. Absent: what a single
 //! plugin does, which is `plugin`'s.
 
+mod applicable;
 mod block;
 mod context;
 
@@ -89,6 +90,7 @@ impl Lowerer {
             // A part of a policy: what it is for stands in another file.
             return;
         }
+        applicable::report(context.model, context.report);
         let plugins = (0..).map(PluginIndex).zip(&context.model.plugins);
         for (index, plugin) in plugins {
             let scope = plugin.scope;

@@ -42,8 +42,13 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
 }
 
 fn list(context: &mut Context<'_>, config: Config<'_>, field: &str) -> Rows<Cidr> {
+    ranges(context, config.texts(field).into_iter().map(|(text, _)| text))
+}
+
+/// Rows of the addresses and networks that the texts stand for.
+pub(crate) fn ranges<'t>(context: &mut Context<'_>, texts: impl Iterator<Item = &'t str>) -> Rows<Cidr> {
     let mut ranges: Vec<(u128, u128)> = Vec::new();
-    for (text, _) in config.texts(field) {
+    for text in texts {
         ranges.extend(parse(text).into_iter().flatten());
     }
     let rows: Vec<Cidr> = merged(ranges)

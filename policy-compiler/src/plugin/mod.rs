@@ -24,6 +24,7 @@ mod transformer;
 mod unread;
 
 pub(crate) use config::{Config, at_least};
+pub(crate) use ip_restriction::ranges as address_ranges;
 pub(crate) use unread::report as report_unread;
 
 use policy::isa::{Entry, Op};

@@ -9,6 +9,7 @@ mod host;
 mod overlap;
 mod priority;
 mod regex;
+mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tree;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 pub use canonical::{canonical, escape_literal};
 pub use host::HostPattern;
 pub use regex::{Automata, Automaton, AutomatonIndex, Subject};
+pub use stream::Stream;
 
 use crate::deck::entity::{HeaderMatch, Model, Route, RouteIndex, RoutePath};
 use crate::diagnostic::{Diagnostic, Report};
@@ -31,6 +33,8 @@ pub(crate) const SUBROUTE_NAMESPACE: Uuid = Uuid::from_u128(0x7f14_5bf9_0dce_4f9
 pub struct Plan {
     /// Subroutes, the first that matches wins.
     pub subroutes: Vec<Subroute>,
+    /// Routes for connections, the first that fits wins.
+    pub streams: Vec<Stream>,
     /// What the subroutes of a route have in common, by [`RouteIndex`]; absent for routes that are left out.
     pub tests: Vec<Option<Tests>>,
     /// The automata that subroutes and header tests name.
@@ -102,6 +106,7 @@ pub fn plan(model: &Model, sources: &Sources, report: &Report) -> Plan {
         automata: Automata::default(),
     };
     let mut subroutes = Vec::with_capacity(model.routes.len());
+    let mut streams = Vec::new();
     let mut tests = Vec::with_capacity(model.routes.len());
     for (index, route) in (0..).map(RouteIndex).zip(&model.routes) {
         if !routable(model, route) {
@@ -109,11 +114,17 @@ pub fn plan(model: &Model, sources: &Sources, report: &Report) -> Plan {
             continue;
         }
         tests.push(Some(planner.tests(route)));
-        planner.subroutes(index, route, &mut subroutes);
+        if route.is_stream() {
+            streams.push(Stream::new(index, route));
+        } else {
+            planner.subroutes(index, route, &mut subroutes);
+        }
     }
+    streams.sort_by(|left, right| right.priority.cmp(&left.priority).then(right.id.cmp(&left.id)));
     subroutes.sort_by(|left, right| right.priority.cmp(&left.priority).then(right.id.cmp(&left.id)));
     let plan = Plan {
         subroutes,
+        streams,
         tests,
         automata: planner.automata,
     };

@@ -9,7 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::deck::entity::{
-    ConsumerGroupIndex, ConsumerIndex, Model, Plugin, PluginIndex, Protocol, RouteIndex, ServiceIndex,
+    ConsumerGroupIndex, ConsumerIndex, Model, Plugin, PluginIndex, Route, RouteIndex, ServiceIndex,
 };
 use crate::diagnostic::{Diagnostic, Report};
 use crate::schema::PluginKind;
@@ -17,10 +17,35 @@ use crate::schema::PluginKind;
 /// Where a request has arrived. Both absent: no route matched, and only global instances see the request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Site {
+    /// What has arrived.
+    pub subsystem: Subsystem,
     /// The route.
     pub route: Option<RouteIndex>,
     /// Its service.
     pub service: Option<ServiceIndex>,
+}
+
+/// Kong's subsystems: what plugins see.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Subsystem {
+    /// Requests.
+    Http,
+    /// Connections.
+    Stream,
+}
+
+impl Subsystem {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Http, Self::Stream];
+
+    /// What a route takes.
+    pub fn of(route: &Route) -> Self {
+        if route.is_stream() {
+            Self::Stream
+        } else {
+            Self::Http
+        }
+    }
 }
 
 /// What a level looks at.
@@ -63,6 +88,8 @@ pub struct Named {
     pub name: Box<str>,
     /// What runs.
     pub kind: PluginKind,
+    /// Where its instances run; a name that runs in both subsystems stands here twice.
+    pub subsystem: Subsystem,
     /// Higher runs first.
     pub priority: i32,
     places: HashMap<Place, Instances>,
@@ -95,16 +122,22 @@ const PRECEDENCE: [(Subject, bool, bool); 12] = [
     (Subject::Anyone, false, false),
 ];
 
-/// The visible plugins of a model, by name, in the order in which they run.
+/// The visible plugins of a model, by subsystem and name, in the order in which they run.
 pub fn names(model: &Model, report: &Report) -> Vec<Named> {
+    let of = |subsystem| names_of(model, subsystem, report);
+    Subsystem::ALL.into_iter().flat_map(of).collect()
+}
+
+fn names_of(model: &Model, subsystem: Subsystem, report: &Report) -> Vec<Named> {
     let mut by_name: BTreeMap<&str, Named> = BTreeMap::new();
     for (index, plugin) in (0..).map(PluginIndex).zip(&model.plugins) {
-        if !visible(plugin) {
+        if !visible(plugin) || !takes_part(plugin, subsystem) {
             continue;
         }
         let named = by_name.entry(&plugin.name).or_insert_with(|| Named {
             name: plugin.name.clone(),
             kind: plugin.kind,
+            subsystem,
             priority: plugin.priority,
             places: HashMap::new(),
         });
@@ -135,27 +168,28 @@ pub fn names(model: &Model, report: &Report) -> Vec<Named> {
     names
 }
 
-/// Whether an instance takes part in the choice: disabled ones mask nothing.
+/// Whether an instance takes part in any choice: disabled ones mask nothing.
 pub fn visible(plugin: &Plugin) -> bool {
-    let http = plugin.protocols.is_empty()
-        || plugin.protocols.iter().any(|protocol| {
-            matches!(
-                protocol,
-                Protocol::Http
-                    | Protocol::Https
-                    | Protocol::Grpc
-                    | Protocol::Grpcs
-                    | Protocol::Ws
-                    | Protocol::Wss
-            )
-        });
-    plugin.enabled && plugin.enforced && plugin.kind != PluginKind::Unsupported && http
+    plugin.enabled && plugin.enforced && plugin.kind != PluginKind::Unsupported
+}
+
+/// Whether an instance takes part in the choices of a subsystem: one of its protocols belongs there.
+pub fn takes_part(plugin: &Plugin, subsystem: Subsystem) -> bool {
+    let stream = subsystem == Subsystem::Stream;
+    let mut protocols = plugin.protocols.iter();
+    match plugin.protocols.is_empty() {
+        true => !stream,
+        false => protocols.any(|protocol| protocol.is_stream() == stream),
+    }
 }
 
 impl Named {
     /// What runs at a site. `identified`: a plugin that finds the consumer runs there, and runs before.
     pub fn choose(&self, site: Site, identified: bool) -> Choice {
         let mut levels = Vec::new();
+        if self.subsystem != site.subsystem {
+            return Choice::Nothing;
+        }
         for (subject, by_service, by_route) in PRECEDENCE {
             if subject != Subject::Anyone && !identified {
                 continue;

@@ -7,6 +7,7 @@ use crate::deck::entity::Scope;
 use crate::deck::entity::sample::plugin;
 
 const SITE: Site = Site {
+    subsystem: Subsystem::Http,
     route: Some(RouteIndex(0)),
     service: Some(ServiceIndex(0)),
 };
@@ -67,6 +68,7 @@ fn a_disabled_instance_masks_nothing() {
 #[test]
 fn where_no_route_matched_only_global_instances_run() {
     let nowhere = Site {
+        subsystem: Subsystem::Http,
         route: None,
         service: None,
     };

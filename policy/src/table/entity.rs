@@ -13,6 +13,10 @@ choice! {
         Grpc = "grpc",
         /// HTTP/2 over TLS.
         Grpcs = "grpcs",
+        /// Bytes, for routes of connections.
+        Tcp = "tcp",
+        /// Bytes over TLS, for routes of connections.
+        Tls = "tls",
     }
     /// Whether the certificate of an upstream is verified.
     Verify {

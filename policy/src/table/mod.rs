@@ -11,11 +11,13 @@ mod entity;
 mod health;
 mod plugin;
 mod routing;
+mod stream;
 
 pub use entity::*;
 pub use health::*;
 pub use plugin::*;
 pub use routing::*;
+pub use stream::*;
 
 /// What the words of one column mean. The verifier checks each of them at load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -427,5 +429,5 @@ tables! {
     Service, Upstream, Target, Certificate, Sni, Authority, Secret, Consumer, Group, Credential, Membership,
     Select, Level, Instance, Refusal, Line, Response, Acl, Cidr, IpRule, Quota, Period, Size, Correlation,
     EditList, Edit, Part, Cors, Origin, Metrics, Log, Model, Budget, Rule, Condition, Ceiling,
-    HealthRules, Status, Probe,
+    HealthRules, Status, Probe, StreamRoute, AddressTest,
 }

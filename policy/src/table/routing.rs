@@ -176,7 +176,7 @@ rows! {
         source: Option<Id<Source>>,
         /// Where requests go; absent for routes that only run plugins.
         service: Option<Id<Service>>,
-        /// Bits: 1 http, 2 https, 4 grpc, 8 grpcs, 16 ws, 32 wss.
+        /// Bits: 1 http, 2 https, 4 grpc, 8 grpcs, 16 ws, 32 wss; or 64 tcp, 128 tls; or 256 tls_passthrough.
         protocols: u32,
         /// How plaintext requests are answered when only secure protocols are listed.
         https_redirect: HttpsRedirect,

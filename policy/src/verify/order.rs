@@ -14,16 +14,17 @@ use crate::field::Method;
 use crate::index;
 use crate::ranges::{Largest, Runs, Sums};
 use crate::route;
+use crate::stream;
 use crate::table::{
-    Bucket, Candidate, Cidr, Consumer, Credential, Id, Instance, IpRule, Level, Membership, Node, Proof, Row,
-    Rows, Seed, Select, Subject, Subroute, Table,
+    AddressTest, Bucket, Candidate, Cidr, Consumer, Credential, Id, Instance, IpRule, Level, Membership,
+    Node, Proof, Route, Row, Rows, Scheme, Seed, Select, StreamRoute, Subject, Subroute, Table,
 };
 use crate::vm::join;
 
 type Check = fn(&Policy) -> Result<(), Fault>;
 
 pub(super) fn check(policy: &Policy) -> Result<(), Fault> {
-    const CHECKS: [Check; 8] = [
+    const CHECKS: [Check; 9] = [
         hosts,
         credentials,
         groups,
@@ -32,6 +33,7 @@ pub(super) fn check(policy: &Policy) -> Result<(), Fault> {
         automata,
         selects,
         addresses,
+        streams,
     ];
     CHECKS.iter().try_for_each(|check| check(policy))
 }
@@ -221,6 +223,45 @@ fn addresses(policy: &Policy) -> Result<(), Fault> {
     each(policy, |rule: IpRule| {
         held(&runs, rule.deny, "deny")?;
         held(&runs, rule.allow, "allow")
+    })?;
+    each(policy, |test: AddressTest| {
+        held(&runs, test.addresses, "addresses")?;
+        if test.port > 65_535 {
+            return Err(FaultKind::Value("port"));
+        }
+        Ok(())
+    })
+}
+
+/// Requests and connections keep to their own routes and services.
+fn streams(policy: &Policy) -> Result<(), Fault> {
+    const STREAM: u32 = stream::TCP | stream::TLS | stream::TLS_PASSTHROUGH;
+    let leads = |route: Id<Route>, schemes: &[Scheme]| {
+        let service = policy.get(route).service;
+        service.is_none_or(|service| schemes.contains(&policy.get(service).scheme))
+    };
+    each(policy, |row: StreamRoute| {
+        let protocols = policy.get(row.route).protocols;
+        let together = protocols == stream::TLS_PASSTHROUGH || protocols & stream::TLS_PASSTHROUGH == 0;
+        if protocols == 0 || protocols & !STREAM != 0 || !together {
+            return Err(FaultKind::Value("route"));
+        }
+        if !leads(row.route, &[Scheme::Tcp, Scheme::Tls]) {
+            return Err(FaultKind::Value("service"));
+        }
+        Ok(())
+    })?;
+    each(policy, |row: Subroute| {
+        if policy.get(row.route).protocols & STREAM != 0 {
+            return Err(FaultKind::Value("route"));
+        }
+        if !leads(
+            row.route,
+            &[Scheme::Http, Scheme::Https, Scheme::Grpc, Scheme::Grpcs],
+        ) {
+            return Err(FaultKind::Value("service"));
+        }
+        Ok(())
     })
 }
 

@@ -9,4 +9,5 @@ mod programs;
 mod reference;
 mod routing;
 mod sample;
+mod streams;
 mod verifier;

@@ -4,7 +4,7 @@ use policy::Policy;
 use policy::artifact::Limits;
 
 use crate::sample;
-use crate::sample::probes::{judge, probes};
+use crate::sample::probes::{connect, judge, probes};
 use crate::sample::tamper;
 
 #[test]
@@ -61,6 +61,7 @@ fn what_is_admitted_behind_its_digests_runs_without_a_panic() {
             for probe in &probes {
                 judge(&policy, probe.clone());
             }
+            connect(&policy);
         }
     }
     assert!(tried > 1000, "{tried} flips");

@@ -32,6 +32,7 @@ fuzz_target!(|input: &[u8]| {
     for probe in probes::probes() {
         probes::judge(&policy, probe);
     }
+    probes::connect(&policy);
 });
 
 fn changed(bytes: &[u8]) -> Vec<u8> {

@@ -12,7 +12,7 @@ use crate::router::{SUBROUTE_NAMESPACE, canonical, routable};
 pub fn find(model: &Model, request: &Request) -> Option<RouteIndex> {
     let mut candidates: Vec<Candidate<'_>> = Vec::new();
     for (index, route) in (0..).map(RouteIndex).zip(&model.routes) {
-        if routable(model, route) {
+        if routable(model, route) && !route.is_stream() {
             candidates.extend(split(index, route));
         }
     }

@@ -21,7 +21,7 @@ pub use caller::{
     AclGroup, BasicAuthCredential, Consumer, ConsumerGroup, CredentialKind, KeyAuthCredential,
     OtherCredential, Password,
 };
-pub use traffic::{HeaderMatch, PathHandling, Route, RoutePath, Service};
+pub use traffic::{AddressMatch, HeaderMatch, PathHandling, Route, RoutePath, Service};
 pub use version::{Sensitivity, SensitivityKind};
 
 use crate::schema::{KongCompat, PluginKind};
@@ -152,6 +152,11 @@ impl Protocol {
         "ws",
         "wss",
     ];
+
+    /// Whether it carries connections rather than requests: Kong's stream subsystem.
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls | Self::TlsPassthrough | Self::Udp)
+    }
 
     /// The protocol called `name`.
     pub fn parse(name: &str) -> Option<Self> {

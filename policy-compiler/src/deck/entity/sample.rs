@@ -76,6 +76,8 @@ pub(crate) fn route(id: u128, paths: &[&str]) -> Route {
         paths: paths.iter().map(path).map(spanned).collect(),
         headers: Vec::new(),
         snis: Vec::new(),
+        sources: Vec::new(),
+        destinations: Vec::new(),
         regex_priority: 0,
         strip_path: true,
         path_handling: PathHandling::V0,

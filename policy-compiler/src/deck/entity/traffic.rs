@@ -63,6 +63,10 @@ pub struct Route {
     pub headers: Vec<HeaderMatch>,
     /// Server names, `*` allowed at one end; empty matches any.
     pub snis: Vec<Spanned<Box<str>>>,
+    /// Where a connection may come from; empty matches any. Only on routes for connections.
+    pub sources: Vec<AddressMatch>,
+    /// Where it may have gone to.
+    pub destinations: Vec<AddressMatch>,
     /// Breaks ties between regex paths; higher first.
     pub regex_priority: i64,
     /// Takes the matched path off before the upstream path is built.
@@ -77,8 +81,24 @@ pub struct Route {
     pub request_buffering: bool,
     /// The same of responses.
     pub response_buffering: bool,
-    /// False only under `--allow-unsupported` (tcp, udp, tls or expression routes): leave it out of the router.
+    /// False only under `--allow-unsupported` (udp, grpc or expression routes): leave it out of the router.
     pub enforced: bool,
+}
+
+impl Route {
+    /// Whether it takes connections rather than requests.
+    pub fn is_stream(&self) -> bool {
+        self.protocols.iter().any(|protocol| protocol.is_stream())
+    }
+}
+
+/// One entry of `sources` or `destinations`: an address, a port, or both.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddressMatch {
+    /// An address, or a network in CIDR notation.
+    pub address: Option<Box<str>>,
+    /// The port.
+    pub port: Option<u16>,
 }
 
 /// One entry of `paths`.

@@ -7,6 +7,7 @@ mod programs;
 pub(crate) mod random;
 pub(crate) mod request;
 pub(crate) mod router;
+pub(crate) mod streams;
 pub(crate) mod tamper;
 
 use std::collections::BTreeMap;
@@ -187,6 +188,7 @@ impl Scene {
 pub(crate) fn estate() -> Scene {
     let mut scene = Scene::new();
     programs::write(&mut scene);
+    streams::write(&mut scene);
     scene
 }
 

@@ -17,6 +17,7 @@ use super::{ALICE, BLACK, GOLD, SILVER, bits, router};
 pub(crate) struct Plugins {
     pub(crate) source: Id<Source>,
     pub(crate) service: Id<Service>,
+    pub(crate) service_row: Service,
     pub(crate) unauthorized: Id<Refusal>,
     pub(crate) no_key: Id<Refusal>,
     pub(crate) duplicate: Id<Refusal>,
@@ -64,7 +65,8 @@ impl Plugins {
         let too_large = refusal(413, "Request size limit exceeded");
         let expectation = refusal(417, "Request size limit exceeded");
         let length = refusal(411, "A valid Content-Length header is required");
-        let service = service(builder, source);
+        let service_row = service(builder, source);
+        let service = builder.row(&service_row);
         let quotas = [1, 2, 3, 4].map(|limit| quota(builder, source, limited, limit));
         let patterns = ["^b[0-9]+$".to_owned()];
         let regex = router::path_regex(builder, &patterns);
@@ -79,6 +81,7 @@ impl Plugins {
         Self {
             source,
             service,
+            service_row,
             unauthorized,
             no_key,
             duplicate,
@@ -179,13 +182,13 @@ fn upstream(builder: &mut Builder, source: Id<Source>) -> Id<Upstream> {
     builder.row(&row)
 }
 
-fn service(builder: &mut Builder, source: Id<Source>) -> Id<Service> {
+fn service(builder: &mut Builder, source: Id<Source>) -> Service {
     let upstream = upstream(builder, source);
     let certificate = certificate(builder);
     let authority = Authority {
         certificate: builder.text("PEM of an authority"),
     };
-    let row = Service {
+    Service {
         id: builder.text("id-of-service"),
         name: builder.text("service"),
         source: Some(source),
@@ -203,8 +206,7 @@ fn service(builder: &mut Builder, source: Id<Source>) -> Id<Service> {
         authorities: builder.list(&[authority]),
         client_certificate: Some(certificate),
         json: builder.text("{}"),
-    };
-    builder.row(&row)
+    }
 }
 
 fn secret(builder: &mut Builder) -> Id<Secret> {

@@ -2,8 +2,9 @@
 
 use policy::field::BodyLength;
 use policy::isa::Entry;
+use policy::table::Table;
 use policy::vm::{self, State, Verdict};
-use policy::{Policy, route};
+use policy::{Policy, route, stream};
 
 use super::request::Request;
 
@@ -40,6 +41,23 @@ pub(crate) fn probes() -> Vec<Request> {
             .with_header("access-control-request-method", "GET"),
     );
     probes
+}
+
+/// Connections that reach every route for them.
+pub(crate) fn connect(policy: &Policy) {
+    for name in [None, Some(&b"a.test"[..]), Some(b"x.b.test"), Some(b"")] {
+        for (address, port) in [(5, 443), (15, 4000), (u128::MAX, 0)] {
+            let end = stream::End { address, port };
+            let connection = stream::Connection {
+                source: end,
+                destination: end,
+                server_name: name,
+            };
+            if let Some(found) = stream::find(policy, &connection) {
+                assert!(found.number() < policy.count(Table::StreamRoute));
+            }
+        }
+    }
 }
 
 /// Judges a request from end to end; what is returned does not matter, only that it is.

@@ -11,7 +11,7 @@ use crate::sample::tamper::{self, set_word};
 use crate::sample::{Sample, Scene, estate};
 use policy::table::Table;
 
-fn fault(section: &'static str, at: u64, kind: FaultKind) -> Fault {
+pub(crate) fn fault(section: &'static str, at: u64, kind: FaultKind) -> Fault {
     Fault { section, at, kind }
 }
 
@@ -25,7 +25,13 @@ fn unsound(scene: Scene) -> Fault {
 }
 
 /// Writes a word of a column behind the digests and says why the file is refused.
-fn patched(sample: &Sample, table: Table, row: u32, column: &str, words: &[(usize, u32)]) -> Option<Fault> {
+pub(crate) fn patched(
+    sample: &Sample,
+    table: Table,
+    row: u32,
+    column: &str,
+    words: &[(usize, u32)],
+) -> Option<Fault> {
     let mut file = sample.file.clone();
     let at = tamper::place(&file, table, row, column);
     for &(word, value) in words {
