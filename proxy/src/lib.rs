@@ -1,6 +1,6 @@
 //! The map of the gateway. One request walks these rooms in this order; see ARCHITECTURE.md.
 //!
-//! Only `worker` names the runtime. `exchange` may use every room; no room uses `exchange`.
+//! Connections that are no requests go to `stream` instead. Only `worker` names the runtime. `exchange` may use every room; no room uses `exchange`.
 
 pub mod admin;
 pub mod ai;
@@ -15,6 +15,7 @@ pub mod multiplex;
 pub mod node;
 pub mod quota;
 pub mod snapshot;
+pub mod stream;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

@@ -187,6 +187,15 @@ pub const LINGER_S: u64 = 5;
 /// What it may send in that time, in bytes.
 pub const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
+// --- stream ---
+
+/// A TLS client's first message with the framing of its records, in bytes.
+pub const CLIENT_HELLO_BYTES: usize = 16 * 1024;
+/// Milliseconds that a relay pauses when a peer looks ready to take more and takes nothing.
+pub const RELAY_PAUSE_MS: u64 = 10;
+/// Tries of one session that are logged; further ones are only made.
+pub const SESSION_TRIES: usize = 8;
+
 // --- exchange ---
 
 /// Unused exchange memories that a worker keeps.

@@ -43,6 +43,7 @@ mod request_transformer;
 mod response_transformer;
 mod routing;
 mod size;
+mod stream;
 mod take_over;
 mod termination;
 mod tls;

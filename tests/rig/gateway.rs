@@ -353,6 +353,17 @@ impl Gateway {
         &self.ready
     }
 
+    /// Where its listener number `number` for connections is.
+    ///
+    /// # Panics
+    /// When there are not so many.
+    #[must_use]
+    pub fn stream_addr(&self, number: usize) -> SocketAddr {
+        let address = self.ready["stream_listen"][number].as_str();
+        let address = address.and_then(|address| address.parse().ok());
+        address.expect("the gateway was started with so many `--stream-listen`")
+    }
+
     /// Its directory, which holds the policy file and whatever the policy writes there.
     #[must_use]
     pub fn scratch(&self) -> &Scratch {

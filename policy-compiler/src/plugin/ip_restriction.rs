@@ -42,7 +42,7 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
 }
 
 fn list(context: &mut Context<'_>, config: Config<'_>, field: &str) -> Rows<Cidr> {
-    ranges(context, config.texts(field).into_iter().map(|(text, _)| text))
+    ranges(context, config.texts(field).map(|(text, _)| text))
 }
 
 /// Rows of the addresses and networks that the texts stand for.

@@ -46,27 +46,48 @@ impl Inherited {
     }
 }
 
+/// What a listener's connections carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Serves {
+    /// Requests.
+    Http,
+    /// Requests over TLS.
+    Https,
+    /// Anything.
+    Stream {
+        /// Whether it begins with TLS.
+        secure: bool,
+    },
+}
+
 /// One address and its sockets, one for each worker if they were bound here.
 struct Listener {
     address: SocketAddr,
-    secure: bool,
+    serves: Serves,
     sockets: Vec<TcpListener>,
 }
 
 /// Everything the gateway listens on but the admin socket.
 pub(super) struct Listeners {
-    exchanges: Vec<Listener>,
+    connections: Vec<Listener>,
     metrics: Option<TcpListener>,
 }
 
 impl Listeners {
     /// Binds what the settings name, without listening yet.
     pub(super) fn bind(node: &Node, inherited: &mut Inherited) -> Result<Self, StartError> {
-        let plain = node.listen.iter().map(|&address| (address, false));
-        let tls = node.listen_tls.iter().flatten().map(|&address| (address, true));
-        let exchanges = plain
+        let plain = node.listen.iter().map(|&address| (address, Serves::Http));
+        let tls = node
+            .listen_tls
+            .iter()
+            .flatten()
+            .map(|&address| (address, Serves::Https));
+        let streams = node.stream_listen.iter();
+        let streams = streams.map(|it| (it.address, Serves::Stream { secure: it.secure }));
+        let connections = plain
             .chain(tls)
-            .map(|(address, secure)| listener(address, secure, node.workers, inherited))
+            .chain(streams)
+            .map(|(address, serves)| listener(address, serves, node.workers, inherited))
             .collect::<Result<_, _>>()?;
         let metrics = match node.metrics_listen {
             Some(address) => Some(match inherited.take(address).pop() {
@@ -75,7 +96,7 @@ impl Listeners {
             }),
             None => None,
         };
-        Ok(Self { exchanges, metrics })
+        Ok(Self { connections, metrics })
     }
 
     /// Completes them by what the policy asks for: TLS where nothing else was said.
@@ -88,8 +109,8 @@ impl Listeners {
         match (&node.listen_tls, certificates) {
             (Some(_), false) => return Err(StartError::NoCertificate),
             (None, true) => {
-                let listener = listener(DEFAULT_TLS, true, node.workers, inherited)?;
-                self.exchanges.push(listener);
+                let listener = listener(DEFAULT_TLS, Serves::Https, node.workers, inherited)?;
+                self.connections.push(listener);
             }
             (Some(_), true) | (None, false) => {}
         }
@@ -98,7 +119,7 @@ impl Listeners {
 
     /// Lets connections queue up.
     pub(super) fn listen(&self) -> Result<(), StartError> {
-        for listener in &self.exchanges {
+        for listener in &self.connections {
             for socket in &listener.sockets {
                 Acceptor::listen(socket).map_err(|error| StartError::Bind(listener.address, error))?;
             }
@@ -113,15 +134,15 @@ impl Listeners {
         Ok(())
     }
 
-    /// The sockets that worker `number` of `workers` accepts from, and whether they speak TLS.
+    /// The sockets that worker `number` of `workers` accepts from, and what those carry.
     ///
     /// # Errors
     /// When the process has no descriptor left.
-    pub(super) fn of_worker(&self, number: usize, workers: usize) -> io::Result<Vec<(TcpListener, bool)>> {
+    pub(super) fn of_worker(&self, number: usize, workers: usize) -> io::Result<Vec<(TcpListener, Serves)>> {
         let mut own = Vec::new();
-        for listener in &self.exchanges {
+        for listener in &self.connections {
             for index in shares(number, workers, listener.sockets.len()) {
-                own.push((listener.sockets[index].try_clone()?, listener.secure));
+                own.push((listener.sockets[index].try_clone()?, listener.serves));
             }
         }
         Ok(own)
@@ -145,16 +166,16 @@ impl Listeners {
     /// # Errors
     /// When the process has no descriptor left.
     pub(super) fn all(&self) -> io::Result<Vec<TcpListener>> {
-        let exchanges = self.exchanges.iter().flat_map(|listener| &listener.sockets);
-        exchanges
+        let connections = self.connections.iter().flat_map(|listener| &listener.sockets);
+        connections
             .chain(&self.metrics)
             .map(TcpListener::try_clone)
             .collect()
     }
 
-    /// Bound addresses, with TLS or without.
-    pub(super) fn addresses(&self, secure: bool) -> Vec<String> {
-        let of_kind = self.exchanges.iter().filter(|listener| listener.secure == secure);
+    /// Bound addresses of some kinds.
+    pub(super) fn addresses(&self, kinds: fn(Serves) -> bool) -> Vec<String> {
+        let of_kind = self.connections.iter().filter(|listener| kinds(listener.serves));
         of_kind.map(|listener| listener.address.to_string()).collect()
     }
 }
@@ -167,7 +188,7 @@ fn shares(number: usize, workers: usize, sockets: usize) -> impl Iterator<Item =
 
 fn listener(
     address: SocketAddr,
-    secure: bool,
+    serves: Serves,
     workers: usize,
     inherited: &mut Inherited,
 ) -> Result<Listener, StartError> {
@@ -184,7 +205,7 @@ fn listener(
     }
     Ok(Listener {
         address: bound,
-        secure,
+        serves,
         sockets,
     })
 }

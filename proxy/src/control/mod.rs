@@ -27,7 +27,7 @@ use crate::telemetry::counter::Counters;
 use crate::upstream::resolve::Resolver;
 use crate::worker::{self, Driver};
 pub use error::StartError;
-use listeners::Listeners;
+use listeners::{Listeners, Serves};
 use panel::{Gauged, NodePanel};
 use prepare::Prepared;
 use prober::Prober;
@@ -173,8 +173,9 @@ pub fn check(node: &Node, source: Source) -> Result<String, StartError> {
 fn ready_line(listeners: &Listeners, node: &Node, driver: Driver, publisher: &Publisher) -> String {
     serde_json::json!({
         "event": "ready",
-        "listen": listeners.addresses(false),
-        "listen_tls": listeners.addresses(true),
+        "listen": listeners.addresses(|it| it == Serves::Http),
+        "listen_tls": listeners.addresses(|it| it == Serves::Https),
+        "stream_listen": listeners.addresses(|it| matches!(it, Serves::Stream { .. })),
         "metrics_listen": listeners.metrics_address().map(|address| address.to_string()),
         "admin": node.admin,
         "driver": driver.name(),

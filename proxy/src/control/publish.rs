@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use policy::stream::{TCP, TLS, TLS_PASSTHROUGH};
+use policy::table::StreamRoute;
 use rustls::server::ProducesTickets;
 
 use super::StartError;
@@ -111,6 +113,7 @@ impl Publisher {
             return Err(StartError::LogOutside(outside));
         }
         self.epoch += 1;
+        warn_of_unheard(&self.node, &snapshot);
         Ok(snapshot)
     }
 
@@ -239,4 +242,36 @@ pub(super) fn logs(snapshot: &Snapshot) -> Vec<PathBuf> {
 
 const fn state(healthy: bool) -> &'static str {
     if healthy { "healthy" } else { "unhealthy" }
+}
+
+/// Warns when no connection can come to some routes for them, or none can be served.
+fn warn_of_unheard(node: &Node, snapshot: &Snapshot) {
+    let policy = &snapshot.policy;
+    let routes = policy
+        .rows(policy.all::<StreamRoute>())
+        .map(|row| policy.get(row.route));
+    let (mut plain, mut secure, mut terminated) = (0, 0, 0);
+    for route in routes {
+        plain += u32::from(route.protocols & TCP != 0);
+        secure += u32::from(route.protocols & (TLS | TLS_PASSTHROUGH) != 0);
+        terminated += u32::from(route.protocols & TLS != 0);
+    }
+    let heard = |secure| node.stream_listen.iter().any(|listen| listen.secure == secure);
+    for (count, is_secure, what, how) in [
+        (plain, false, "tcp", "ADDR"),
+        (secure, true, "tls or tls_passthrough", "ADDR,ssl"),
+    ] {
+        if count > 0 && !heard(is_secure) {
+            eprintln!(
+                "tollgate: warning: {count} routes for {what} get no connection\nhelp: name a listener with \
+                 --stream-listen {how}"
+            );
+        }
+    }
+    if terminated > 0 && snapshot.server_tls.is_none() {
+        eprintln!(
+            "tollgate: warning: {terminated} routes for tls cannot end it: the policy has no certificates\n\
+             help: add `certificates` with `snis` to the decK file"
+        );
+    }
 }

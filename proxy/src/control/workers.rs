@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded};
 
+use super::listeners::Serves;
 use super::{Event, StartError};
 use crate::downstream;
 use crate::exchange::{Context, Instruments, Presence};
@@ -20,6 +21,7 @@ use crate::limits;
 use crate::node::Node;
 use crate::quota;
 use crate::snapshot::{Epoch, Snapshot};
+use crate::stream;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::{Counters, Tally};
 use crate::upstream::resolve::{Names, Resolver};
@@ -44,8 +46,8 @@ impl WorkerHandle {
         });
     }
 
-    /// Lets it accept from these sockets, which speak TLS or not.
-    pub(super) fn accept(&self, sockets: Vec<(TcpListener, bool)>) {
+    /// Lets it accept from these sockets.
+    pub(super) fn accept(&self, sockets: Vec<(TcpListener, Serves)>) {
         self.tell(|worker| worker.accept(sockets));
     }
 
@@ -100,8 +102,8 @@ thread_local! {
 }
 
 impl Worker {
-    fn accept(&self, sockets: Vec<(TcpListener, bool)>) {
-        for (socket, secure) in sockets {
+    fn accept(&self, sockets: Vec<(TcpListener, Serves)>) {
+        for (socket, serves) in sockets {
             let acceptor = match Acceptor::new(socket) {
                 Ok(acceptor) => Rc::new(acceptor),
                 // Who would accept what the kernel queues for this worker?
@@ -114,7 +116,7 @@ impl Worker {
             worker::spawn(accept(
                 Rc::clone(&self.context),
                 Rc::clone(&acceptor),
-                secure,
+                serves,
                 Rc::clone(&self.open),
             ));
             self.acceptors.borrow_mut().push(acceptor);
@@ -218,13 +220,13 @@ impl Crew<'_> {
 }
 
 /// Takes connections for as long as the listener is open. Pauses while the worker has as many as it may.
-async fn accept(context: Rc<Context>, acceptor: Rc<Acceptor>, secure: bool, open: Rc<Open>) {
+async fn accept(context: Rc<Context>, acceptor: Rc<Acceptor>, serves: Serves, open: Rc<Open>) {
     loop {
         while !acceptor.is_closed() && context.presence.connections() >= context.node.connections {
             worker::sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MS)).await;
         }
         match acceptor.accept().await {
-            Accepted::Conn(conn) => serve_conn(&context, conn, secure),
+            Accepted::Conn(conn) => serve_conn(&context, conn, serves),
             Accepted::Exhausted => context.instruments.recorder.tally(Tally::AcceptPaused),
             Accepted::Closed => break,
         }
@@ -234,11 +236,14 @@ async fn accept(context: Rc<Context>, acceptor: Rc<Acceptor>, secure: bool, open
     open.closed();
 }
 
-fn serve_conn(context: &Rc<Context>, conn: worker::Conn, secure: bool) {
-    let tls = match secure {
-        false => None,
+fn serve_conn(context: &Rc<Context>, conn: worker::Conn, serves: Serves) {
+    let tls = match serves {
+        Serves::Stream { secure } => {
+            return worker::spawn(stream::serve(Rc::clone(context), conn, secure));
+        }
+        Serves::Http => None,
         // A policy that lost its certificates cannot speak TLS: the connection is closed.
-        true => match context.pin().snapshot.server_tls.clone() {
+        Serves::Https => match context.pin().snapshot.server_tls.clone() {
             Some(tls) => Some(tls),
             None => return,
         },

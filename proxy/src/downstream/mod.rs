@@ -87,7 +87,7 @@ async fn requests(context: &Rc<Context>, mut client: Client) {
 }
 
 /// Counts a connection as open until it is dropped, however that comes about.
-struct Open(Rc<Context>);
+pub(crate) struct Open(pub(crate) Rc<Context>);
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -163,7 +163,7 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
 }
 
 /// Reads a PROXY header, and perhaps more. `None` when there is none.
-async fn announced(conn: &mut Conn, received: &mut Buffer) -> Option<Announced> {
+pub(crate) async fn announced(conn: &mut Conn, received: &mut Buffer) -> Option<Announced> {
     conn.arm(Duration::from_secs(limits::PROXY_HEADER_S));
     loop {
         conn.read(received).await.ok()?;

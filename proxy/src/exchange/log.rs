@@ -11,7 +11,6 @@ use crate::http::outgoing::OutgoingHeaders;
 use crate::telemetry::access_log::{
     FailedTry, Fields, Latencies, LogCall, LogCertificate, LogEntry, LogRequest, LogResponse, LogTls, LogTry,
 };
-use crate::tls::Agreed;
 
 impl Exchange<'_> {
     /// Hands the line over to the log's writer. Never waits.
@@ -52,7 +51,7 @@ impl Exchange<'_> {
                 query: request.query(),
                 headers: &request.headers(),
                 size: record.received_bytes,
-                tls: self.client.peer.tls.map(log_tls),
+                tls: self.client.peer.tls.map(LogTls::of),
             },
             response: LogResponse {
                 status: record.status,
@@ -150,13 +149,4 @@ fn tries(record: &Record) -> ([LogTry; TRIES], [u16; TRIES]) {
         statuses[number] = made.failed.or(record.upstream_status).unwrap_or(0);
     }
     (tries, statuses)
-}
-
-const fn log_tls(agreed: Agreed) -> LogTls<'static> {
-    LogTls {
-        version: agreed.version,
-        cipher: agreed.cipher,
-        // A certificate that does not verify ends the handshake, so nothing is ever logged as FAILED.
-        client_verify: if agreed.is_mutual { "SUCCESS" } else { "NONE" },
-    }
 }

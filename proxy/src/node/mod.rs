@@ -3,6 +3,8 @@
 //! Every setting is a flag, a `TOLLGATE_*` variable and a key of the node file; the first that is given wins, in
 //! this order. Nothing here is about policy, which is the same on every node.
 
+mod stream_listen;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use policy::path::{EmptySegments, EncodedSeparators, NotAChoice, Parameters, PathRules};
 use serde::Deserialize;
+
+pub use stream_listen::{StreamListen, StreamListenError};
 
 use crate::confine::Confine;
 use crate::limits;
@@ -45,6 +49,16 @@ pub struct Settings {
     /// Oldest version of TLS that clients may speak [default: 1.2]
     #[arg(long, value_enum, value_name = "VERSION", env = "TOLLGATE_TLS_MIN")]
     pub tls_min: Option<OldestTls>,
+    /// Listener for connections that routes for tcp, tls and tls_passthrough take: an address, with `ssl` for those that
+    /// begin with TLS, such as 0.0.0.0:6379 or 0.0.0.0:5443,ssl; may be given several times (with `;` between them in the
+    /// variable) [default: none]
+    #[arg(
+        long,
+        value_name = "ADDR[,ssl]",
+        env = "TOLLGATE_STREAM_LISTEN",
+        value_delimiter = ';'
+    )]
+    pub stream_listen: Vec<StreamListen>,
     /// PEM file of authorities whose certificates clients show on TLS listeners; read with each policy
     #[arg(long, value_name = "FILE", env = "TOLLGATE_CLIENT_CA")]
     pub client_ca: Option<PathBuf>,
@@ -308,6 +322,8 @@ pub struct Node {
     pub listen_tls: Option<Vec<SocketAddr>>,
     /// Oldest version of TLS that clients may speak.
     pub tls_min: OldestTls,
+    /// Listeners for connections.
+    pub stream_listen: Vec<StreamListen>,
     /// What clients are asked for on TLS listeners: authorities, and whether they must be known to them.
     pub client_ca: Option<(PathBuf, ClientAuth)>,
     /// OCSP responses to staple.
@@ -395,16 +411,15 @@ impl Node {
             (None, None) => None,
             (None, Some(_)) => return Err(SettingsError::GroupWithoutUser),
         };
-        let client_ca = flags.client_ca.or(file.client_ca);
-        let client_auth = flags.client_auth.or(file.client_auth);
-        if client_auth.is_some() && client_ca.is_none() {
-            return Err(SettingsError::ClientAuthWithoutAuthorities);
-        }
         Ok(Self {
             listen,
             listen_tls: (!listen_tls.is_empty()).then_some(listen_tls),
             tls_min: flags.tls_min.or(file.tls_min).unwrap_or_default(),
-            client_ca: client_ca.map(|file| (file, client_auth.unwrap_or_default())),
+            stream_listen: first(flags.stream_listen, file.stream_listen),
+            client_ca: client_ca(
+                flags.client_ca.or(file.client_ca),
+                flags.client_auth.or(file.client_auth),
+            )?,
             ocsp: first(flags.ocsp, file.ocsp),
             metrics_listen: flags.metrics_listen.or(file.metrics_listen),
             workers: flags.workers.or(file.workers).unwrap_or_else(cores).max(1),
@@ -438,6 +453,18 @@ impl Node {
     /// Whether a peer's forwarding headers are believed.
     pub fn trusts(&self, address: u128) -> bool {
         self.trusted.iter().any(|network| network.contains(address))
+    }
+}
+
+/// What clients are asked for: whoever names authorities means that clients must be known to them.
+fn client_ca(
+    authorities: Option<PathBuf>,
+    how: Option<ClientAuth>,
+) -> Result<Option<(PathBuf, ClientAuth)>, SettingsError> {
+    match (authorities, how) {
+        (Some(file), how) => Ok(Some((file, how.unwrap_or_default()))),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(SettingsError::ClientAuthWithoutAuthorities),
     }
 }
 

@@ -254,10 +254,10 @@ fn endpoints(
             let client = row.client_certificate.or_else(of_upstream);
             let client = client.map(|id| identity(policy, secrets, id));
             let tls = match row.scheme {
-                Scheme::Http | Scheme::Grpc => None,
-                scheme @ (Scheme::Https | Scheme::Grpcs) => Some(
+                Scheme::Http | Scheme::Grpc | Scheme::Tcp => None,
+                scheme @ (Scheme::Https | Scheme::Grpcs | Scheme::Tls) => Some(
                     tls.get(&Demands {
-                        protocol: Some(protocol(scheme)),
+                        protocol: protocol(scheme),
                         verify,
                         depth: (row.verify_depth != u32::MAX).then_some(row.verify_depth),
                         authorities: &authorities(policy, row.authorities),
@@ -291,10 +291,12 @@ fn authorities(policy: &Policy, rows: Rows<table::Authority>) -> Vec<u8> {
     pem
 }
 
-const fn protocol(scheme: Scheme) -> Protocol {
+/// What is spoken to a service; `None` where it is not known, and not asked.
+const fn protocol(scheme: Scheme) -> Option<Protocol> {
     match scheme {
-        Scheme::Http | Scheme::Https => Protocol::Http1,
-        Scheme::Grpc | Scheme::Grpcs => Protocol::Http2,
+        Scheme::Http | Scheme::Https => Some(Protocol::Http1),
+        Scheme::Grpc | Scheme::Grpcs => Some(Protocol::Http2),
+        Scheme::Tcp | Scheme::Tls => None,
     }
 }
 
@@ -311,7 +313,7 @@ fn endpoint(policy: &Policy, row: &table::Service, tls: Option<ClientTls>) -> En
         write: milliseconds(row.write_timeout),
         read: milliseconds(row.read_timeout),
         tls,
-        http2: protocol(row.scheme) == Protocol::Http2,
+        http2: protocol(row.scheme) == Some(Protocol::Http2),
         upstream: row.upstream,
     }
 }

@@ -41,10 +41,10 @@ const OWNED_CRATES: [(&str, &str); 4] = [
     ("aya", "steering"),
 ];
 
-/// The corridor: it may use every room. Of the rooms only the one that hands requests to it and the one that makes
-/// what it needs at start may use it.
+/// The corridor: it may use every room. Of the rooms only the one that hands requests to it, the one that makes what
+/// it needs at start, and the one that shares a worker with it may use it.
 const CORRIDOR: &str = "exchange";
-const CORRIDOR_DOORS: [&str; 2] = ["control", "downstream"];
+const CORRIDOR_DOORS: [&str; 3] = ["control", "downstream", "stream"];
 
 pub(crate) fn check(source: &Source) -> Vec<Finding> {
     let Ok(path) = source.path.strip_prefix("proxy/src") else {

@@ -69,7 +69,7 @@ impl<'e> LogCertificate<'e> {
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         let mut object = Scope::object(out);
         object.text("subject", self.subject.as_bytes());
         let fingerprint = object.member(b"sha256");
@@ -287,11 +287,7 @@ impl LogEntry<'_> {
         write_headers(object.member(b"headers"), request.headers, redaction);
         object.number("size", request.size);
         if let Some(tls) = request.tls {
-            let mut session = Scope::object(object.member(b"tls"));
-            session.text("version", tls.version.as_bytes());
-            session.text("cipher", tls.cipher.as_bytes());
-            session.text("client_verify", tls.client_verify.as_bytes());
-            session.end();
+            tls.write(object.member(b"tls"));
         }
         object.end();
     }
@@ -310,7 +306,7 @@ impl LogEntry<'_> {
 }
 
 impl LogTry {
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         let mut object = Scope::object(out);
         write_address(object.member(b"ip"), self.address.ip());
         object.number("port", u64::from(self.address.port()));
@@ -375,7 +371,7 @@ fn write_number(out: &mut Vec<u8>, number: impl Display) {
     let _never_fails = write!(out, "{number}");
 }
 
-fn write_address(out: &mut Vec<u8>, address: IpAddr) {
+pub(super) fn write_address(out: &mut Vec<u8>, address: IpAddr) {
     out.push(b'"');
     write_number(out, address);
     out.push(b'"');

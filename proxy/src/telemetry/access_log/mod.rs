@@ -8,6 +8,8 @@ mod entry;
 mod fields;
 mod json;
 mod redaction;
+mod session;
+mod tls;
 mod writer;
 
 use std::path::Path;
@@ -25,6 +27,7 @@ pub use entry::{
 };
 pub use fields::Fields;
 pub use redaction::Redaction;
+pub use session::LogSession;
 
 /// A file of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +195,15 @@ impl Drop for AccessLog {
 impl LogSender {
     /// Hands over the line of an exchange. Never waits.
     pub fn write(&mut self, file: LogFile, entry: &LogEntry<'_>, redaction: &Redaction) {
+        self.hand_over(file, |scratch, text| entry.write(redaction, scratch, text));
+    }
+
+    /// The same for a session.
+    pub fn write_session(&mut self, file: LogFile, entry: &LogSession<'_>) {
+        self.hand_over(file, |_scratch, text| entry.write(text));
+    }
+
+    fn hand_over(&mut self, file: LogFile, write: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) {
         let queue = &self.shared.queues[self.number];
         // Only the writer takes out, so there is still room after the line is written.
         if queue.full.is_full() {
@@ -199,7 +211,7 @@ impl LogSender {
             return;
         }
         let mut text = queue.spare.pop().unwrap_or_default();
-        entry.write(redaction, &mut self.scratch, &mut text);
+        write(&mut self.scratch, &mut text);
         if queue.full.push(Line { target: file, text }).is_err() {
             queue.dropped.fetch_add(1, Ordering::Relaxed);
         }

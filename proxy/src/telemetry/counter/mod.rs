@@ -9,6 +9,7 @@ mod cell;
 mod grid;
 mod names;
 mod series;
+mod session;
 mod sum;
 
 use std::marker::PhantomData;
@@ -23,8 +24,10 @@ use cell::{Codes, Counter, Histogram};
 use grid::Grid;
 use names::Names;
 use series::{Kind, Series, SeriesKey};
+use session::SessionRow;
 
 pub use cell::HistogramSum;
+pub use session::{Session, SessionSum};
 pub use sum::{Code, ModelSum, ModelUsage, RouteSum, Sums};
 
 /// Label of what a bound leaves no room for.
@@ -162,10 +165,12 @@ pub enum Tally {
     StreamsRefused,
     /// Times accepting paused for want of descriptors or memory.
     AcceptPaused,
+    /// Connections to stream listeners that no route fits.
+    SessionsUnmatched,
 }
 
 /// How many [`Tally`] there are.
-const TALLIES: usize = 10;
+const TALLIES: usize = 11;
 
 /// All counters of the process.
 #[derive(Debug)]
@@ -191,6 +196,7 @@ struct WorkerCounters {
     tallies: [Counter; TALLIES],
     unmatched: Codes,
     routes: Grid<RouteRow>,
+    sessions: Grid<SessionRow>,
     models: Grid<ModelRow>,
     series: OnceLock<Series>,
 }
@@ -233,6 +239,7 @@ impl Counters {
             tallies: Default::default(),
             unmatched: Codes::default(),
             routes: Grid::new(limits::METRIC_ROUTES),
+            sessions: Grid::new(limits::METRIC_ROUTES),
             models: Grid::new(limits::METRIC_MODELS),
             series: OnceLock::new(),
         };

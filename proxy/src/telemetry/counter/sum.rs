@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::series::{Kind, SeriesKey};
 use super::{
-    Codes, Counters, HistogramSum, ModelCounts, OVERFLOW, RouteRow, Source, TALLIES, Tally, WorkerCounters,
-    locked,
+    Codes, Counters, HistogramSum, ModelCounts, OVERFLOW, RouteRow, SessionSum, Source, TALLIES, Tally,
+    WorkerCounters, locked,
 };
 
 /// A status code and who gave it; `None` for those that a route's bound left no room for.
@@ -16,6 +16,8 @@ pub type Code = Option<(u16, Source)>;
 pub struct Sums {
     /// Routes that were used, in the order in which they were first known.
     pub routes: Vec<RouteSum>,
+    /// Routes for connections that were used.
+    pub sessions: Vec<SessionSum>,
     /// Models that were called.
     pub models: Vec<ModelSum>,
     /// Requests that matched no route, by status code.
@@ -83,6 +85,7 @@ impl Counters {
             route,
             ..RouteSum::default()
         });
+        let mut sessions = labelled(locked(&self.names.routes).all(), SessionSum::named);
         let mut models = labelled(locked(&self.names.models).all(), |(provider, model)| ModelSum {
             provider,
             model,
@@ -100,6 +103,11 @@ impl Counters {
                     row.add_to(sum);
                 }
             }
+            for (number, sum) in sessions.iter_mut().enumerate() {
+                if let Some(row) = worker.sessions.touched(number) {
+                    row.add_to(sum);
+                }
+            }
             worker.add_models_to(&mut models);
             for (key, counts) in worker.series.get().iter().flat_map(|series| series.each()) {
                 let consumer = consumers
@@ -110,7 +118,9 @@ impl Counters {
         }
         routes.retain(RouteSum::is_used);
         models.retain(|model| !model.usage.is_empty());
+        sessions.retain(SessionSum::is_used);
         sums.routes = routes;
+        sums.sessions = sessions;
         sums.models = models;
         sums
     }

@@ -7,7 +7,8 @@ mod own;
 mod text;
 
 use super::counter::{
-    Code, KONG_LATENCY_MS, LATENCY_MS, ModelSum, OVERFLOW, PROVIDER_LATENCY_MS, RouteSum, Source, Sums, Tally,
+    Code, KONG_LATENCY_MS, LATENCY_MS, ModelSum, OVERFLOW, PROVIDER_LATENCY_MS, RouteSum, SessionSum, Source,
+    Sums, Tally,
 };
 use super::decimal::Millionths;
 use text::{Text, Type};
@@ -95,7 +96,8 @@ pub fn render(sums: &Sums, gauges: &Gauges<'_>) -> String {
     node(&mut text, sums, gauges);
     requests(&mut text, &sums.routes);
     latencies(&mut text, &sums.routes);
-    bandwidth(&mut text, &sums.routes);
+    sessions(&mut text, &sums.sessions);
+    bandwidth(&mut text, sums);
     target_health(&mut text, gauges.targets);
     models(&mut text, &sums.models);
     own::write(&mut text, sums, gauges);
@@ -207,26 +209,60 @@ fn latencies(text: &mut Text, routes: &[RouteSum]) {
     }
 }
 
-fn bandwidth(text: &mut Text, routes: &[RouteSum]) {
+fn sessions(text: &mut Text, routes: &[SessionSum]) {
+    text.family(
+        "kong_stream_sessions_total",
+        Type::Counter,
+        "Sessions by service, route and status",
+    );
+    for route in routes {
+        for (code, count) in &route.ends {
+            let (code, source) = code_labels(*code);
+            let labels = [
+                ("service", &*route.service),
+                ("route", &*route.route),
+                ("code", &*code),
+                ("source", source),
+                WORKSPACE,
+            ];
+            text.sample(&labels, count);
+        }
+    }
+    text.family(
+        "kong_session_duration_ms",
+        Type::Histogram,
+        "Time from the first byte of a session to its last",
+    );
+    for route in routes.iter().filter(|route| route.duration.count() > 0) {
+        let labels = [("service", &*route.service), ("route", &*route.route), WORKSPACE];
+        text.histogram(&labels, &LATENCY_MS, &route.duration);
+    }
+}
+
+fn bandwidth(text: &mut Text, sums: &Sums) {
     text.family(
         "kong_bandwidth_bytes",
         Type::Counter,
         "Bytes received from and sent to clients",
     );
-    for route in routes {
-        for (consumer, bytes) in &route.bandwidth {
-            for (direction, bytes) in ["ingress", "egress"].into_iter().zip(bytes) {
-                text.sample(
-                    &[
-                        ("service", &route.service),
-                        ("route", &route.route),
-                        ("direction", direction),
-                        WORKSPACE,
-                        ("consumer", consumer),
-                    ],
-                    bytes,
-                );
-            }
+    let requests = sums.routes.iter().flat_map(|route| {
+        let all = route.bandwidth.iter();
+        all.map(|(consumer, bytes)| (&*route.service, &*route.route, &**consumer, bytes))
+    });
+    let sessions = sums.sessions.iter().filter(|route| route.bandwidth != [0, 0]);
+    let sessions = sessions.map(|route| (&*route.service, &*route.route, "", &route.bandwidth));
+    for (service, route, consumer, bytes) in requests.chain(sessions) {
+        for (direction, bytes) in ["ingress", "egress"].into_iter().zip(bytes) {
+            text.sample(
+                &[
+                    ("service", service),
+                    ("route", route),
+                    ("direction", direction),
+                    WORKSPACE,
+                    ("consumer", consumer),
+                ],
+                bytes,
+            );
         }
     }
 }

@@ -5,11 +5,16 @@ use super::{Gauges, code_labels};
 use crate::telemetry::counter::{Sums, Tally};
 
 /// Counts without labels.
-const TALLIES: [(Tally, &str, &str); 7] = [
+const TALLIES: [(Tally, &str, &str); 8] = [
     (
         Tally::Malformed,
         "tollgate_malformed_requests_total",
         "Requests refused before a route was looked for",
+    ),
+    (
+        Tally::SessionsUnmatched,
+        "tollgate_unmatched_sessions_total",
+        "Connections that no stream route fits",
     ),
     (
         Tally::HandshakesFailed,

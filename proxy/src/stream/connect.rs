@@ -1,0 +1,165 @@
+//! Finding a server for a session: targets, tries, and what they teach about the targets.
+
+use std::net::SocketAddr;
+
+use policy::table::{Algorithm, HashOn, Id, Upstream};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Session;
+use crate::limits;
+use crate::snapshot::{self, Endpoint, Epoch, Selection, Server};
+use crate::telemetry::access_log::{FailedTry, LogTry};
+use crate::tls::{Stream, StreamError};
+use crate::upstream::health::Seen;
+use crate::upstream::{self, ConnectError};
+use crate::worker::{ConnError, clock};
+
+/// nginx's statuses of a session without a server.
+const NO_SERVER: u16 = 503;
+const UNREACHABLE: u16 = 502;
+
+/// Where a try goes. A target carries the try for as long as this lives, or what it leaves.
+struct Place<'s> {
+    server: &'s Server,
+    /// Where; `None` while its name is not known.
+    address: Option<SocketAddr>,
+    /// What TLS asks for.
+    name: &'s str,
+    target: Option<(&'s snapshot::Upstream, Selection)>,
+}
+
+impl<'s> Place<'s> {
+    /// `None` when there is none to be had.
+    fn choose(endpoint: &'s Endpoint, epoch: &'s Epoch, key: u64, tried: &[usize]) -> Option<Self> {
+        let Some(upstream) = endpoint.upstream else {
+            return Some(Self {
+                server: &endpoint.server,
+                address: endpoint.server.literal,
+                name: &endpoint.server.host,
+                target: None,
+            });
+        };
+        let selection = epoch.choose(upstream, key, tried)?;
+        let upstream = &epoch.snapshot.upstreams[upstream.index()];
+        let server = &upstream.targets[selection.peer.target].server;
+        let header = upstream.host_header.as_ref();
+        Some(Self {
+            server,
+            address: selection.peer.address,
+            name: header.map_or(&server.host, |(_, name)| name),
+            target: Some((upstream, selection)),
+        })
+    }
+
+    /// Counts what a try saw, when anybody checks.
+    fn saw(&self, seen: Option<Seen>) {
+        if let (Some((upstream, selection)), Some(seen)) = (&self.target, seen)
+            && let (Some(checks), Some(health)) = (&upstream.checks, &selection.peer.health)
+        {
+            checks.saw(health, seen);
+        }
+    }
+}
+
+impl Session<'_> {
+    /// A connection to the service, and what counts the session among those of its target. Nothing was sent yet, so every try
+    /// may be followed by another.
+    ///
+    /// # Errors
+    /// The session's status.
+    pub(super) async fn connect(
+        &mut self,
+        epoch: &Epoch,
+        endpoint: &Endpoint,
+    ) -> Result<(Stream, Option<Selection>), u16> {
+        let key = endpoint.upstream.map_or(0, |upstream| self.hash_key(upstream));
+        let mut tried = [usize::MAX; limits::TARGETS_TRIED];
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let place = Place::choose(endpoint, epoch, key, &tried).ok_or(NO_SERVER)?;
+            let began = clock::now();
+            let last = tries > endpoint.retries;
+            match self.attempt(endpoint, &place, last).await {
+                Ok(duplex) => {
+                    place.saw(Some(Seen::Connection));
+                    if let Some((_, selection)) = &place.target {
+                        selection.choice.hold.answered(clock::now() - began);
+                    }
+                    return Ok((duplex, place.target.map(|(_, selection)| selection)));
+                }
+                Err((status, seen)) => {
+                    place.saw(seen);
+                    if let Some((_, selection)) = &place.target {
+                        selection.choice.hold.failed(clock::now() - began);
+                        if let Some(mark) = tried.iter_mut().find(|mark| **mark == usize::MAX) {
+                            *mark = selection.choice.number;
+                        }
+                    }
+                    if last {
+                        return Err(status);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One try: the status if it is the last, and what it says about the target.
+    async fn attempt(
+        &mut self,
+        endpoint: &Endpoint,
+        place: &Place<'_>,
+        last: bool,
+    ) -> Result<Stream, (u16, Option<Seen>)> {
+        let (began, began_unix_ns) = (clock::now(), clock::unix_now_ns());
+        let (server, names) = (place.server, &self.context.names);
+        let address = match place.address {
+            Some(address) => Some(address),
+            None => names.resolve(&server.host, server.port).await,
+        };
+        // A name without an address is not the target's failure.
+        let address = address.ok_or((NO_SERVER, None))?;
+        let took = clock::now() - began;
+        let opened = open(endpoint, address, place.name).await;
+        if opened.is_err() {
+            names.failed(&server.host, server.port, address);
+        }
+        let made = LogTry {
+            address,
+            began_unix_ns,
+            took_ns: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+            failed: opened.is_err().then_some(FailedTry {
+                next: !last,
+                code: UNREACHABLE,
+            }),
+        };
+        self.record.tried(made);
+        opened.map_err(|error| {
+            let seen = match error {
+                StreamError::Conn(ConnError::TimedOut) => Seen::Timeout,
+                _ => Seen::Failure,
+            };
+            (UNREACHABLE, Some(seen))
+        })
+    }
+
+    /// What consistent hashing reads of a session: the client's address is all that there is.
+    fn hash_key(&self, upstream: Id<Upstream>) -> u64 {
+        let row = self.policy().get(upstream);
+        let by_address = [row.hash_on, row.hash_fallback].contains(&HashOn::Ip);
+        match row.algorithm {
+            Algorithm::ConsistentHashing if by_address => xxh3_64(&self.source.address.to_be_bytes()),
+            Algorithm::ConsistentHashing => xxh3_64(b""),
+            _ => 0,
+        }
+    }
+}
+
+async fn open(endpoint: &Endpoint, address: SocketAddr, name: &str) -> Result<Stream, StreamError> {
+    let tls = endpoint.tls.as_ref().map(|tls| (tls, name));
+    let opened = upstream::connect(address, tls, endpoint.connect).await;
+    opened.map_err(|error| match error {
+        ConnectError::Refused(error) | ConnectError::Tls(error) => error,
+        ConnectError::Unresolved => StreamError::Conn(ConnError::Closed),
+    })
+}
