@@ -1,7 +1,6 @@
 //! Attacks that only HTTP/2 makes possible. Each must end with the connection or stay within bounds of memory and work,
 //! while other clients are served.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -30,19 +29,9 @@ impl Scene {
     }
 
     /// Resident memory in KiB and CPU time in clock ticks.
-    fn spent(&mut self) -> Result<(u64, u64)> {
-        let id = self.gateway.process().id();
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let resident = resident.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
-        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        let after = stat.rsplit_once(") ").context("a stat line")?.1;
-        let ticks = after
-            .split(' ')
-            .skip(11)
-            .take(2)
-            .filter_map(|text| text.parse::<u64>().ok());
-        Ok((resident.context("VmRSS")?, ticks.sum()))
+    fn spent(&mut self) -> Result<(usize, u64)> {
+        let process = self.gateway.process();
+        Ok((process.resident()? / 1024, process.ticks()?))
     }
 
     /// Runs an attack, and checks what it cost and that others are served after it.
@@ -51,7 +40,7 @@ impl Scene {
     }
 
     /// The same with a bound of its own for memory, in KiB.
-    fn bounded_to(mut self, most: u64, attack: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+    fn bounded_to(mut self, most: usize, attack: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
         assert_eq!(Client::get(self.gateway.addr(), "/", &[])?.status, 200);
         let (memory, work) = self.spent()?;
         attack(&self)?;

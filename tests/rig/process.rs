@@ -75,6 +75,31 @@ impl Process {
         self.child.id()
     }
 
+    /// Resident memory, in bytes.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resident(&self) -> Result<usize> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .context("VmRSS")?;
+        let kib: usize = line.split_whitespace().nth(1).context("a number")?.parse()?;
+        Ok(kib << 10)
+    }
+
+    /// CPU time that it has used, its own and the kernel's for it, in hundredths of a second.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn ticks(&self) -> Result<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
+        let (_, after) = stat.rsplit_once(") ").context("a stat line")?;
+        let times = after.split(' ').skip(11).take(2);
+        Ok(times.filter_map(|text| text.parse::<u64>().ok()).sum())
+    }
+
     /// The piped standard input, once.
     pub fn stdin(&mut self) -> Option<std::process::ChildStdin> {
         self.child.stdin.take()
