@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::body::push_chunk;
-use super::forward::Lost;
 use crate::http::body::{BodyLength, BodyReader};
 use crate::http::h1::chunked;
 use crate::http::h1::encode::{self, Connection, Framing};
@@ -49,6 +48,14 @@ pub struct Peer {
     pub certificate: Option<PeerCertificate>,
     /// Server name of the handshake, lower case.
     pub server_name: String,
+}
+
+/// Who was lost.
+pub(super) enum Lost {
+    /// The client.
+    Client,
+    /// The upstream.
+    Upstream(StreamError),
 }
 
 impl Client {

@@ -1,7 +1,8 @@
 //! One request and its response: the corridor. Every branch of a request's life is in this room.
 //!
 //! Forward only, each step its own file: [`judge`] runs policy, [`request`] writes what the upstream gets,
-//! [`forward`] finds a connection and sends it, [`relay`] passes the response on, or [`tunnel`] another protocol,
+//! [`forward`] finds a connection for it, [`send`] and [`receive`] are one try there, [`relay`] passes the response on, or
+//! [`tunnel`] another protocol,
 //! [`finish`] settles and counts.
 //! A refusal at any step leaves by one door, [`refusal`].
 
@@ -20,11 +21,13 @@ mod log;
 mod model;
 mod place;
 mod quota;
+mod receive;
 mod record;
 mod refusal;
 mod relay;
 mod request;
 mod request_id;
+mod send;
 mod tunnel;
 mod view;
 

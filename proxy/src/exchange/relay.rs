@@ -2,8 +2,9 @@
 
 use policy::isa::Entry;
 
+use super::client::Lost;
 use super::client::reader_of;
-use super::forward::{Leg, Lost};
+use super::forward::Leg;
 use super::record::Source;
 use super::refusal::{PRODUCT, Refusal, milliseconds};
 use super::{Exchange, Vanished};

@@ -1,0 +1,152 @@
+//! Sends a request to an upstream: its body streams through, until it ends or the upstream answers before that.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Exchange;
+use super::body::push_chunk;
+use super::forward::{Failure, Leg, upstream_failure};
+use super::refusal::Refusal;
+use super::request::Sending;
+use crate::http::body::BodyStep;
+use crate::http::h1::chunked;
+use crate::http::h2::hpack;
+use crate::limits;
+use crate::snapshot::Endpoint;
+use crate::upstream::retry::Progress;
+use crate::wire::Wire;
+use crate::worker::{Buffer, First, race};
+
+impl Exchange<'_> {
+    /// Sends head and body. The body streams through; when the upstream answers before it has ended, sending stops.
+    pub(super) async fn send_request(
+        &mut self,
+        leg: &mut Leg,
+        endpoint: &Endpoint,
+        sending: &Sending,
+        output: &mut Buffer,
+        progress: &mut Progress,
+    ) -> Result<(), Failure> {
+        if let (Wire::Frames(client), Wire::Frames(upstream)) = (&self.client.wire, &leg.leased.wire)
+            && !sending.whole
+            && !self.body.is_ended()
+        {
+            // Both sides may go on talking while the other answers.
+            progress.body_consumed = true;
+            if std::mem::take(&mut self.owes_continue) {
+                client.send_head(false, |out| hpack::encode::status(100, out));
+            }
+            client.pass_on(upstream, Rc::clone(self.uploaded.get_or_insert_default()));
+            return Ok(());
+        }
+        let wire = &mut leg.leased.wire;
+        let mut ended = sending.whole;
+        if sending.whole {
+            output.extend_from_slice(&self.scratch.body);
+        }
+        loop {
+            if !ended {
+                let before = output.len();
+                ended = self.take_body(sending, output)?;
+                progress.body_consumed |= output.len() > before;
+            }
+            if let (true, Some(frames)) = (ended, wire.frames()) {
+                frames.end();
+            }
+            if !output.is_empty() || ended {
+                wire.arm(endpoint.write);
+                let sent = wire.write_all(output).await;
+                wire.disarm();
+                if let Err(error) = sent {
+                    // What was sent may have been answered: a refused upload often is.
+                    let answered = wire.frames().is_some_and(|frames| frames.is_answered());
+                    if !answered && (ended || !progress.body_consumed) {
+                        return Err(upstream_failure(error, *progress));
+                    }
+                    return Ok(());
+                }
+            }
+            if ended {
+                return Ok(());
+            }
+            if self.await_body(wire).await? == Early::Answer {
+                self.keep_alive = false;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Moves body bytes that have arrived to the upstream's buffer; whether the body has ended.
+    fn take_body(&mut self, sending: &Sending, output: &mut Buffer) -> Result<bool, Failure> {
+        let mut done = 0;
+        loop {
+            let input = &self.client.input[done..];
+            match self.body.advance(input) {
+                Ok(BodyStep::Data { start, end }) => {
+                    let data = &input[start..end];
+                    if sending.chunked {
+                        push_chunk(data, output);
+                    } else {
+                        output.extend_from_slice(data);
+                    }
+                    done += end;
+                }
+                Ok(BodyStep::More) => {
+                    self.client.input.clear();
+                    return Ok(false);
+                }
+                Ok(BodyStep::End { consumed }) => {
+                    self.client.input.consume(done + consumed);
+                    if sending.chunked {
+                        output.extend_from_slice(chunked::LAST_CHUNK);
+                    }
+                    return Ok(true);
+                }
+                Err(_) => {
+                    self.keep_alive = false;
+                    let progress = Progress {
+                        tries: u32::MAX,
+                        sent: true,
+                        body_consumed: true,
+                        response_began: false,
+                        reused: false,
+                    };
+                    return Err(Failure::Upstream {
+                        refusal: Refusal::Malformed(400),
+                        progress,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Waits for more of the body, or for an answer that comes before its end.
+    async fn await_body(&mut self, upstream: &Wire) -> Result<Early, Failure> {
+        if self.owes_continue {
+            self.read_body_bytes()
+                .await
+                .map_err(|_vanished| Failure::Vanished)?;
+            return Ok(Early::Body);
+        }
+        self.client.wire.arm(Duration::from_secs(limits::CLIENT_BODY_S));
+        let first = race(self.client.wire.readable(), upstream.readable()).await;
+        self.client.wire.disarm();
+        match first {
+            First::Left(Ok(())) => {
+                self.read_body_bytes()
+                    .await
+                    .map_err(|_vanished| Failure::Vanished)?;
+                Ok(Early::Body)
+            }
+            First::Left(Err(_)) => Err(Failure::Vanished),
+            First::Right(_) => Ok(Early::Answer),
+        }
+    }
+}
+
+/// What came first while a body was awaited.
+#[derive(PartialEq, Eq)]
+enum Early {
+    Body,
+    Answer,
+}
