@@ -79,6 +79,12 @@ pub const BUFFER_KEPT_BYTES: usize = 64 * 1024;
 pub const BUFFERS_SPARE: usize = 1024;
 /// A buffer with less room is enlarged before it is read into.
 pub const READ_BYTES_MIN: usize = 4 * 1024;
+/// Bytes of a body that are on their way through a pipe at most.
+pub const SPLICE_BYTES: usize = 128 * 1024;
+/// A body with less left is copied: a pipe would cost more.
+pub const SPLICE_LEAST_BYTES: u64 = 64 * 1024;
+/// Unused pipes that a worker keeps.
+pub const PIPES_SPARE: usize = 64;
 /// Connections that may wait to be accepted, for each worker.
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// Reads and writes of one task in a row, none of which waited, before the others run.

@@ -29,6 +29,7 @@ mod http2_conformance;
 mod http2_upstream;
 mod ip_restriction;
 mod key_auth;
+mod large_bodies;
 mod llm;
 mod logging;
 mod metrics;

@@ -103,6 +103,7 @@ const SOCKETS: &[i64] = &[
     libc::SYS_socketpair,
     libc::SYS_ppoll,
     libc::SYS_pipe2,
+    libc::SYS_splice,
     libc::SYS_eventfd2,
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,

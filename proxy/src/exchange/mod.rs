@@ -28,6 +28,7 @@ mod relay;
 mod request;
 mod request_id;
 mod send;
+mod splice;
 mod tunnel;
 mod view;
 

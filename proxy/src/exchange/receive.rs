@@ -122,6 +122,9 @@ impl Exchange<'_> {
         let wire = &mut leg.leased.wire;
         wire.arm(endpoint.read);
         let aborter = wire.aborter();
-        self.client.watched(wire.read(&mut leg.input), aborter).await
+        let read = self.client.watched(wire.read(&mut leg.input), aborter).await;
+        // What comes next may take the client's time: the upstream is not to blame for that.
+        leg.leased.wire.disarm();
+        read
     }
 }

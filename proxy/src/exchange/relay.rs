@@ -194,6 +194,12 @@ impl Exchange<'_> {
                     if !self.client.output.is_empty() {
                         self.send_part().await?;
                     }
+                    match self.splice_response(leg, body, framing, endpoint).await {
+                        Ok(()) if body.is_ended() => continue,
+                        Ok(()) => {}
+                        Err(Lost::Client) => return Err(Vanished),
+                        Err(Lost::Upstream(_)) => return self.break_off().await,
+                    }
                     match self.read_upstream(leg, endpoint).await {
                         Ok(_) => {}
                         Err(Lost::Client) => return Err(Vanished),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Exchange;
 use super::body::push_chunk;
+use super::client::Client;
 use super::forward::{Failure, Leg, upstream_failure};
 use super::refusal::Refusal;
 use super::request::Sending;
@@ -69,7 +70,11 @@ impl Exchange<'_> {
             if ended {
                 return Ok(());
             }
-            if self.await_body(wire).await? == Early::Answer {
+            let early = match self.splice_request(wire, endpoint, sending, progress).await? {
+                Early::Body if !self.body.is_ended() => self.await_body(wire).await?,
+                early => early,
+            };
+            if early == Early::Answer {
                 self.keep_alive = false;
                 return Ok(());
             }
@@ -122,22 +127,24 @@ impl Exchange<'_> {
 
     /// Waits for more of the body, or for an answer that comes before its end.
     async fn await_body(&mut self, upstream: &Wire) -> Result<Early, Failure> {
-        if self.owes_continue {
+        if self.owes_continue || self.client.hears_first(upstream).await? == Early::Body {
             self.read_body_bytes()
                 .await
                 .map_err(|_vanished| Failure::Vanished)?;
             return Ok(Early::Body);
         }
-        self.client.wire.arm(Duration::from_secs(limits::CLIENT_BODY_S));
-        let first = race(self.client.wire.readable(), upstream.readable()).await;
-        self.client.wire.disarm();
+        Ok(Early::Answer)
+    }
+}
+
+impl Client {
+    /// Who can be read first, it or the upstream.
+    pub(super) async fn hears_first(&self, upstream: &Wire) -> Result<Early, Failure> {
+        self.wire.arm(Duration::from_secs(limits::CLIENT_BODY_S));
+        let first = race(self.wire.readable(), upstream.readable()).await;
+        self.wire.disarm();
         match first {
-            First::Left(Ok(())) => {
-                self.read_body_bytes()
-                    .await
-                    .map_err(|_vanished| Failure::Vanished)?;
-                Ok(Early::Body)
-            }
+            First::Left(Ok(())) => Ok(Early::Body),
             First::Left(Err(_)) => Err(Failure::Vanished),
             First::Right(_) => Ok(Early::Answer),
         }
@@ -145,8 +152,10 @@ impl Exchange<'_> {
 }
 
 /// What came first while a body was awaited.
-#[derive(PartialEq, Eq)]
-enum Early {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Early {
+    /// More of it.
     Body,
+    /// The upstream's answer, or its end.
     Answer,
 }

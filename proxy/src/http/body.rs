@@ -106,6 +106,14 @@ impl BodyReader {
         }
     }
 
+    /// Bytes of payload went elsewhere without being looked at: no more than [`BodyReader::remaining`] tells, which for
+    /// a body without a length is none.
+    pub fn pass(&mut self, count: usize) {
+        if let Framing::Counted(remaining) = &mut self.framing {
+            *remaining = remaining.saturating_sub(count as u64);
+        }
+    }
+
     /// The peer has closed its side: was that the end of the body?
     ///
     /// # Errors

@@ -10,10 +10,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::limits;
 use crate::tls::{Stream, StreamError};
 use crate::worker::clock::{self, Moment};
-use crate::worker::{Buffer, Conn, ConnError, Deadline, First, is_closing, race, sleep, take_turn};
+use crate::worker::{Buffer, ConnError, Deadline, First, is_closing, race, take_turn};
 
 /// One end of a relay.
 pub struct End<'e> {
@@ -116,9 +115,9 @@ impl Relay<'_> {
         let there_writes = self.there.has_bytes(self.right);
         let back_writes = self.back.has_bytes(self.left);
         let mut from_left = pin!(wanted(self.there.reads(), left.readable()));
-        let mut to_right = pin!(wanted(there_writes, room(right, self.there.deceived)));
+        let mut to_right = pin!(wanted(there_writes, right.room(self.there.deceived)));
         let mut from_right = pin!(wanted(self.back.reads(), right.readable()));
-        let mut to_left = pin!(wanted(back_writes, room(left, self.back.deceived)));
+        let mut to_left = pin!(wanted(back_writes, left.room(self.back.deceived)));
         // All are asked each time: who is always ready must not hide who waits.
         let any = poll_fn(|context| {
             let there = from_left.as_mut().poll(context).is_ready();
@@ -148,16 +147,6 @@ async fn wanted(wanted: bool, event: impl Future<Output = Result<(), ConnError>>
     } else {
         pending().await
     }
-}
-
-/// Waits for room. On io_uring a poll always reports that a peer has shut its sending side down, asked or not: it then
-/// looks as if there were room, however full it is. Who was `deceived` by that pauses instead of asking again.
-async fn room(to: &Conn, deceived: bool) -> Result<(), ConnError> {
-    if deceived {
-        sleep(Duration::from_millis(limits::RELAY_PAUSE_MS)).await;
-        return Ok(());
-    }
-    to.writable().await
 }
 
 /// One direction.

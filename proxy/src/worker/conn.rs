@@ -16,7 +16,7 @@ use monoio::net::TcpStream;
 use super::buffer::Buffer;
 use super::clock;
 use super::deadline::Deadline;
-use super::task::{First, race, take_turn};
+use super::task::{First, race, sleep, take_turn};
 use crate::limits;
 
 /// How a connection failed.
@@ -199,11 +199,20 @@ impl Conn {
         }
     }
 
-    /// Waits until something can be sent, or the connection broke. May be dropped.
+    /// Waits for room to send. On io_uring a poll always reports that a peer has shut its sending side down, asked or
+    /// not: it then looks as if there were room, however full it is. Who was `deceived` by that (a write found no room
+    /// after this had told of some) pauses instead of asking again. May be dropped.
     ///
     /// # Errors
     /// As [`Conn::readable`].
-    pub async fn writable(&self) -> Result<(), ConnError> {
+    pub async fn room(&self, deceived: bool) -> Result<(), ConnError> {
+        if deceived {
+            sleep(Duration::from_millis(limits::RELAY_PAUSE_MS)).await;
+            if self.deadline.fired() {
+                return Err(ConnError::TimedOut);
+            }
+            return Ok(());
+        }
         let result = self.stream.writable(false).await;
         clock::refresh();
         result.map_err(|error| failure(&error, Some(&self.deadline)))
@@ -287,6 +296,20 @@ impl Conn {
         *buffer = Buffer::from_vec(bytes);
         clock::refresh();
         outcome(result, Some(&self.deadline))
+    }
+
+    /// The socket, for operations that do not wait.
+    pub(super) const fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Why an operation really failed: a deadline ends a connection by closing it.
+    pub(super) fn failed(&self, error: ConnError) -> ConnError {
+        if self.deadline.fired() {
+            ConnError::TimedOut
+        } else {
+            error
+        }
     }
 
     /// What is left when reading and writing are taken apart.

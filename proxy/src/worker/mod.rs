@@ -15,6 +15,7 @@ mod halves;
 mod mailbox;
 mod memory;
 mod socket;
+mod splice;
 mod task;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -33,6 +34,7 @@ pub use halves::{ConnReader, ConnWriter, IdleDeadline};
 pub use mailbox::Mailbox;
 pub use memory::prefer_huge_pages;
 pub use socket::{cores, passed};
+pub use splice::Pipe;
 pub use task::{First, panics, race, sleep, spawn, take_turn};
 
 use crate::limits;

@@ -30,7 +30,7 @@ async fn echo_in_steps(stream: &mut Stream) -> Result<(), StreamError> {
         stream.try_write(&mut buffer)?;
         if stream.pending() > 0 {
             assert!(!matches!(stream, Stream::Plain(_)));
-            stream.conn().writable().await?;
+            stream.conn().room(false).await?;
         } else if ended && buffer.is_empty() && stream.try_finish()? {
             return Ok(());
         }
@@ -115,7 +115,7 @@ fn a_peer_that_reads_nothing_leaves_one_encrypted_buffer_behind() {
         assert_eq!(stream.try_finish(), Ok(false), "the goodbye waits behind it");
         go.send(()).unwrap();
         while !stream.try_finish().unwrap() {
-            let waited = race(stream.conn().writable(), crate::worker::sleep(LONG)).await;
+            let waited = race(stream.conn().room(false), crate::worker::sleep(LONG)).await;
             assert_eq!(waited, crate::worker::First::Left(Ok(())));
         }
         while !client.is_finished() {

@@ -265,11 +265,11 @@ fn steps_that_never_wait_say_so() {
             rest.len() < before
         } {}
         assert!(!rest.is_empty());
-        let blocked = race(conn.writable(), sleep(SHORT)).await;
+        let blocked = race(conn.room(false), sleep(SHORT)).await;
         assert_eq!(blocked, First::Right(()), "nobody reads");
         let reader = thread::spawn(move || read_to_end(client));
         while !rest.is_empty() {
-            conn.writable().await.unwrap();
+            conn.room(false).await.unwrap();
             conn.try_write(&mut rest).unwrap();
         }
         conn.finish();

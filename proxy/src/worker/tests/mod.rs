@@ -8,6 +8,7 @@ mod clock;
 mod conn;
 mod deadline;
 mod mailbox;
+mod splice;
 mod task;
 
 use std::cell::RefCell;
