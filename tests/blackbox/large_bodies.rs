@@ -211,7 +211,7 @@ fn large_uploads_arrive_byte_for_byte_and_the_next_request_follows() -> Result<(
     }
     sender
         .join()
-        .map_err(|_| anyhow::anyhow!("the sender failed"))??;
+        .map_err(|_panic| anyhow::anyhow!("the sender failed"))??;
     assert_eq!(upstream.opened(), 1, "the upstream's connection was kept");
     Ok(())
 }
