@@ -64,7 +64,7 @@ impl Exchange<'_> {
         let relayed = relay(client, upstream, endpoint.read).await;
         self.record.carried(relayed.from_left, relayed.from_right);
         // Whoever did not end the tunnel is told that it has ended, if it can be told at once.
-        let _ = stream.try_finish();
+        let _ = stream.duplex().try_finish();
         Ok(())
     }
 }

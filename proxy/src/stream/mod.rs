@@ -207,8 +207,8 @@ impl<'s> Session<'s> {
         let (left, right) = (end(&mut client, early), end(&mut upstream, Buffer::empty()));
         let relayed = relay::relay(left, right, endpoint.read).await;
         // Whoever did not end the session is told that it has ended, if it can be told at once.
-        let _ = client.try_finish();
-        let _ = upstream.try_finish();
+        let _ = client.duplex().try_finish();
+        let _ = upstream.duplex().try_finish();
         self.record.relayed = Some((relayed.from_left, relayed.from_right));
         // The target carried the session until now.
         drop(selection);

@@ -5,14 +5,14 @@
 //! idle relay holds none. An end is passed on, and the other direction goes on without it. Absent: policy, and what the
 //! bytes mean.
 
-use std::future::{Future, pending, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::tls::{Stream, StreamError};
+use crate::tls::{Duplex, Stream, StreamError};
 use crate::worker::clock::{self, Moment};
-use crate::worker::{Buffer, ConnError, Deadline, First, is_closing, race, take_turn};
+use crate::worker::{Arrived, Buffer, ConnError, Deadline, First, is_closing, race, take_turn};
 
 /// One end of a relay.
 pub struct End<'e> {
@@ -51,8 +51,8 @@ pub async fn relay(left: End<'_>, right: End<'_>, idle: Duration) -> Relayed {
     let mut relay = Relay {
         there: Way::new(left.early, right.write),
         back: Way::new(right.early, left.write),
-        left: left.stream,
-        right: right.stream,
+        left: left.stream.duplex(),
+        right: right.stream.duplex(),
         patience: Deadline::on_waker(),
         idle,
         moved_at: clock::now(),
@@ -71,8 +71,8 @@ pub async fn relay(left: End<'_>, right: End<'_>, idle: Duration) -> Relayed {
 
 /// Two streams and what is on its way between them.
 struct Relay<'r> {
-    left: &'r mut Stream,
-    right: &'r mut Stream,
+    left: Duplex<'r>,
+    right: Duplex<'r>,
     /// From left to right.
     there: Way,
     /// From right to left.
@@ -87,66 +87,68 @@ impl Relay<'_> {
     /// # Errors
     /// When one side breaks, or takes nothing for too long.
     async fn carry(&mut self) -> Result<(), StreamError> {
+        let (left, right) = (self.left.conn(), self.right.conn());
+        // Asking costs an operation of the ring: who has not answered yet is not asked again.
+        let (mut from_left, mut from_right) = (pin!(None), pin!(None));
         loop {
-            let there = self.there.advance(self.left, self.right)?;
-            let back = self.back.advance(self.right, self.left)?;
+            let there = self.there.advance(&mut self.left, &mut self.right)?;
+            let back = self.back.advance(&mut self.right, &mut self.left)?;
             if self.there.finished && self.back.finished || is_closing() {
                 return Ok(());
             }
             if there || back {
                 self.moved_at = clock::now();
                 take_turn().await;
-            } else if !self.wait().await {
+                continue;
+            }
+            if self.there.reads() && from_left.is_none() {
+                from_left.set(Some(left.readable()));
+            }
+            if self.back.reads() && from_right.is_none() {
+                from_right.set(Some(right.readable()));
+            }
+            self.patience.arm(self.gives_up_at());
+            let there_writes = self.there.has_bytes(&self.right);
+            let back_writes = self.back.has_bytes(&self.left);
+            let mut to_right = pin!(there_writes.then(|| right.room(self.there.deceived)));
+            let mut to_left = pin!(back_writes.then(|| left.room(self.back.deceived)));
+            // All are asked each time: who is always ready must not hide who waits.
+            let any = poll_fn(|context| {
+                let there = comes(from_left.as_mut(), context);
+                let sent_there = comes(to_right.as_mut(), context);
+                let back = comes(from_right.as_mut(), context);
+                let sent_back = comes(to_left.as_mut(), context);
+                self.there.told(there, sent_there);
+                self.back.told(back, sent_back);
+                if there || sent_there || back || sent_back {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            });
+            if race(any, self.patience.wait()).await != First::Left(()) {
                 return Err(ConnError::TimedOut.into());
             }
         }
     }
 
-    /// Waits until a step may come further, without holding a buffer for what has not come; false when that takes too
-    /// long.
-    async fn wait(&mut self) -> bool {
-        let ends = [
-            self.moved_at + self.idle,
-            self.there.stalls_at(),
-            self.back.stalls_at(),
-        ];
-        self.patience.arm(ends[0].min(ends[1]).min(ends[2]));
-        let (left, right) = (self.left.conn(), self.right.conn());
-        let there_writes = self.there.has_bytes(self.right);
-        let back_writes = self.back.has_bytes(self.left);
-        let mut from_left = pin!(wanted(self.there.reads(), left.readable()));
-        let mut to_right = pin!(wanted(there_writes, right.room(self.there.deceived)));
-        let mut from_right = pin!(wanted(self.back.reads(), right.readable()));
-        let mut to_left = pin!(wanted(back_writes, left.room(self.back.deceived)));
-        // All are asked each time: who is always ready must not hide who waits.
-        let any = poll_fn(|context| {
-            let there = from_left.as_mut().poll(context).is_ready();
-            let sent_there = to_right.as_mut().poll(context).is_ready();
-            let back = from_right.as_mut().poll(context).is_ready();
-            let sent_back = to_left.as_mut().poll(context).is_ready();
-            self.there.readable |= there;
-            self.there.writable |= sent_there;
-            self.there.told = sent_there;
-            self.back.readable |= back;
-            self.back.writable |= sent_back;
-            self.back.told = sent_back;
-            if there || sent_there || back || sent_back {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        });
-        race(any, self.patience.wait()).await == First::Left(())
+    /// When nothing has moved, or one end has taken nothing, for too long.
+    fn gives_up_at(&self) -> Moment {
+        let idle = self.moved_at + self.idle;
+        idle.min(self.there.stalls_at()).min(self.back.stalls_at())
     }
 }
 
-/// The event, if it is wanted. What it brings shows when the step is tried.
-async fn wanted(wanted: bool, event: impl Future<Output = Result<(), ConnError>>) {
-    if wanted {
-        let _ = event.await;
-    } else {
-        pending().await
+/// Whether an event that was asked for has come. What it brings shows when the step is tried.
+fn comes<T>(mut event: Pin<&mut Option<impl Future<Output = T>>>, context: &mut Context<'_>) -> bool {
+    let came = event
+        .as_mut()
+        .as_pin_mut()
+        .is_some_and(|event| event.poll(context).is_ready());
+    if came {
+        event.set(None);
     }
+    came
 }
 
 /// One direction.
@@ -187,13 +189,20 @@ impl Way {
         }
     }
 
+    /// Notes what polls tell: that bytes have come, and that there is room.
+    const fn told(&mut self, came: bool, room: bool) {
+        self.readable |= came;
+        self.writable |= room;
+        self.told = room;
+    }
+
     /// Whether it waits for bytes.
     fn reads(&self) -> bool {
         !self.ended && self.buffer.is_empty()
     }
 
     /// Whether bytes wait to be sent to `to`.
-    fn has_bytes(&self, to: &Stream) -> bool {
+    fn has_bytes(&self, to: &Duplex<'_>) -> bool {
         !self.finished && (!self.buffer.is_empty() || to.pending() > 0)
     }
 
@@ -203,11 +212,14 @@ impl Way {
     }
 
     /// At most one read and one write; whether anything came of it.
-    fn advance(&mut self, from: &mut Stream, to: &mut Stream) -> Result<bool, StreamError> {
+    fn advance(&mut self, from: &mut Duplex<'_>, to: &mut Duplex<'_>) -> Result<bool, StreamError> {
         let mut came = false;
         if self.readable && self.reads() {
             match from.try_read(&mut self.buffer) {
-                Ok(read) => (came, self.readable) = (read, read),
+                Ok(arrived) => {
+                    came = arrived != Arrived::Nothing;
+                    self.readable = arrived == Arrived::Some;
+                }
                 Err(StreamError::Conn(ConnError::Closed)) => (came, self.ended) = (true, true),
                 Err(error) => return Err(error),
             }
@@ -227,7 +239,7 @@ impl Way {
     }
 
     /// Whether anything went out.
-    fn write(&mut self, to: &mut Stream) -> Result<bool, StreamError> {
+    fn write(&mut self, to: &mut Duplex<'_>) -> Result<bool, StreamError> {
         let (held, pending) = (self.buffer.len(), to.pending());
         match to.try_write(&mut self.buffer) {
             Ok(()) => {}

@@ -1,50 +1,89 @@
-//! Steps on a stream that never wait: what a tunnel needs, which reads and writes both of its streams at once.
+//! Steps on a stream that never wait: what a relay needs, which reads and writes both of its streams at once.
 //!
-//! Leaves: how far a step came. Who has nothing left to do waits with [`Conn::readable`] and [`Conn::writable`] of the
-//! connection underneath. Not to be mixed with a read or write that is still awaited.
-//!
-//! [`Conn::readable`]: crate::worker::Conn::readable
-//! [`Conn::writable`]: crate::worker::Conn::writable
+//! Leaves: how far a step came. Who has nothing left to do waits with [`Conn::readable`] and [`Conn::room`] of the
+//! connection underneath, and may take steps meanwhile. Not to be mixed with a read or write that is still awaited.
 
 use std::io::Write as _;
 
-use super::stream::{Session, Stream, StreamError, decrypt};
+use rustls::Connection;
+
+use super::stream::{Stream, StreamError, decrypt, rest};
 use crate::limits;
-use crate::worker::Buffer;
 #[cfg(doc)]
 use crate::worker::ConnError;
+use crate::worker::{Arrived, Buffer, Conn};
+
+/// A stream whose connection can be awaited while steps are taken.
+pub struct Duplex<'s> {
+    conn: &'s Conn,
+    encryption: Option<Encryption<'s>>,
+}
+
+/// What TLS has besides the connection.
+struct Encryption<'s> {
+    conn: &'s Conn,
+    tls: &'s mut Connection,
+    incoming: &'s mut Buffer,
+    outgoing: &'s mut Buffer,
+}
 
 impl Stream {
-    /// Appends what has arrived; false when nothing has. TLS adds all of what one read of the socket brings.
+    /// For steps that never wait.
+    pub fn duplex(&mut self) -> Duplex<'_> {
+        match self {
+            Self::Plain(conn) => Duplex {
+                conn,
+                encryption: None,
+            },
+            Self::Tls(session) => Duplex {
+                conn: &session.conn,
+                encryption: Some(Encryption {
+                    conn: &session.conn,
+                    tls: &mut session.tls,
+                    incoming: &mut session.incoming,
+                    outgoing: &mut session.outgoing,
+                }),
+            },
+        }
+    }
+}
+
+impl<'s> Duplex<'s> {
+    /// The connection underneath.
+    pub const fn conn(&self) -> &'s Conn {
+        self.conn
+    }
+
+    /// Appends what has arrived. TLS adds all of what one read of the socket brings.
     ///
     /// # Errors
     /// [`StreamError`]; an end of stream is [`ConnError::Closed`].
-    pub fn try_read(&mut self, buffer: &mut Buffer) -> Result<bool, StreamError> {
-        match self {
-            Self::Plain(conn) => Ok(conn.try_read(buffer)?),
-            Self::Tls(session) => session.try_read(buffer),
+    pub fn try_read(&mut self, buffer: &mut Buffer) -> Result<Arrived, StreamError> {
+        match &mut self.encryption {
+            None => Ok(self.conn.try_read(buffer)?),
+            Some(encryption) => encryption.try_read(buffer),
         }
     }
 
     /// Sends what the peer takes now, and forgets it. TLS may keep one more buffer, encrypted: see
-    /// [`Stream::pending`].
+    /// [`Duplex::pending`].
     ///
     /// # Errors
     /// [`StreamError`]
     pub fn try_write(&mut self, buffer: &mut Buffer) -> Result<(), StreamError> {
-        match self {
-            Self::Plain(conn) => Ok(conn.try_write(buffer)?),
-            Self::Tls(session) => session.try_write(buffer),
+        match &mut self.encryption {
+            None => Ok(self.conn.try_write(buffer)?),
+            Some(encryption) => encryption.try_write(buffer),
         }
     }
 
-    /// Bytes inside that wait to be sent, and that [`Stream::try_write`] would send even of an empty buffer. What TLS has
+    /// Bytes inside that wait to be sent, and that [`Duplex::try_write`] would send even of an empty buffer. What TLS has
     /// yet to write counts as one.
     pub fn pending(&self) -> usize {
-        match self {
-            Self::Plain(_) => 0,
-            Self::Tls(session) => session.outgoing.len() + usize::from(session.tls.wants_write()),
-        }
+        let held = |encryption: &Encryption<'_>| {
+            encryption.outgoing.len() + usize::from(encryption.tls.wants_write())
+        };
+        self.encryption.as_ref().map_or(0, held)
     }
 
     /// Says that nothing more will be sent; false while the peer does not take that yet. What it sends can still be
@@ -53,26 +92,33 @@ impl Stream {
     /// # Errors
     /// [`StreamError`]
     pub fn try_finish(&mut self) -> Result<bool, StreamError> {
-        if let Self::Tls(session) = self {
-            session.tls.send_close_notify();
-            session.try_flush()?;
+        if let Some(encryption) = &mut self.encryption {
+            encryption.tls.send_close_notify();
+            encryption.try_flush()?;
         }
         let finished = self.pending() == 0;
         if finished {
-            self.conn().finish();
+            self.conn.finish();
         }
         Ok(finished)
     }
 }
 
-impl Session {
-    fn try_read(&mut self, buffer: &mut Buffer) -> Result<bool, StreamError> {
+impl Encryption<'_> {
+    fn try_read(&mut self, buffer: &mut Buffer) -> Result<Arrived, StreamError> {
+        let mut arrived = Arrived::Some;
         loop {
-            match decrypt(&mut self.tls, &mut self.incoming, buffer) {
-                Ok(0) if self.conn.try_read(&mut self.incoming)? => {}
+            match decrypt(self.tls, self.incoming, buffer) {
+                Ok(0) if arrived == Arrived::Some => {
+                    arrived = self.conn.try_read(self.incoming)?;
+                    if arrived == Arrived::Nothing {
+                        rest(self.incoming, self.outgoing);
+                        return Ok(arrived);
+                    }
+                }
                 Ok(count) => {
-                    self.rest();
-                    return Ok(count > 0);
+                    rest(self.incoming, self.outgoing);
+                    return Ok(if count > 0 { arrived } else { Arrived::Nothing });
                 }
                 Err(error) => {
                     // The peer is told why, if it listens at all.
@@ -105,16 +151,16 @@ impl Session {
                 self.outgoing.furnish();
                 while self.tls.wants_write() {
                     self.tls
-                        .write_tls(&mut *self.outgoing)
+                        .write_tls(&mut **self.outgoing)
                         .map_err(|_error| StreamError::Tls)?;
                 }
             }
-            self.conn.try_write(&mut self.outgoing)?;
+            self.conn.try_write(self.outgoing)?;
             if !self.outgoing.is_empty() {
                 return Ok(());
             }
         }
-        self.rest();
+        rest(self.incoming, self.outgoing);
         Ok(())
     }
 }

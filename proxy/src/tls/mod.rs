@@ -19,6 +19,7 @@ mod tests;
 pub use agreed::Agreed;
 pub use client::{ClientConfigs, ClientTls, Demands, Protocol, TlsSetupError};
 pub use client_auth::{Asking, ClientAuth};
+pub use duplex::Duplex;
 pub use halves::{Reader, Writer};
 pub use ocsp::{OcspError, Response, Staple};
 pub use peer::{AlternativeName, PeerCertificate};

@@ -273,13 +273,16 @@ impl Session {
         Ok(self.conn.write_all(&mut self.outgoing).await?)
     }
 
-    /// Gives buffers back that hold nothing.
-    pub(super) fn rest(&mut self) {
-        if self.incoming.is_empty() {
-            self.incoming = Buffer::empty();
-        }
-        if self.outgoing.is_empty() {
-            self.outgoing = Buffer::empty();
+    fn rest(&mut self) {
+        rest(&mut self.incoming, &mut self.outgoing);
+    }
+}
+
+/// Gives buffers back that hold nothing.
+pub(super) fn rest(incoming: &mut Buffer, outgoing: &mut Buffer) {
+    for buffer in [incoming, outgoing] {
+        if buffer.is_empty() {
+            *buffer = Buffer::empty();
         }
     }
 }

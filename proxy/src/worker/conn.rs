@@ -52,6 +52,17 @@ pub enum Activity {
     Idle,
 }
 
+/// What [`Conn::try_read`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrived {
+    /// Nothing has come.
+    Nothing,
+    /// Bytes, and there may be more.
+    Some,
+    /// All bytes that have come. The end of the stream may be behind them.
+    All,
+}
+
 /// A TCP connection. Field order matters: the deadline must forget the descriptor before it is closed.
 pub struct Conn {
     deadline: Deadline,
@@ -218,17 +229,18 @@ impl Conn {
         result.map_err(|error| failure(&error, Some(&self.deadline)))
     }
 
-    /// Appends what has arrived, without waiting; false when nothing has. Not while a read waits.
+    /// Appends what has arrived, without waiting. Not while a read waits.
     ///
     /// # Errors
     /// [`ConnError`]; the buffer keeps what it held.
-    pub fn try_read(&self, buffer: &mut Buffer) -> Result<bool, ConnError> {
+    pub fn try_read(&self, buffer: &mut Buffer) -> Result<Arrived, ConnError> {
         make_room(buffer);
         match super::socket::receive(self.stream.as_raw_fd(), buffer) {
             Ok(0) if self.deadline.fired() => Err(ConnError::TimedOut),
             Ok(0) => Err(ConnError::Closed),
-            Ok(_) => Ok(true),
-            Err(error) if is_wait(&error) => Ok(false),
+            Ok(_) if buffer.len() < buffer.capacity() => Ok(Arrived::All),
+            Ok(_) => Ok(Arrived::Some),
+            Err(error) if is_wait(&error) => Ok(Arrived::Nothing),
             Err(error) => Err(failure(&error, Some(&self.deadline))),
         }
     }

@@ -28,7 +28,7 @@ use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 pub use accept::{Accepted, Acceptor};
 pub use buffer::Buffer;
-pub use conn::{Aborter, Activity, Conn, ConnError};
+pub use conn::{Aborter, Activity, Arrived, Conn, ConnError};
 pub use deadline::{Deadline, close_all, close_idle, is_closing};
 pub use halves::{ConnReader, ConnWriter, IdleDeadline};
 pub use mailbox::Mailbox;

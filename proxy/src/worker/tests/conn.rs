@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{PATIENCE, buffer, on_each_driver, opened, pair, read_to_end};
-use crate::worker::{Activity, Buffer, Conn, ConnError, Deadline, First, race, sleep};
+use crate::worker::{Activity, Arrived, Buffer, Conn, ConnError, Deadline, First, race, sleep};
 
 const SHORT: Duration = Duration::from_millis(60);
 
@@ -251,12 +251,12 @@ fn steps_that_never_wait_say_so() {
     on_each_driver(|| async {
         let (conn, mut client) = pair().await;
         let mut received = buffer(b"before ");
-        assert_eq!(conn.try_read(&mut received), Ok(false));
+        assert_eq!(conn.try_read(&mut received), Ok(Arrived::Nothing));
         client.write_all(b"after").unwrap();
         conn.readable().await.unwrap();
-        assert_eq!(conn.try_read(&mut received), Ok(true));
+        assert_eq!(conn.try_read(&mut received), Ok(Arrived::All));
         assert_eq!(&received[..], b"before after");
-        assert_eq!(conn.try_read(&mut received), Ok(false));
+        assert_eq!(conn.try_read(&mut received), Ok(Arrived::Nothing));
         // A socket that takes no more leaves the rest in the buffer, and says when it takes more.
         let (sent, mut rest) = (long(), buffer(&long()));
         while {
@@ -293,7 +293,7 @@ fn a_full_buffer_is_no_end_of_the_stream() {
         let mut received = buffer(&[1; 16 * 1024]);
         client.write_all(b"more").unwrap();
         conn.readable().await.unwrap();
-        assert_eq!(conn.try_read(&mut received), Ok(true));
+        assert_eq!(conn.try_read(&mut received), Ok(Arrived::All));
         assert_eq!(received.len(), 16 * 1024 + 4);
     });
 }
