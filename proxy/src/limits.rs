@@ -73,8 +73,12 @@ pub const RING_COMPLETIONS: u32 = 16_384;
 pub const TICK_MS: u64 = 25;
 /// Bytes of a buffer from the pool.
 pub const BUFFER_BYTES: usize = 16 * 1024;
+/// Bytes of the buffer for a body whose sender fills a common one with each read.
+pub const BUFFER_LARGE_BYTES: usize = 64 * 1024;
 /// Buffers that grew beyond this are not kept.
-pub const BUFFER_KEPT_BYTES: usize = 64 * 1024;
+pub const BUFFER_KEPT_BYTES: usize = 32 * 1024;
+/// Bytes that are encrypted, and sent, at a time. A TLS session takes 64 KiB at most.
+pub const TLS_PIECE_BYTES: usize = 32 * 1024;
 /// Unused buffers that a worker keeps.
 pub const BUFFERS_SPARE: usize = 1024;
 /// A buffer with less room is enlarged before it is read into.

@@ -170,7 +170,7 @@ impl Exchange<'_> {
         framing: Framing,
         endpoint: &Endpoint,
     ) -> Result<(), Vanished> {
-        let mut done = 0;
+        let (mut done, mut wide) = (0, false);
         loop {
             // The client must not take a part for the whole: it sees the connection break.
             let Ok(step) = body.advance(&leg.input[done..]) else {
@@ -178,8 +178,14 @@ impl Exchange<'_> {
             };
             match step {
                 BodyStep::Data { start, end } => {
-                    self.pass(&leg.input[done + start..done + end], framing);
-                    done += end;
+                    let all = done + start == 0 && end == leg.input.len();
+                    if all && framing != Framing::Chunked && self.client.output.is_empty() && !self.meters() {
+                        // The memory changes hands instead of the bytes.
+                        std::mem::swap(&mut leg.input, &mut self.client.output);
+                    } else {
+                        self.pass(&leg.input[done + start..done + end], framing);
+                        done += end;
+                    }
                     if self.client.output.len() >= limits::BUFFER_BYTES {
                         self.send_part().await?;
                     }
@@ -200,8 +206,11 @@ impl Exchange<'_> {
                         Err(Lost::Client) => return Err(Vanished),
                         Err(Lost::Upstream(_)) => return self.break_off().await,
                     }
+                    if wide {
+                        leg.input.reserve(limits::BUFFER_LARGE_BYTES);
+                    }
                     match self.read_upstream(leg, endpoint).await {
-                        Ok(_) => {}
+                        Ok(count) => wide = count >= limits::BUFFER_BYTES,
                         Err(Lost::Client) => return Err(Vanished),
                         Err(Lost::Upstream(StreamError::Conn(ConnError::Closed))) if body.close().is_ok() => {
                             self.keep_alive &= framing != Framing::UntilClose;

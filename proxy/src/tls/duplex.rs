@@ -132,8 +132,8 @@ impl Encryption<'_> {
     fn try_write(&mut self, buffer: &mut Buffer) -> Result<(), StreamError> {
         self.try_flush()?;
         while self.outgoing.is_empty() && !buffer.is_empty() {
-            // The session buffers without a limit; the pieces bound it.
-            let piece = buffer.len().min(limits::BUFFER_BYTES);
+            // The session takes no more than it has room for; a piece always fits.
+            let piece = buffer.len().min(limits::TLS_PIECE_BYTES);
             self.tls
                 .writer()
                 .write_all(&buffer[..piece])

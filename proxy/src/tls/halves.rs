@@ -94,7 +94,7 @@ impl Writer {
         if self.tls.is_none() {
             return Ok(self.conn.write_all(buffer, within).await?);
         }
-        for piece in buffer.chunks(limits::BUFFER_BYTES) {
+        for piece in buffer.chunks(limits::TLS_PIECE_BYTES) {
             self.encrypt(piece)?;
             self.conn.write_all(&mut self.outgoing, within).await?;
         }

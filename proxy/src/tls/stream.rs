@@ -248,8 +248,8 @@ impl Session {
     }
 
     async fn write_all(&mut self, buffer: &mut Buffer) -> Result<(), StreamError> {
-        for piece in buffer.chunks(limits::BUFFER_BYTES) {
-            // The session buffers without a limit; the pieces bound it.
+        for piece in buffer.chunks(limits::TLS_PIECE_BYTES) {
+            // The session takes no more than it has room for; a piece always fits.
             self.tls
                 .writer()
                 .write_all(piece)
