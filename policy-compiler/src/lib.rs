@@ -10,6 +10,7 @@ pub mod deck;
 pub mod diagnostic;
 pub mod disasm;
 pub mod emit;
+pub mod extension;
 pub mod format;
 pub mod lower;
 mod plugin;

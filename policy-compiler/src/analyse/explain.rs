@@ -5,9 +5,10 @@ use policy::Policy;
 use policy::table::{Id, Route as RouteRow, StreamRoute, Subroute as SubrouteRow};
 use serde::Serialize;
 
-use crate::deck::entity::{Model, PluginIndex, Route, RouteIndex, RoutePath, Scope};
+use crate::deck::entity::{Meta, Model, PluginIndex, Route, RouteIndex, RoutePath, Scope};
 use crate::diagnostic::Report;
 use crate::emit::{self, Artifact};
+use crate::extension::Kind;
 use crate::lower;
 use crate::plugin;
 use crate::router::{PathTest, Stream, Subroute};
@@ -31,6 +32,19 @@ pub struct Explanation {
     pub streams: Vec<RouteLine>,
     /// What runs when no route matches.
     pub unmatched: Vec<PluginLine>,
+    /// What tags of `docs/extensions.md` say, by kind of entity.
+    pub extensions: Vec<ExtensionLine>,
+}
+
+/// A tag that Tollgate reads.
+#[derive(Serialize, Debug)]
+pub struct ExtensionLine {
+    /// Kind and name of the entity; its id if it has no name.
+    pub entity: String,
+    /// `file:line` of the tag.
+    pub source: String,
+    /// As it was written.
+    pub tag: String,
 }
 
 /// One subroute.
@@ -104,6 +118,7 @@ pub fn explain(model: &Model, sources: &Sources, artifact: &Artifact) -> Explana
             .map(|(row, stream)| teller.stream(row, stream))
             .collect(),
         unmatched: teller.plugins(nowhere, plugin::runs_later),
+        extensions: teller.extensions(),
     }
 }
 
@@ -185,6 +200,53 @@ impl Teller<'_> {
             instances: shown.collect(),
             more: instances.len().saturating_sub(NAMED_MAX),
         }
+    }
+
+    fn extensions(&self) -> Vec<ExtensionLine> {
+        let mut lines = Vec::new();
+        for kind in Kind::ALL {
+            for (name, meta) in self.entities(kind) {
+                lines.extend(meta.extensions.iter().map(|extension| ExtensionLine {
+                    entity: format!("{} {name}", kind.name()),
+                    source: self.sources.line(extension.span),
+                    tag: extension.text.to_string(),
+                }));
+            }
+        }
+        lines
+    }
+
+    /// The entities of a kind that have extensions, each with its name or id.
+    fn entities(&self, kind: Kind) -> Vec<(String, &Meta)> {
+        let named =
+            |name: Option<&str>, meta: &'_ Meta| name.map_or_else(|| meta.id.to_string(), str::to_owned);
+        let model = self.model;
+        let entities: Vec<(String, &Meta)> = match kind {
+            Kind::Service => model
+                .services
+                .iter()
+                .map(|it| (named(it.name.as_deref(), &it.meta), &it.meta))
+                .collect(),
+            Kind::Route => model
+                .routes
+                .iter()
+                .map(|it| (named(it.name.as_deref(), &it.meta), &it.meta))
+                .collect(),
+            Kind::Upstream => model
+                .upstreams
+                .iter()
+                .map(|it| (it.name.to_string(), &it.meta))
+                .collect(),
+            Kind::Target => model
+                .targets
+                .iter()
+                .map(|it| (format!("{}:{}", it.host, it.port), &it.meta))
+                .collect(),
+        };
+        entities
+            .into_iter()
+            .filter(|(_, meta)| !meta.extensions.is_empty())
+            .collect()
     }
 
     /// Who an instance is for.
@@ -293,6 +355,15 @@ impl Explanation {
         Self::list(&self.routes, &mut out);
         out.push_str("\n   –. no route matches: 404\n");
         table(&self.unmatched, &mut out);
+        if !self.extensions.is_empty() {
+            out.push_str("\nextensions\n");
+        }
+        for line in &self.extensions {
+            out.push_str(&format!(
+                "        {}: {}  ({})\n",
+                line.entity, line.tag, line.source
+            ));
+        }
         if !self.streams.is_empty() {
             out.push_str("\nconnections\n");
             Self::list(&self.streams, &mut out);

@@ -121,7 +121,7 @@ impl Reader<'_> {
         let group = fields.reference("consumer_group");
         // The row's own facts; nothing refers to a membership.
         fields.text("id");
-        fields.texts("tags");
+        self.tags(&mut fields);
         for key in ["created_at", "updated_at"] {
             fields.number(key, 0.0..=f64::MAX);
         }

@@ -4,6 +4,7 @@ use super::Options;
 use super::fields::{Fields, Text};
 use super::syntax;
 use crate::diagnostic::{Diagnostic, Report};
+use crate::extension;
 use crate::source::{Node, Span};
 
 /// `_format_version`, `_info`, `_workspace`, `_konnect`, `_transform`.
@@ -190,6 +191,12 @@ fn select_tags(file: Vec<Text>, command_line: &[Box<str>], report: &Report) -> V
         if let Err(words) = syntax::tag(&tag.value) {
             report.push(Diagnostic::error("invalid-value", words).at(tag.span));
         }
+        if extension::is_ours(&tag.value) {
+            report.push(for_every_entity(&tag.value).at(tag.span));
+        }
+    }
+    for tag in command_line.iter().filter(|tag| extension::is_ours(tag)) {
+        report.push(for_every_entity(tag));
     }
     let in_file: Vec<Box<str>> = file.iter().map(|tag| tag.value.clone()).collect();
     if let Some(first) = file.first()
@@ -208,4 +215,9 @@ fn select_tags(file: Vec<Text>, command_line: &[Box<str>], report: &Report) -> V
     } else {
         in_file
     }
+}
+
+fn for_every_entity(tag: &str) -> Diagnostic {
+    let words = format!("`{tag}` cannot be given to every entity");
+    Diagnostic::error("extension-place", words).help("write it at the entity that it is about")
 }

@@ -36,6 +36,7 @@ use uuid::Uuid;
 pub use entity::Model;
 
 use crate::diagnostic::{Diagnostic, Report};
+use crate::extension::{self, Extensions};
 use crate::schema::{Catalogue, Entities, KongCompat};
 use crate::source::{Node, Span};
 use entity::{
@@ -166,11 +167,22 @@ impl<'r> Reader<'r> {
         let id = id
             .and_then(|text| self.explicit_id(kind, &text))
             .unwrap_or_else(|| identity::derive(kind, key));
-        let mut tags = Vec::new();
+        let (tags, extensions) = self.tags(fields);
+        Meta {
+            id,
+            span,
+            tags,
+            extensions,
+        }
+    }
+
+    fn tags(&self, fields: &mut Fields<'_>) -> (Vec<Box<str>>, Extensions) {
+        let (mut tags, mut extensions) = (Vec::new(), Extensions::default());
         for tag in fields.texts("tags").unwrap_or_default() {
             if let Err(words) = syntax::tag(&tag.value) {
                 fields.refuse(tag.span, words);
             }
+            extensions.read(extension::TAGS, fields.kind, &tag, self.report);
             tags.push(tag.value);
         }
         for tag in &self.info.select_tags {
@@ -178,7 +190,7 @@ impl<'r> Reader<'r> {
                 tags.push(tag.clone());
             }
         }
-        Meta { id, span, tags }
+        (tags, extensions)
     }
 
     fn explicit_id(&mut self, kind: &'static str, text: &Text) -> Option<Uuid> {

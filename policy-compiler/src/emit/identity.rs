@@ -4,6 +4,7 @@
 //! included, does. Fields are fed with their length, so no two models run together.
 
 use crate::deck::entity::{Model, Password, RoutePath};
+use crate::extension::Extensions;
 use crate::source::{Node, Value};
 
 pub(super) fn digest(model: &Model) -> [u8; 32] {
@@ -52,6 +53,15 @@ impl Feed {
     /// An index into the model, or none.
     fn index(&mut self, index: Option<u32>) {
         self.number(index.map_or(0, |index| u64::from(index) + 1));
+    }
+
+    /// Of an entity whose tags mean nothing else.
+    fn extensions(&mut self, extensions: &Extensions) {
+        for extension in extensions.iter() {
+            self.text(extension.tag.name);
+            self.number(u64::from(extension.value));
+        }
+        self.text("");
     }
 
     fn id(&mut self, id: &uuid::Uuid) {
@@ -249,6 +259,7 @@ fn upstreams(feed: &mut Feed, model: &Model) {
     feed.count(model.upstreams.len());
     for upstream in &model.upstreams {
         feed.id(&upstream.meta.id);
+        feed.extensions(&upstream.meta.extensions);
         feed.text(&upstream.name);
         feed.number(upstream.algorithm as u64);
         feed.maybe(upstream.host_header.as_deref());
@@ -261,6 +272,7 @@ fn upstreams(feed: &mut Feed, model: &Model) {
     }
     feed.count(model.targets.len());
     for target in &model.targets {
+        feed.extensions(&target.meta.extensions);
         feed.number(u64::from(target.upstream.0));
         feed.text(&target.host);
         feed.number(u64::from(target.port));

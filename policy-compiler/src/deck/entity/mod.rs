@@ -24,6 +24,7 @@ pub use caller::{
 pub use traffic::{AddressMatch, HeaderMatch, PathHandling, Route, RoutePath, Service};
 pub use version::{Sensitivity, SensitivityKind};
 
+use crate::extension::Extensions;
 use crate::schema::{KongCompat, PluginKind};
 use crate::source::{Node, Secret, Span};
 
@@ -111,6 +112,8 @@ pub struct Meta {
     pub span: Span,
     /// Labels, in the order of the file.
     pub tags: Vec<Box<str>>,
+    /// Those of its labels that Tollgate reads.
+    pub extensions: Extensions,
 }
 
 /// The protocols Kong knows. Tollgate's routes carry HTTP, gRPC and WebSockets; the rest is reported as not enforced.

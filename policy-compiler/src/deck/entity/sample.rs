@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::{Meta, PathHandling, Plugin, Protocol, Route, RoutePath, Scope};
+use crate::extension::Extensions;
 use crate::schema::PluginKind;
 use crate::source::{Entry, FileId, Node, Span, Spanned, Value};
 
@@ -13,6 +14,7 @@ pub(crate) fn meta(id: u128, at: usize) -> Meta {
         id: Uuid::from_u128(id),
         span: place(at),
         tags: Vec::new(),
+        extensions: Extensions::default(),
     }
 }
 
