@@ -169,6 +169,9 @@ pub const LATENCY_UNKNOWN_MS: u32 = 1000;
 pub const LATENCY_FAILED_MS: u64 = 5000;
 /// Targets that one request remembers to have failed.
 pub const TARGETS_TRIED: usize = 8;
+/// A request that waits for a target looks by itself after this long, in milliseconds: targets also get room by
+/// becoming healthy, or by a reload, which call nobody.
+pub const QUEUE_LOOK_MS: u64 = 250;
 /// Probes of one upstream's targets in one state that run at once, however many an operator allows.
 pub const PROBES: usize = 128;
 /// Status line of a probe's answer, in bytes.

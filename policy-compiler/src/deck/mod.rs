@@ -185,6 +185,7 @@ impl<'r> Reader<'r> {
             extensions.read(extension::TAGS, fields.kind, &tag, self.report);
             tags.push(tag.value);
         }
+        extensions.close(self.report);
         for tag in &self.info.select_tags {
             if !tags.contains(tag) {
                 tags.push(tag.clone());

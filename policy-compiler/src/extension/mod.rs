@@ -29,6 +29,8 @@ pub struct Tag {
     pub shape: Shape,
     /// What holds without the tag, in words.
     pub default: &'static str,
+    /// The tag without which this one means nothing.
+    pub needs: Option<&'static str>,
     /// What it brings about, in one sentence for `docs/extensions.md`.
     pub about: &'static str,
 }
@@ -97,6 +99,19 @@ impl Extensions {
     /// All of them, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Extension> {
         self.0.iter()
+    }
+
+    /// Complains about tags that mean nothing without another, once all tags of the entity are read.
+    pub(crate) fn close(&self, report: &Report) {
+        for extension in self.iter() {
+            let name = extension.tag.name;
+            if let Some(needed) = extension.tag.needs
+                && !self.iter().any(|it| it.tag.name == needed)
+            {
+                let words = format!("`{PREFIX}{name}` means nothing without `{PREFIX}{needed}`");
+                report.push(Diagnostic::error("extension-needs", words).at(extension.span));
+            }
+        }
     }
 
     /// Reads one tag of an entity of this kind. One without the prefix is none of ours.

@@ -10,6 +10,7 @@ const TABLE: &[Tag] = &[
             most: 7_200_000,
         },
         default: "none",
+        needs: None,
         about: "",
     },
     Tag {
@@ -17,6 +18,7 @@ const TABLE: &[Tag] = &[
         on: &[Kind::Upstream, Kind::Target],
         shape: Shape::Count { least: 1, most: 500 },
         default: "any number",
+        needs: None,
         about: "",
     },
     Tag {
@@ -24,6 +26,7 @@ const TABLE: &[Tag] = &[
         on: &[Kind::Upstream],
         shape: Shape::Percent { least: 0, most: 100 },
         default: "10%",
+        needs: Some("most"),
         about: "",
     },
     Tag {
@@ -31,6 +34,7 @@ const TABLE: &[Tag] = &[
         on: &[Kind::Service],
         shape: Shape::Choice(&["off", "v1", "v2"]),
         default: "off",
+        needs: None,
         about: "",
     },
 ];
@@ -50,6 +54,7 @@ fn read(kind: &str, tags: &[&str]) -> (Vec<(&'static str, u32)>, Vec<&'static st
         };
         extensions.read(TABLE, kind, &written, &report);
     }
+    extensions.close(&report);
     let values = extensions.iter().map(|it| (it.tag.name, it.value)).collect();
     let codes = report.findings().iter().map(|finding| finding.code).collect();
     (values, codes)
@@ -63,13 +68,19 @@ fn values_are_read_in_the_unit_of_their_shape() {
         ("upstream", "tollgate:warm_up=2h", 7_200_000),
         ("upstream", "tollgate:warm_up=120m", 7_200_000),
         ("target", "tollgate:most=500", 500),
-        ("upstream", "tollgate:share=0%", 0),
         ("service", "tollgate:mode=v2", 2),
     ] {
         let (values, codes) = read(kind, &[tag]);
         assert_eq!(codes, Vec::<&str>::new(), "{tag}");
         assert_eq!(values.first().map(|(_, value)| *value), Some(value), "{tag}");
     }
+}
+
+#[test]
+fn a_tag_that_needs_another_is_refused_alone() {
+    assert_eq!(read("upstream", &["tollgate:share=0%"]).1, ["extension-needs"]);
+    let (values, codes) = read("upstream", &["tollgate:share=0%", "tollgate:most=1"]);
+    assert_eq!((values, codes), (vec![("share", 0), ("most", 1)], vec![]));
 }
 
 #[test]

@@ -145,6 +145,20 @@ rows! {
         passive: Option<Id<HealthRules>>,
         /// How targets are probed.
         active: Option<Id<Probe>>,
+        /// Milliseconds in which the weight of a target that is new or back grows to all of it; 0 for at once.
+        slow_start: u32,
+        /// Requests that an address of a target serves at a time; 0 for any number.
+        max_requests: u32,
+        /// Requests that wait while every target serves as many; 0..=10000, 0 without such a bound.
+        queue: u32,
+        /// Milliseconds that one waits at most; not 0 where any may wait.
+        queue_timeout: u32,
+        /// Failures in a row that eject an address; 0..=65535, 0 for none.
+        eject_after: u32,
+        /// Milliseconds of the first ejection; not 0 where there are any.
+        eject_for: u32,
+        /// Percent of the addresses that are out by ejection at once, 0..=100.
+        eject_most: u32,
         /// The targets.
         targets: Rows<Target>,
     }

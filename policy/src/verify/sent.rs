@@ -159,7 +159,18 @@ fn numbers(policy: &Policy) -> Result<(), Fault> {
         within(target.port <= 65_535, "port")
     })?;
     each(policy, |upstream: Upstream| {
-        within((0.0..=100.0).contains(&upstream.threshold), "threshold")
+        within((0.0..=100.0).contains(&upstream.threshold), "threshold")?;
+        within(
+            upstream.queue <= 10_000 && (upstream.queue == 0 || upstream.max_requests != 0),
+            "queue",
+        )?;
+        within(
+            upstream.queue == 0 || upstream.queue_timeout != 0,
+            "queue_timeout",
+        )?;
+        within(upstream.eject_after <= 65_535, "eject_after")?;
+        within(upstream.eject_after == 0 || upstream.eject_for != 0, "eject_for")?;
+        within(upstream.eject_most <= 100, "eject_most")
     })?;
     each(policy, |status: Status| {
         within((100..=999).contains(&status.code), "code")

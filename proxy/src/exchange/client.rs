@@ -149,7 +149,7 @@ impl Client {
     }
 
     /// Whether a client that stirred has left.
-    async fn is_gone(&mut self) -> bool {
+    pub(super) async fn is_gone(&mut self) -> bool {
         let Some(stream) = self.wire.bytes() else {
             return true;
         };

@@ -82,8 +82,9 @@ impl Exchange<'_> {
         self.context.retries.earn();
         loop {
             tries += 1;
-            let Some(place) = Place::choose(endpoint, &epoch, key, &tried) else {
-                return self.refuse(Refusal::NoTarget).await;
+            let place = match self.place(endpoint, &epoch, key, &tried).await? {
+                Ok(place) => place,
+                Err(refusal) => return self.refuse(refusal).await,
             };
             let began = (clock::now(), clock::unix_now_ns());
             let mut found = None;

@@ -1,12 +1,17 @@
 //! Where a try goes, and what it teaches about the target that it went to.
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::refusal::Refusal;
-use crate::snapshot::{Endpoint, Epoch, Selection, Server, Upstream};
+use super::{Exchange, Vanished};
+use crate::limits;
+use crate::snapshot::{Endpoint, Epoch, Missed, Selection, Server, Upstream};
 use crate::upstream::health::Seen;
+use crate::worker::{First, race};
 
 /// Where a try goes. A target carries the try for as long as this lives.
 pub(super) struct Place<'s> {
@@ -21,25 +26,19 @@ pub(super) struct Place<'s> {
 }
 
 impl<'s> Place<'s> {
-    /// The service's own server, or a target of its upstream, which was not tried yet where there is one. `None` when
-    /// there is no target to be had. `key` is what the request is hashed on.
-    pub(super) fn choose(
-        endpoint: &'s Endpoint,
-        epoch: &'s Epoch,
-        key: u64,
-        tried: &[usize],
-    ) -> Option<Self> {
-        let Some(upstream) = endpoint.upstream else {
-            return Some(Self {
-                server: &endpoint.server,
-                address: endpoint.server.literal,
-                authority: &endpoint.authority,
-                name: &endpoint.server.host,
-                target: None,
-            });
-        };
-        let selection = epoch.choose(upstream, key, tried)?;
-        let upstream = &epoch.snapshot.upstreams[upstream.index()];
+    /// The service's own server.
+    fn own(endpoint: &'s Endpoint) -> Self {
+        Self {
+            server: &endpoint.server,
+            address: endpoint.server.literal,
+            authority: &endpoint.authority,
+            name: &endpoint.server.host,
+            target: None,
+        }
+    }
+
+    /// A target of its upstream.
+    fn of(endpoint: &'s Endpoint, upstream: &'s Upstream, selection: Selection) -> Self {
         let target = &upstream.targets[selection.peer.target];
         let (authority, name) = match &upstream.host_header {
             Some((header, name)) => (header, name),
@@ -48,13 +47,13 @@ impl<'s> Place<'s> {
                 &target.server.host,
             ),
         };
-        Some(Self {
+        Self {
             server: &target.server,
             address: selection.peer.address,
             authority,
             name,
             target: Some((upstream, selection)),
-        })
+        }
     }
 
     /// What the client's cookie has to name the target by, when it does not yet.
@@ -97,6 +96,51 @@ impl<'s> Place<'s> {
         };
         if let (Some(checks), Some(health)) = (&upstream.checks, &selection.peer.health) {
             checks.saw(health, seen);
+        }
+    }
+}
+
+impl Exchange<'_> {
+    /// Where the next try goes: the service's own server, or a target of its upstream, which was not tried yet where there is
+    /// one. `key` is what the request is hashed on. Waits where the upstream lets requests wait.
+    pub(super) async fn place<'s>(
+        &mut self,
+        endpoint: &'s Endpoint,
+        epoch: &'s Epoch,
+        key: u64,
+        tried: &[usize],
+    ) -> Result<Result<Place<'s>, Refusal>, Vanished> {
+        let Some(id) = endpoint.upstream else {
+            return Ok(Ok(Place::own(endpoint)));
+        };
+        let chosen = match epoch.choose(id, key, tried) {
+            Err(missed @ (Missed::Full | Missed::Unknown(_))) => {
+                // Boxed: few exchanges wait, all would carry the memory.
+                Box::pin(self.await_target(epoch.wait(id, key, tried, missed))).await?
+            }
+            chosen => chosen,
+        };
+        let upstream = &epoch.snapshot.upstreams[id.index()];
+        Ok(chosen
+            .map(|selection| Place::of(endpoint, upstream, selection))
+            .map_err(|missed| match (missed, &upstream.bound) {
+                (Missed::Full, Some(bound)) => Refusal::Busy(bound.retry_after_s()),
+                (Missed::Unknown(_), _) => Refusal::Unresolved,
+                _ => Refusal::NoTarget,
+            }))
+    }
+
+    /// Waits for a target, and watches whether the client is still there.
+    async fn await_target<T>(&mut self, target: impl Future<Output = T>) -> Result<T, Vanished> {
+        let mut target = pin!(target);
+        if self.client.input.len() >= limits::PIPELINED_BYTES {
+            return Ok(target.await);
+        }
+        match race(&mut target, self.client.wire.stirs()).await {
+            First::Left(chosen) => Ok(chosen),
+            First::Right(()) if self.client.is_gone().await => Err(Vanished),
+            // It sends on, and is not watched from now on: what it sends is kept.
+            First::Right(()) => Ok(target.await),
         }
     }
 }

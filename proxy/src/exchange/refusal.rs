@@ -55,6 +55,9 @@ pub(super) enum Refusal {
     Unresolved,
     /// The upstream has no target.
     NoTarget,
+    /// Every target serves as many requests as it may, and this one may not wait longer. After so many seconds it may
+    /// come again.
+    Busy(u64),
     /// The upstream cannot be reached, broke off, or did not answer in time: 502, 503 or 504.
     Upstream(u16),
     /// A model call is refused with a message of its own.
@@ -160,6 +163,10 @@ impl Exchange<'_> {
             Refusal::NoService => Body::Error(503, Some("no Service found with those values")),
             Refusal::Unresolved => Body::Error(503, Some("name resolution failed")),
             Refusal::NoTarget => Body::Error(503, Some("failure to get a peer from the ring-balancer")),
+            Refusal::Busy(seconds) => {
+                fields.put_number(KnownHeader::RetryAfter, seconds);
+                Body::Error(503, Some("all targets of the upstream are busy"))
+            }
             Refusal::UseHttps => Body::Error(426, Some("Please use HTTPS protocol")),
             Refusal::NotGrpc => Body::Error(415, Some("Non-gRPC request matched gRPC route")),
             Refusal::UseHttp2 => Body::Error(426, Some("Please use HTTP2 protocol")),

@@ -28,10 +28,10 @@ use crate::tls::{ClientConfigs, ClientTls, Demands, OcspError, Protocol, ServerT
 use crate::upstream::resolve::Names;
 use crate::worker::prefer_huge_pages;
 pub use epoch::Epoch;
-pub use peers::{Peer, Selection};
+pub use peers::{Missed, Peer, Selection};
 pub use reports::Reports;
 use secret::{Secret, SecretError};
-pub use upstream::{Target, Upstream};
+pub use upstream::{Bound, Target, Upstream};
 
 /// Why a policy cannot be put to work.
 #[derive(Debug)]
@@ -186,12 +186,10 @@ impl Snapshot {
         let secrets = secret::resolve(&policy, path).map_err(SnapshotError::Secrets)?;
         let mut tls = client_configs(node)?;
         let endpoints = endpoints(&policy, &secrets, node, &mut tls)?;
-        let known = before
-            .map(|before| upstream::health_of(&before.upstreams))
-            .unwrap_or_default();
+        let known = before.map(|before| upstream::Known::of(&before.upstreams));
         let upstreams = policy
             .rows(policy.all::<table::Upstream>())
-            .map(|row| upstream::prepare(&policy, &row, &secrets, &known, &mut tls))
+            .map(|row| upstream::prepare(&policy, &row, &secrets, known.as_ref(), node.workers, &mut tls))
             .collect::<Result<_, _>>()?;
         let server_tls = listener::server_tls(&policy, &secrets, ticketer, node)?;
         let captures = captures(&policy)?;

@@ -8,10 +8,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Upstream;
 use crate::upstream::balance::{Balancer, Choice, Load};
 use crate::upstream::health::AddressHealth;
+use crate::upstream::queue::{Line, Slot};
 use crate::upstream::resolve::{Answer, Names, SHARES};
 use crate::worker::clock;
 
@@ -21,7 +23,7 @@ pub struct Peer {
     pub target: usize,
     /// Where; `None` while its name is not known.
     pub address: Option<SocketAddr>,
-    /// How it is, when anybody checks.
+    /// How it is, once its address is known.
     pub health: Option<Arc<AddressHealth>>,
     weight: u32,
 }
@@ -29,6 +31,22 @@ pub struct Peer {
 impl Peer {
     fn is_healthy(&self) -> bool {
         self.health.as_ref().is_none_or(|health| health.is_healthy())
+    }
+
+    /// Whether it serves fewer requests than `most`. Nobody knows while its address is not known.
+    fn has_room(&self, most: u32) -> bool {
+        self.health.as_ref().is_none_or(|health| health.running() < most)
+    }
+
+    /// The weight that has grown by now: a straight line from a tenth to all of it.
+    fn grown(&self, slow_start: Duration, now_ns: u64) -> u32 {
+        let age = self.health.as_ref().and_then(|health| health.age(now_ns));
+        let Some(age) = age.filter(|age| *age < slow_start) else {
+            return self.weight;
+        };
+        let (part, all) = (age.max(slow_start / 10).as_nanos(), slow_start.as_nanos());
+        let grown = u128::from(self.weight) * part / all.max(1);
+        u32::try_from(grown).unwrap_or(self.weight)
     }
 }
 
@@ -38,6 +56,27 @@ pub struct Selection {
     pub peer: Rc<Peer>,
     /// As which number, and with what mark.
     pub choice: Choice,
+    #[expect(dead_code, reason = "it is given back when the selection is dropped")]
+    slot: Option<Slot>,
+}
+
+/// Why nobody was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// Nobody is healthy, or too few are.
+    Nobody,
+    /// Everybody serves as many requests as are allowed.
+    Full,
+    /// The address of this target is not known, and whether it has room neither.
+    Unknown(usize),
+}
+
+fn selection(peers: &[Rc<Peer>], choice: Choice, slot: Option<Slot>) -> Selection {
+    Selection {
+        peer: Rc::clone(&peers[choice.number]),
+        choice,
+        slot,
+    }
 }
 
 /// Loads by the target's name and address.
@@ -92,19 +131,51 @@ impl Peers {
         }
     }
 
-    pub(super) fn choose(&mut self, upstream: &Upstream, key: u64, tried: &[usize]) -> Option<Selection> {
-        let peers = &self.peers;
+    /// A peer for a try. Where `line` is given, it serves one request more from now on, if it has room for it.
+    pub(super) fn choose(
+        &mut self,
+        upstream: &Upstream,
+        key: u64,
+        tried: &[usize],
+        line: Option<&Rc<Line>>,
+    ) -> Result<Selection, Missed> {
         if let Some(checks) = &upstream.checks
-            && !checks.suffice(peers.iter().map(|peer| (peer.weight, peer.is_healthy())))
+            && !checks.suffice(self.peers.iter().map(|peer| (peer.weight, peer.is_healthy())))
         {
-            return None;
+            return Err(Missed::Nobody);
         }
-        let healthy = |number: usize| peers[number].is_healthy();
-        let choice = self.balancer.choose(key, tried, clock::now(), healthy)?;
-        Some(Selection {
-            peer: Rc::clone(&peers[choice.number]),
-            choice,
-        })
+        if !upstream.slow_start.is_zero() {
+            self.grow(upstream.slow_start);
+        }
+        let peers = &self.peers;
+        let Some((bound, line)) = upstream.bound.as_ref().zip(line) else {
+            let healthy = |number: usize| peers[number].is_healthy();
+            let choice = self.balancer.choose(key, tried, clock::now(), healthy);
+            return choice.map_or(Err(Missed::Nobody), |choice| Ok(selection(peers, choice, None)));
+        };
+        // Another worker may take the last slot between looking and taking.
+        for _ in 0..=peers.len() {
+            let has_room = |number: usize| peers[number].is_healthy() && peers[number].has_room(bound.most);
+            let Some(choice) = self.balancer.choose(key, tried, clock::now(), has_room) else {
+                break;
+            };
+            let Some(health) = &peers[choice.number].health else {
+                return Err(Missed::Unknown(peers[choice.number].target));
+            };
+            if let Some(slot) = Slot::take(health, bound.most, line) {
+                return Ok(selection(peers, choice, Some(slot)));
+            }
+        }
+        let is_there = peers.iter().any(|peer| peer.weight > 0 && peer.is_healthy());
+        Err(if is_there { Missed::Full } else { Missed::Nobody })
+    }
+
+    /// Gives every peer the weight that it has by now.
+    fn grow(&mut self, slow_start: Duration) {
+        let now_ns = clock::uptime_ns();
+        for (number, peer) in self.peers.iter().enumerate() {
+            self.balancer.reweigh(number, peer.grown(slow_start, now_ns));
+        }
     }
 
     pub(super) fn loads(&self, upstream: &Upstream) -> Loads {
@@ -133,12 +204,11 @@ fn peers(upstream: &Upstream, answers: &[Option<Arc<Answer>>]) -> Vec<Rc<Peer>> 
     let mut peers = Vec::new();
     for (number, (target, answer)) in upstream.targets.iter().zip(answers).enumerate() {
         let weight = target.weight.saturating_mul(SHARES);
-        let health = upstream.checks.as_ref().map(|checks| &checks.targets[number]);
         let peer = |address: Option<SocketAddr>, weight: u32| {
             Rc::new(Peer {
                 target: number,
                 address,
-                health: health.and_then(|health| Some(health.of(address?))),
+                health: address.map(|address| target.health.of(address)),
                 weight,
             })
         };
@@ -154,9 +224,7 @@ fn peers(upstream: &Upstream, answers: &[Option<Arc<Answer>>]) -> Vec<Rc<Peer>> 
                     .collect();
                 let each = addresses.iter().zip(&answer.addresses);
                 peers.extend(each.map(|(socket, address)| peer(Some(*socket), share(address.weight))));
-                if let Some(health) = health {
-                    health.keep(&addresses);
-                }
+                target.health.keep(&addresses);
             }
         }
     }
@@ -181,4 +249,43 @@ fn balancer(upstream: &Upstream, worker: usize, peers: &[Rc<Peer>], loads: &Load
         .iter()
         .map(|(name, weight, load)| (&**name, *weight, Rc::clone(load)));
     Balancer::new(upstream.algorithm, members, worker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::health::TargetHealth;
+
+    #[test]
+    fn a_weight_grows_in_a_straight_line_from_a_tenth() {
+        let address: SocketAddr = "192.0.2.1:80".parse().unwrap();
+        let peer = |arrives| Peer {
+            target: 0,
+            address: Some(address),
+            health: Some(TargetHealth::new(arrives).of(address)),
+            weight: 1000,
+        };
+        let (new, known, unresolved) = (
+            peer(true),
+            peer(false),
+            Peer {
+                health: None,
+                ..peer(true)
+            },
+        );
+        let came = clock::uptime_ns();
+        for (passed_ms, weight) in [
+            (0, 100),
+            (900, 100),
+            (2500, 250),
+            (9990, 999),
+            (10_000, 1000),
+            (3_600_000, 1000),
+        ] {
+            let now_ns = came + passed_ms * 1_000_000;
+            let grown = |peer: &Peer| peer.grown(Duration::from_secs(10), now_ns);
+            assert_eq!(grown(&new), weight, "{passed_ms} ms");
+            assert_eq!((grown(&known), grown(&unresolved)), (1000, 1000));
+        }
+    }
 }

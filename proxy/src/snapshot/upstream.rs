@@ -14,6 +14,7 @@ use crate::limits;
 use crate::tls::{ClientConfigs, ClientTls, Demands, TlsSetupError};
 use crate::upstream::health::probe::{Probe, Probed};
 use crate::upstream::health::{Checks, Rules, TargetHealth};
+use crate::upstream::queue::Queue;
 
 /// A balanced upstream.
 pub struct Upstream {
@@ -29,6 +30,29 @@ pub struct Upstream {
     pub targets: Vec<Target>,
     /// Health checks, if there are any.
     pub checks: Option<Checks>,
+    /// How slowly the weight of a target that is new or back grows; zero for at once.
+    pub slow_start: Duration,
+    /// How many requests an address of a target serves at a time, if that is bounded.
+    pub bound: Option<Bound>,
+}
+
+/// How many requests an address of a target serves at a time, and who may wait.
+pub struct Bound {
+    /// That many.
+    pub most: u32,
+    /// Requests that wait while every address serves as many.
+    pub queue_most: u32,
+    /// How long one waits at most.
+    pub patience: Duration,
+    /// Those that wait: the same in every epoch that has the same upstream.
+    pub queue: Arc<Queue>,
+}
+
+impl Bound {
+    /// When a request that was refused may come again: after the time that others wait at most.
+    pub fn retry_after_s(&self) -> u64 {
+        self.patience.as_millis().div_ceil(1000).clamp(1, 600) as u64
+    }
 }
 
 /// A target of an upstream.
@@ -41,43 +65,68 @@ pub struct Target {
     pub authority: [Box<str>; 2],
     /// Share of the requests.
     pub weight: u32,
+    /// How its addresses are: the same in every epoch that has the same target.
+    pub health: Arc<TargetHealth>,
 }
 
-/// The health of targets by the upstream's id and the target's name: what a reload leaves as it is.
-pub(super) type KnownHealth<'k> = HashMap<(&'k str, &'k str), &'k Arc<TargetHealth>>;
+/// What a reload leaves as it is.
+#[derive(Default)]
+pub(super) struct Known<'k> {
+    /// By the upstream's id and the target's name.
+    health: HashMap<(&'k str, &'k str), &'k Arc<TargetHealth>>,
+    /// By the upstream's id.
+    queues: HashMap<&'k str, &'k Arc<Queue>>,
+}
 
-/// What an epoch knows of its targets.
-pub(super) fn health_of(upstreams: &[Upstream]) -> KnownHealth<'_> {
-    let mut known = KnownHealth::new();
-    for upstream in upstreams {
-        for (checks, target) in upstream
-            .checks
-            .iter()
-            .flat_map(|checks| checks.targets.iter().zip(&upstream.targets))
-        {
-            known.insert((&*upstream.id, &*target.name), checks);
+impl<'k> Known<'k> {
+    /// What an epoch knows.
+    pub(super) fn of(upstreams: &'k [Upstream]) -> Self {
+        let mut known = Self::default();
+        for upstream in upstreams {
+            for target in &upstream.targets {
+                known
+                    .health
+                    .insert((&*upstream.id, &*target.name), &target.health);
+            }
+            if let Some(bound) = &upstream.bound {
+                known.queues.insert(&*upstream.id, &bound.queue);
+            }
         }
+        known
     }
-    known
 }
 
+/// For so many workers; `known` is what the epoch before knows, if there is one.
 pub(super) fn prepare(
     policy: &Policy,
     row: &table::Upstream,
     secrets: &[Secret],
-    known: &KnownHealth<'_>,
+    known: Option<&Known<'_>>,
+    workers: usize,
     tls: &mut ClientConfigs,
 ) -> Result<Upstream, SnapshotError> {
+    let id = policy.text(row.id);
     let targets = policy
         .rows(row.targets)
         .map(|target| {
             let (host, port) = (policy.text(target.host), u16::try_from(target.port).unwrap_or(0));
-            Target {
-                name: policy.text(target.name).into(),
+            let name = policy.text(target.name);
+            let is_first = known.is_none();
+            let known = known.and_then(|known| known.health.get(&(id, name)));
+            let target = Target {
+                name: name.into(),
                 server: Server::new(host, port),
                 authority: [authority(host, port, 80), authority(host, port, 443)],
                 weight: target.weight,
+                health: known.map_or_else(
+                    || Arc::new(TargetHealth::new(!is_first)),
+                    |health| Arc::clone(health),
+                ),
+            };
+            if let Some(address) = target.server.literal {
+                target.health.of(address);
             }
+            target
         })
         .collect();
     let host_header = policy.text(row.host_header);
@@ -85,14 +134,23 @@ pub(super) fn prepare(
         .and_then(|authority| str::from_utf8(authority.host).ok())
         .map_or(host_header, unbracketed);
     let mut upstream = Upstream {
-        id: policy.text(row.id).into(),
+        id: id.into(),
         name: policy.text(row.name).into(),
         algorithm: row.algorithm,
         host_header: (!host_header.is_empty()).then(|| (host_header.into(), name.into())),
         targets,
         checks: None,
+        slow_start: Duration::from_millis(u64::from(row.slow_start)),
+        bound: (row.max_requests > 0).then(|| Bound {
+            most: row.max_requests,
+            queue_most: row.queue,
+            patience: Duration::from_millis(u64::from(row.queue_timeout)),
+            queue: known
+                .and_then(|known| known.queues.get(id))
+                .map_or_else(|| Arc::new(Queue::new(workers)), |queue| Arc::clone(queue)),
+        }),
     };
-    upstream.checks = checks(policy, row, &upstream, known, |verify| {
+    upstream.checks = checks(policy, row, &upstream, |verify| {
         let client = row.client_certificate.map(|id| identity(policy, secrets, id));
         tls.get(&Demands {
             verify,
@@ -107,24 +165,13 @@ fn checks(
     policy: &Policy,
     row: &table::Upstream,
     upstream: &Upstream,
-    known: &KnownHealth<'_>,
     tls: impl FnOnce(bool) -> Result<ClientTls, TlsSetupError>,
 ) -> Result<Option<Checks>, SnapshotError> {
     if row.passive.is_none() && row.active.is_none() {
         return Ok(None);
     }
-    let targets: Vec<Arc<TargetHealth>> = upstream
-        .targets
-        .iter()
-        .map(|target| {
-            let known = known.get(&(&*upstream.id, &*target.name));
-            let health: Arc<TargetHealth> = known.map_or_else(Arc::default, |health| Arc::clone(health));
-            if let Some(address) = target.server.literal {
-                health.of(address);
-            }
-            health
-        })
-        .collect();
+    let all = upstream.targets.iter();
+    let targets: Vec<Arc<TargetHealth>> = all.map(|target| Arc::clone(&target.health)).collect();
     let active = match row.active {
         None => None,
         Some(id) => Some(Arc::new(probe(policy, &policy.get(id), upstream, &targets, tls)?)),

@@ -29,8 +29,8 @@ struct Place<'s> {
 }
 
 impl<'s> Place<'s> {
-    /// `None` when there is none to be had.
-    fn choose(endpoint: &'s Endpoint, epoch: &'s Epoch, key: u64, tried: &[usize]) -> Option<Self> {
+    /// Waits where the upstream lets requests wait. `None` when there is none to be had.
+    async fn choose(endpoint: &'s Endpoint, epoch: &'s Epoch, key: u64, tried: &[usize]) -> Option<Self> {
         let Some(upstream) = endpoint.upstream else {
             return Some(Self {
                 server: &endpoint.server,
@@ -39,7 +39,11 @@ impl<'s> Place<'s> {
                 target: None,
             });
         };
-        let selection = epoch.choose(upstream, key, tried)?;
+        let selection = match epoch.choose(upstream, key, tried) {
+            Ok(selection) => selection,
+            // Boxed: few sessions wait, all would carry the memory.
+            Err(missed) => Box::pin(epoch.wait(upstream, key, tried, missed)).await.ok()?,
+        };
         let upstream = &epoch.snapshot.upstreams[upstream.index()];
         let server = &upstream.targets[selection.peer.target].server;
         let header = upstream.host_header.as_ref();
@@ -77,7 +81,9 @@ impl Session<'_> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let place = Place::choose(endpoint, epoch, key, &tried).ok_or(NO_SERVER)?;
+            let place = Place::choose(endpoint, epoch, key, &tried)
+                .await
+                .ok_or(NO_SERVER)?;
             let began = clock::now();
             let last = tries > endpoint.retries;
             match self.attempt(endpoint, &place, last).await {

@@ -6,6 +6,7 @@
 pub mod balance;
 pub mod health;
 pub mod pool;
+pub mod queue;
 pub mod resolve;
 pub mod retry;
 

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::ops::{Add, Sub};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A point on the worker's monotonic clock, in nanoseconds since the worker's thread first asked.
@@ -40,16 +41,28 @@ impl Sub for Moment {
 
 struct Clock {
     start: Instant,
+    /// When that was, counted from the first thread of the process that asked.
+    start_ns: u64,
     unix_at_start_ns: Cell<u64>,
     now_ns: Cell<u64>,
 }
 
 thread_local! {
-    static CLOCK: Clock = Clock {
-        start: instant(),
-        unix_at_start_ns: Cell::new(unix_ns()),
-        now_ns: Cell::new(0),
-    };
+    static CLOCK: Clock = Clock::start();
+}
+
+impl Clock {
+    fn start() -> Self {
+        static FIRST: OnceLock<Instant> = OnceLock::new();
+        let start = instant();
+        let since = start.saturating_duration_since(*FIRST.get_or_init(|| start));
+        Self {
+            start,
+            start_ns: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
+            unix_at_start_ns: Cell::new(unix_ns()),
+            now_ns: Cell::new(0),
+        }
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
@@ -82,6 +95,11 @@ pub(super) fn synchronise() {
 /// The moment of the last refresh.
 pub fn now() -> Moment {
     CLOCK.with(|clock| Moment(clock.now_ns.get()))
+}
+
+/// Nanoseconds on a clock that all threads of the process share, and that never goes back, at the last refresh.
+pub fn uptime_ns() -> u64 {
+    CLOCK.with(|clock| clock.start_ns + clock.now_ns.get())
 }
 
 /// The wall clock at the last refresh, in nanoseconds since 1970.

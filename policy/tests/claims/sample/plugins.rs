@@ -177,6 +177,13 @@ fn upstream(builder: &mut Builder, source: Id<Source>) -> Id<Upstream> {
         threshold: 25.5,
         passive: Some(rules),
         active: Some(builder.row(&probe)),
+        slow_start: 30_000,
+        max_requests: 100,
+        queue: 50,
+        queue_timeout: 5000,
+        eject_after: 5,
+        eject_for: 30_000,
+        eject_most: 10,
         targets: builder.list(&[target]),
     };
     builder.row(&row)

@@ -507,10 +507,20 @@ fn numbers_are_in_range() {
         (Table::Target, "weight", 65_536),
         (Table::Target, "port", 65_536),
         (Table::Service, "port", 65_536),
+        (Table::Upstream, "queue", 10_001),
+        (Table::Upstream, "queue_timeout", 0),
+        (Table::Upstream, "eject_after", 65_536),
+        (Table::Upstream, "eject_for", 0),
+        (Table::Upstream, "eject_most", 101),
     ] {
         assert_eq!(
             refused(table, 0, column, value),
             fault(table.name(), 0, FaultKind::Value(column))
         );
     }
+    assert_eq!(
+        refused(Table::Upstream, 0, "max_requests", 0),
+        fault("Upstream", 0, FaultKind::Value("queue")),
+        "without a bound nobody waits"
+    );
 }

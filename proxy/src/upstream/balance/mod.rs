@@ -107,6 +107,19 @@ impl Balancer {
         })
     }
 
+    /// Gives a target another weight from now on.
+    pub fn reweigh(&mut self, number: usize, weight: u32) {
+        if self.members[number].weight == weight {
+            return;
+        }
+        self.members[number].weight = weight;
+        match &mut self.chooser {
+            Chooser::RoundRobin(wheel) => wheel.reweigh(number, weight),
+            Chooser::StickySessions(sticky) => sticky.reweigh(number, weight),
+            Chooser::LeastConnections(_) | Chooser::Latency(_) | Chooser::ConsistentHashing(_) => {}
+        }
+    }
+
     fn among(&mut self, key: u64, now: Moment, allowed: impl Fn(usize) -> bool) -> Option<usize> {
         match &mut self.chooser {
             Chooser::RoundRobin(wheel) => wheel.next(allowed),

@@ -34,6 +34,11 @@ impl Sticky {
             .or_else(|| self.wheel.next(allowed))
     }
 
+    /// Gives a target another share of the new sessions.
+    pub(super) fn reweigh(&mut self, number: usize, weight: u32) {
+        self.wheel.reweigh(number, weight);
+    }
+
     /// What names a target.
     pub(super) fn mark(&self, number: usize) -> u64 {
         self.marks[number]

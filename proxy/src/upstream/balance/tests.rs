@@ -140,6 +140,50 @@ fn what_unwinds_gives_its_place_back() {
 }
 
 #[test]
+fn a_share_follows_its_weight_at_once() {
+    for algorithm in [Algorithm::RoundRobin, Algorithm::StickySessions] {
+        let mut balancer = balancer(algorithm, &[100, 100]);
+        for (weight, asked) in [(100, 55), (10, 10), (50, 37), (100, 55)] {
+            balancer.reweigh(1, weight);
+            let turns = (0..110).map(|_| balancer.choose(0, &[], start(), |_| true).unwrap().number);
+            let second = turns.filter(|number| *number == 1).count();
+            assert!(second.abs_diff(asked) <= 1, "{algorithm:?} {weight}: {second}");
+        }
+    }
+    for algorithm in [Algorithm::LeastConnections, Algorithm::Latency] {
+        let mut balancer = balancer(algorithm, &[100, 100]);
+        for number in 0..2 {
+            balancer.load(number).observe(Duration::from_millis(10), start());
+        }
+        balancer.reweigh(1, 10);
+        let held: Vec<Choice> = (0..110)
+            .map(|_| balancer.choose(0, &[], start(), |_| true).unwrap())
+            .collect();
+        assert!(balancer.load(1).running().abs_diff(10) <= 1, "{algorithm:?}");
+        drop(held);
+    }
+}
+
+#[test]
+fn a_growing_weight_takes_keys_and_gives_none_back() {
+    let mut balancer = balancer(Algorithm::ConsistentHashing, &[100, 100, 100]);
+    let mut before: Vec<u64> = Vec::new();
+    for (weight, percent) in [(10, 5), (50, 20), (100, 33)] {
+        balancer.reweigh(2, weight);
+        let now: Vec<u64> = (0..3000)
+            .filter(|key| balancer.choose(*key, &[], start(), |_| true).unwrap().number == 2)
+            .collect();
+        assert!(before.iter().all(|key| now.contains(key)), "{weight}");
+        assert!(
+            (now.len() / 30).abs_diff(percent) <= 3,
+            "{weight}: {} keys",
+            now.len()
+        );
+        before = now;
+    }
+}
+
+#[test]
 fn keys_are_spread_by_weight() {
     let weights = [1, 2, 3, 0, 4];
     let mut balancer = balancer(Algorithm::ConsistentHashing, &weights);

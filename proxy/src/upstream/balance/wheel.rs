@@ -34,6 +34,11 @@ impl Wheel {
         wheel
     }
 
+    /// Gives a target another weight. Its turns come as they did, and then at the new rate.
+    pub(in crate::upstream) fn reweigh(&mut self, number: usize, weight: u32) {
+        self.entries[number].weight = i64::from(weight);
+    }
+
     /// The next target among those allowed. `None` when none of them has weight.
     pub(in crate::upstream) fn next(&mut self, allowed: impl Fn(usize) -> bool) -> Option<usize> {
         let usable = |number: usize, entry: &Entry| entry.weight > 0 && allowed(number);

@@ -11,8 +11,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
+use crate::worker::clock;
 use probe::Probe;
 pub use rules::{Rules, Seen};
 
@@ -23,6 +25,10 @@ pub struct AddressHealth {
     word: AtomicU64,
     /// What operators were last told.
     told_unhealthy: AtomicBool,
+    /// When the address came, or came back, in [`clock::uptime_ns`]; 0 when it was there all the time.
+    came_ns: AtomicU64,
+    /// Requests that it serves, where they are bounded.
+    running: AtomicU32,
 }
 
 const UNHEALTHY: u64 = 1 << 32;
@@ -48,10 +54,49 @@ impl AddressHealth {
         self.word.load(Ordering::Relaxed) & UNHEALTHY == 0
     }
 
+    /// How long it has been there, and healthy: `None` for as long as the gateway knows. `now_ns` is
+    /// [`clock::uptime_ns`].
+    pub fn age(&self, now_ns: u64) -> Option<Duration> {
+        let came = self.came_ns.load(Ordering::Relaxed);
+        (came != 0).then(|| Duration::from_nanos(now_ns.saturating_sub(came)))
+    }
+
     /// Puts the address in or out, and forgets what was counted.
     pub fn set(&self, healthy: bool) {
         let word = if healthy { 0 } else { UNHEALTHY };
-        self.word.store(word, Ordering::Relaxed);
+        let before = self.word.swap(word, Ordering::Relaxed);
+        self.changed(before, word);
+    }
+
+    fn changed(&self, before: u64, after: u64) {
+        if before & UNHEALTHY != 0 && after & UNHEALTHY == 0 {
+            self.came();
+        }
+    }
+
+    /// Requests that it serves on all workers, where they are bounded.
+    pub fn running(&self) -> u32 {
+        // In one order with what waiters publish: who frees a slot sees who waits, or is seen by it.
+        self.running.load(Ordering::SeqCst)
+    }
+
+    /// It serves one request more, if it serves fewer than `most`.
+    pub(super) fn begin(&self, most: u32) -> bool {
+        let one_more = |running| (running < most).then_some(running + 1);
+        self.running
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+            .is_ok()
+    }
+
+    /// It serves one request less.
+    pub(super) fn end(&self) {
+        self.running.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// It comes into use now.
+    fn came(&self) {
+        clock::refresh();
+        self.came_ns.store(clock::uptime_ns(), Ordering::Relaxed);
     }
 
     /// Counts one more; `limit` of them change the state, 0 switches the counter off. A success forgets the failures,
@@ -61,11 +106,15 @@ impl AddressHealth {
             return;
         }
         // Nothing to do is the common case, and writes nothing.
-        let _ = self
+        let counted = |word| counted(word, counter, limit);
+        let before = self
             .word
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                Some(counted(word, counter, limit)).filter(|next| *next != word)
+                Some(counted(word)).filter(|next| *next != word)
             });
+        if let Ok(before) = before {
+            self.changed(before, counted(before));
+        }
     }
 
     /// The state, if it is another one than operators were told.
@@ -108,12 +157,31 @@ pub struct TargetHealth {
         reason = "cold: taken when a name's addresses change, and to probe and to show"
     )]
     addresses: std::sync::Mutex<BTreeMap<SocketAddr, Arc<AddressHealth>>>,
+    /// Whether addresses that come now are new: the first ones of a target that was there from the start are not.
+    arrivals: AtomicBool,
 }
 
 impl TargetHealth {
+    /// Of a target that `arrives`, or was there when the gateway started.
+    pub fn new(arrives: bool) -> Self {
+        Self {
+            arrivals: AtomicBool::new(arrives),
+            ..Self::default()
+        }
+    }
+
     /// The health of an address. One that was not known is healthy.
     pub fn of(&self, address: SocketAddr) -> Arc<AddressHealth> {
-        self.with(|known| Arc::clone(known.entry(address).or_default()))
+        self.with(|known| {
+            let health = known.entry(address).or_insert_with(|| {
+                let health = AddressHealth::default();
+                if self.arrivals.load(Ordering::Relaxed) {
+                    health.came();
+                }
+                Arc::new(health)
+            });
+            Arc::clone(health)
+        })
     }
 
     /// What is known, by address.
@@ -126,8 +194,10 @@ impl TargetHealth {
         })
     }
 
-    /// Forgets what is not among these addresses, and used by nobody.
+    /// These are all of its addresses now. Forgets what is not among them, and used by nobody; others that come later
+    /// are new.
     pub fn keep(&self, addresses: &[SocketAddr]) {
+        self.arrivals.store(true, Ordering::Relaxed);
         self.with(|known| {
             known.retain(|address, health| addresses.contains(address) || Arc::strong_count(health) > 1);
         });

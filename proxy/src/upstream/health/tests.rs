@@ -1,9 +1,11 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::probe::status;
 use super::{AddressHealth, Checks, Counter, TargetHealth};
+use crate::worker::clock;
 
 #[test]
 fn failures_in_a_row_take_a_target_out_and_successes_bring_it_back() {
@@ -90,6 +92,38 @@ fn an_address_keeps_its_health_while_the_name_has_it_or_a_worker_uses_it() {
     target.keep(&[one]);
     assert_eq!(target.all().len(), 1);
     assert!(target.of(two).is_healthy(), "who comes back later is new");
+}
+
+#[test]
+fn what_was_there_from_the_start_is_not_new_and_what_comes_or_returns_is() {
+    let [first, second]: [SocketAddr; 2] = ["192.0.2.1:80", "192.0.2.2:80"].map(|text| text.parse().unwrap());
+    let age = |target: &TargetHealth, address| target.of(address).age(clock::uptime_ns());
+    let target = TargetHealth::new(false);
+    assert_eq!(age(&target, first), None);
+    target.keep(&[first]);
+    clock::ahead::go(Duration::from_secs(5));
+    assert_eq!(
+        age(&target, second),
+        Some(Duration::ZERO),
+        "another answer brought it"
+    );
+    target.of(first).set(false);
+    assert_eq!(age(&target, first), None);
+    target.of(first).count(Counter::Successes, 1);
+    assert!(
+        age(&target, first).unwrap() < Duration::from_secs(1),
+        "it is back"
+    );
+    clock::ahead::go(Duration::from_secs(60));
+    target.of(first).set(true);
+    assert!(
+        age(&target, first).unwrap() >= Duration::from_secs(60),
+        "it was healthy already"
+    );
+    assert!(
+        age(&TargetHealth::new(true), first).is_some(),
+        "a reload brought it"
+    );
 }
 
 #[test]

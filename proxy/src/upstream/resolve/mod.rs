@@ -233,6 +233,11 @@ impl Names {
         Self { resolver, mailbox }
     }
 
+    /// Where letters to this worker go.
+    pub const fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
     /// An address of a host name; one after the other when it has several. `None` when it has none, or when nobody
     /// knows within [`limits::RESOLVE_WAIT_S`]. Whoever has an answer, however old, does not wait.
     pub async fn resolve(&self, host: &str, port: u16) -> Option<SocketAddr> {
