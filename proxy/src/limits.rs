@@ -169,6 +169,8 @@ pub const LATENCY_UNKNOWN_MS: u32 = 1000;
 pub const LATENCY_FAILED_MS: u64 = 5000;
 /// Targets that one request remembers to have failed.
 pub const TARGETS_TRIED: usize = 8;
+/// An ejection is at most so many times as long as the first.
+pub const EJECTION_TIMES: u64 = 10;
 /// A request that waits for a target looks by itself after this long, in milliseconds: targets also get room by
 /// becoming healthy, or by a reload, which call nobody.
 pub const QUEUE_LOOK_MS: u64 = 250;

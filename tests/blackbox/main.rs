@@ -46,6 +46,7 @@ mod routing;
 mod size;
 mod stream;
 mod take_over;
+mod targets;
 mod termination;
 mod tls;
 mod tls_identity;

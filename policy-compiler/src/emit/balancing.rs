@@ -9,7 +9,7 @@ use crate::deck::entity::{
     ActiveHealthcheck, Algorithm, HashOn, HealthRules as RulesEntity, PassiveHealthcheck, Protocol,
     Upstream as UpstreamEntity,
 };
-use crate::extension::{MAX_REQUESTS, QUEUE, QUEUE_TIMEOUT, QUEUE_TIMEOUT_MS, SLOW_START};
+use crate::extension;
 use crate::lower::Context;
 
 /// Writes upstreams in the order of the model, each with its targets.
@@ -39,7 +39,7 @@ pub(super) fn write(context: &mut Context<'_>) {
     for (upstream, targets) in model.upstreams.iter().zip(targets) {
         refuse_upstream(context, upstream);
         let sticky = upstream.algorithm == Algorithm::StickySessions;
-        let queue_timeout = upstream.meta.extensions.value(&QUEUE_TIMEOUT);
+        let said = |tag: &extension::Tag, default| upstream.meta.extensions.value(tag).unwrap_or(default);
         let cookie = upstream.sticky_sessions.as_ref().filter(|_| sticky);
         let row = Upstream {
             id: context.text(&upstream.meta.id.to_string()),
@@ -56,13 +56,13 @@ pub(super) fn write(context: &mut Context<'_>) {
             threshold: upstream.healthchecks.threshold,
             passive: passive(context, &upstream.healthchecks.passive),
             active: active(context, &upstream.healthchecks.active),
-            slow_start: upstream.meta.extensions.value(&SLOW_START).unwrap_or(0),
-            max_requests: upstream.meta.extensions.value(&MAX_REQUESTS).unwrap_or(0),
-            queue: upstream.meta.extensions.value(&QUEUE).unwrap_or(0),
-            queue_timeout: queue_timeout.unwrap_or(QUEUE_TIMEOUT_MS),
-            eject_after: 0,
-            eject_for: 0,
-            eject_most: 0,
+            slow_start: said(&extension::SLOW_START, 0),
+            max_requests: said(&extension::MAX_REQUESTS, 0),
+            queue: said(&extension::QUEUE, 0),
+            queue_timeout: said(&extension::QUEUE_TIMEOUT, extension::QUEUE_TIMEOUT_MS),
+            eject_after: said(&extension::EJECT_AFTER, 0),
+            eject_for: said(&extension::EJECT_FOR, extension::EJECT_FOR_MS),
+            eject_most: said(&extension::EJECT_MOST, extension::EJECT_MOST_PERCENT),
             targets: context.builder.unique_list(&targets),
         };
         context.builder.row(&row);

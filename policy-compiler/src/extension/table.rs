@@ -15,6 +15,11 @@ macro_rules! tags {
 /// [`QUEUE_TIMEOUT`] without the tag.
 pub const QUEUE_TIMEOUT_MS: u32 = 5_000;
 
+/// [`EJECT_FOR`] without the tag.
+pub const EJECT_FOR_MS: u32 = 30_000;
+/// [`EJECT_MOST`] without the tag.
+pub const EJECT_MOST_PERCENT: u32 = 10;
+
 tags! {
     /// How slowly the weight of a target grows.
     SLOW_START = Tag {
@@ -51,5 +56,32 @@ tags! {
         default: "5s",
         needs: Some("queue"),
         about: "how long a request waits at most",
+    };
+    /// Failures in a row that eject an address.
+    EJECT_AFTER = Tag {
+        name: "eject_after",
+        on: &[Kind::Upstream],
+        shape: Shape::Count { least: 1, most: 1_000 },
+        default: "nobody is ejected",
+        needs: None,
+        about: "after how many failures in a row, counted over all workers, an address of a target is left out for a while",
+    };
+    /// How long the first ejection is.
+    EJECT_FOR = Tag {
+        name: "eject_for",
+        on: &[Kind::Upstream],
+        shape: Shape::Duration { least: 1_000, most: 3_600_000 },
+        default: "30s",
+        needs: Some("eject_after"),
+        about: "how long the first time; the second time twice as long, and so on",
+    };
+    /// How many may be out at once.
+    EJECT_MOST = Tag {
+        name: "eject_most",
+        on: &[Kind::Upstream],
+        shape: Shape::Percent { least: 1, most: 100 },
+        default: "10%",
+        needs: Some("eject_after"),
+        about: "how many of the upstream's addresses may be left out at once; one always may",
     };
 }

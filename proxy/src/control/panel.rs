@@ -24,7 +24,7 @@ use crate::telemetry::counter::Counters;
 use crate::telemetry::prometheus::{self, DnsCounts, Gauges, HealthState, TargetHealth};
 use crate::upstream::resolve::message::Kind;
 use crate::upstream::resolve::{Listed, Resolver};
-use crate::worker::Driver;
+use crate::worker::{Driver, clock};
 
 /// The node's panel.
 pub(super) struct NodePanel {
@@ -165,6 +165,7 @@ impl Panel for NodePanel {
             reloads_refused,
             drivers: &[(self.driver.name(), self.workers.len() as u64)],
             targets: &targets,
+            upstreams: &current.map(Snapshot::upstream_counts).unwrap_or_default(),
             log: log.upgrade().map(|log| log.counts()).unwrap_or_default(),
             reservations: (quotas.reservations(), quotas.held()),
             confined: self
@@ -200,7 +201,8 @@ impl Panel for NodePanel {
         let found = current
             .as_ref()
             .and_then(|snapshot| snapshot.upstreams.iter().find(named));
-        let Some((upstream, checks)) = found.and_then(|it| Some((it, it.checks.as_ref()?))) else {
+        let is_watched = |it: &&Upstream| it.checks.is_some() || it.outliers.is_some();
+        let Some(upstream) = found.filter(is_watched) else {
             return false;
         };
         let Some(number) = upstream.targets.iter().position(|it| &*it.name == target) else {
@@ -208,7 +210,7 @@ impl Panel for NodePanel {
         };
         // Addresses that nobody has used yet are put in or out, too.
         for address in addresses(&upstream.targets[number].server, &self.gauged.resolver.list()) {
-            checks.targets[number].of(address).set(healthy);
+            upstream.targets[number].health.of(address).set(healthy);
         }
         true
     }
@@ -270,6 +272,14 @@ struct Described<'s> {
     target: &'s Target,
     /// Each with its text and its state.
     addresses: Vec<(String, HealthState)>,
+    /// By address: what extensions know of it.
+    extended: Vec<Extended>,
+}
+
+/// Seconds of an ejection that are left, and requests that run where they are bounded.
+struct Extended {
+    ejected_s: Option<u64>,
+    running: Option<u32>,
 }
 
 impl<'s> Described<'s> {
@@ -281,11 +291,21 @@ impl<'s> Described<'s> {
             Some(health) if health.of(address).is_healthy() => HealthState::Healthy,
             Some(_) => HealthState::Unhealthy,
         };
-        let addresses = addresses(&target.server, known);
+        let now_ns = clock::refreshed_uptime_ns();
+        let extended = |address| {
+            let health = target.health.of(address);
+            let left = health.ejected_for(now_ns).as_secs();
+            Extended {
+                ejected_s: upstream.outliers.as_ref().map(|_| left),
+                running: upstream.bound.as_ref().map(|_| health.running()),
+            }
+        };
+        let addresses: Vec<SocketAddr> = addresses(&target.server, known).collect();
         Self {
             upstream,
             target,
-            addresses: addresses.map(|it| (it.to_string(), state(it))).collect(),
+            extended: addresses.iter().map(|it| extended(*it)).collect(),
+            addresses: addresses.iter().map(|it| (it.to_string(), state(*it))).collect(),
         }
     }
 
@@ -354,9 +374,15 @@ fn upstreams(snapshot: &Snapshot, known: &[Listed]) -> Vec<serde_json::Value> {
         let shown: Vec<serde_json::Value> = targets
             .iter()
             .map(|it| {
-                let each = it.addresses.iter();
-                let addresses = each
-                    .map(|(address, state)| serde_json::json!({"address": address, "health": word(*state)}));
+                let each = it.addresses.iter().zip(&it.extended);
+                let addresses = each.map(|((address, state), extended)| {
+                    serde_json::json!({
+                        "address": address,
+                        "health": word(*state),
+                        "ejected_s": extended.ejected_s,
+                        "running": extended.running,
+                    })
+                });
                 serde_json::json!({
                     "target": it.target.name,
                     "weight": it.target.weight,
@@ -374,7 +400,10 @@ fn upstreams(snapshot: &Snapshot, known: &[Listed]) -> Vec<serde_json::Value> {
             Some(checks) if checks.suffice(each) => HealthState::Healthy,
             Some(_) => HealthState::Unhealthy,
         };
-        serde_json::json!({"name": upstream.name, "health": word(whole), "targets": shown})
+        let waiting = upstream.bound.as_ref().map(|bound| bound.queue.waiting());
+        serde_json::json!({
+            "name": upstream.name, "health": word(whole), "waiting": waiting, "targets": shown,
+        })
     });
     all.collect()
 }

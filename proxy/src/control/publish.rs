@@ -17,6 +17,7 @@ use crate::snapshot::{Snapshot, SnapshotError};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
 use crate::tls::TlsSetupError;
+use crate::worker::clock;
 
 /// What other threads are told about epochs. A lock is fine here: only the main thread and the admin socket meet.
 #[expect(
@@ -189,19 +190,25 @@ impl Publisher {
     pub(crate) fn tell_health(&self) {
         let current = self.with(|published| published.current.clone());
         for upstream in current.iter().flat_map(|snapshot| &snapshot.upstreams) {
-            let Some(checks) = &upstream.checks else { continue };
-            for (target, health) in upstream.targets.iter().zip(&checks.targets) {
-                for (address, health) in health.all() {
-                    let Some(healthy) = health.news() else { continue };
-                    let (state, upstream) = (state(healthy), &upstream.name);
+            if upstream.checks.is_none() && upstream.outliers.is_none() {
+                continue;
+            }
+            for target in &upstream.targets {
+                for (address, health) in target.health.all() {
+                    let ejected = health.ejection_news(clock::refreshed_uptime_ns());
+                    let ejected = ejected.map(|left| format!("ejected for {} s", left.as_secs_f64().round()));
+                    let healthy = health.news().map(|healthy| state(healthy).to_owned());
+                    let upstream = &upstream.name;
                     let at = match target.server.literal {
                         Some(_) => String::new(),
                         None => format!(" at {address}"),
                     };
-                    eprintln!(
-                        "tollgate: target {}{at} of upstream {upstream} is {state}",
-                        target.name
-                    );
+                    for state in healthy.into_iter().chain(ejected) {
+                        eprintln!(
+                            "tollgate: target {}{at} of upstream {upstream} is {state}",
+                            target.name
+                        );
+                    }
                 }
             }
         }

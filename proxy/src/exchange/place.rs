@@ -6,10 +6,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::table::{self, Id};
+
 use super::refusal::Refusal;
 use super::{Exchange, Vanished};
 use crate::limits;
-use crate::snapshot::{Endpoint, Epoch, Missed, Selection, Server, Upstream};
+use crate::snapshot::{Endpoint, Epoch, Missed, Selection, Server};
 use crate::upstream::health::Seen;
 use crate::worker::{First, race};
 
@@ -22,7 +24,13 @@ pub(super) struct Place<'s> {
     pub(super) authority: &'s str,
     /// What TLS asks for.
     pub(super) name: &'s Arc<str>,
-    target: Option<(&'s Upstream, Selection)>,
+    target: Option<Target<'s>>,
+}
+
+struct Target<'s> {
+    epoch: &'s Epoch,
+    upstream: Id<table::Upstream>,
+    selection: Selection,
 }
 
 impl<'s> Place<'s> {
@@ -38,7 +46,8 @@ impl<'s> Place<'s> {
     }
 
     /// A target of its upstream.
-    fn of(endpoint: &'s Endpoint, upstream: &'s Upstream, selection: Selection) -> Self {
+    fn of(endpoint: &'s Endpoint, epoch: &'s Epoch, id: Id<table::Upstream>, selection: Selection) -> Self {
+        let upstream = &epoch.snapshot.upstreams[id.index()];
         let target = &upstream.targets[selection.peer.target];
         let (authority, name) = match &upstream.host_header {
             Some((header, name)) => (header, name),
@@ -52,7 +61,11 @@ impl<'s> Place<'s> {
             address: selection.peer.address,
             authority,
             name,
-            target: Some((upstream, selection)),
+            target: Some(Target {
+                epoch,
+                upstream: id,
+                selection,
+            }),
         }
     }
 
@@ -60,43 +73,39 @@ impl<'s> Place<'s> {
     pub(super) fn mark(&self) -> Option<u64> {
         self.target
             .as_ref()
-            .and_then(|(_, selection)| selection.choice.mark)
+            .and_then(|target| target.selection.choice.mark)
     }
 
     /// A response head came.
     pub(super) fn answered(&self, status: u16, took: Duration) {
-        let Some((upstream, selection)) = &self.target else {
-            return;
-        };
-        selection.choice.hold.answered(took);
-        if let (Some(checks), Some(health)) = (&upstream.checks, &selection.peer.health) {
-            let seen = if status == 504 {
-                Seen::Timeout
-            } else {
-                Seen::Status(status)
-            };
-            checks.saw(health, seen);
-        }
+        let Some(target) = &self.target else { return };
+        target.selection.choice.hold.answered(took);
+        target.saw(if status == 504 {
+            Seen::Timeout
+        } else {
+            Seen::Status(status)
+        });
     }
 
     /// None came. The target is marked as tried.
     pub(super) fn failed(&self, refusal: Refusal, took: Duration, tried: &mut [usize]) {
-        let Some((upstream, selection)) = &self.target else {
-            return;
-        };
-        selection.choice.hold.failed(took);
+        let Some(target) = &self.target else { return };
+        target.selection.choice.hold.failed(took);
         if let Some(mark) = tried.iter_mut().find(|mark| **mark == usize::MAX) {
-            *mark = selection.choice.number;
+            *mark = target.selection.choice.number;
         }
         // A name without an address, or a client that cannot spell its body, is not the target's failure.
-        let seen = match refusal {
-            Refusal::Upstream(504) => Seen::Timeout,
-            Refusal::Upstream(_) => Seen::Failure,
-            _ => return,
-        };
-        if let (Some(checks), Some(health)) = (&upstream.checks, &selection.peer.health) {
-            checks.saw(health, seen);
+        match refusal {
+            Refusal::Upstream(504) => target.saw(Seen::Timeout),
+            Refusal::Upstream(_) => target.saw(Seen::Failure),
+            _ => {}
         }
+    }
+}
+
+impl Target<'_> {
+    fn saw(&self, seen: Seen) {
+        self.epoch.saw(self.upstream, &self.selection.peer, seen);
     }
 }
 
@@ -120,14 +129,15 @@ impl Exchange<'_> {
             }
             chosen => chosen,
         };
-        let upstream = &epoch.snapshot.upstreams[id.index()];
         Ok(chosen
-            .map(|selection| Place::of(endpoint, upstream, selection))
-            .map_err(|missed| match (missed, &upstream.bound) {
-                (Missed::Full, Some(bound)) => Refusal::Busy(bound.retry_after_s()),
-                (Missed::Unknown(_), _) => Refusal::Unresolved,
-                _ => Refusal::NoTarget,
-            }))
+            .map(|selection| Place::of(endpoint, epoch, id, selection))
+            .map_err(
+                |missed| match (missed, &epoch.snapshot.upstreams[id.index()].bound) {
+                    (Missed::Full, Some(bound)) => Refusal::Busy(bound.retry_after_s()),
+                    (Missed::Unknown(_), _) => Refusal::Unresolved,
+                    _ => Refusal::NoTarget,
+                },
+            ))
     }
 
     /// Waits for a target, and watches whether the client is still there.

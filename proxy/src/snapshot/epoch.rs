@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use policy::table::{self, Id};
 
-use super::peers::{Loads, Missed, Peers, Selection};
+use super::peers::{Loads, Missed, Peer, Peers, Selection};
 use super::{Snapshot, Upstream};
 use crate::limits;
+use crate::upstream::health::Seen;
 use crate::upstream::queue::{Line, Place};
 use crate::upstream::resolve::Names;
 use crate::worker::{self, Deadline, clock, race};
@@ -120,6 +121,14 @@ impl Epoch {
                     Err(again) => missed = again,
                 }
             }
+        }
+    }
+
+    /// Takes in what a try with a selected peer saw.
+    pub fn saw(&self, upstream: Id<table::Upstream>, peer: &Peer, seen: Seen) {
+        let row = &self.snapshot.upstreams[upstream.index()];
+        if row.checks.is_some() || row.outliers.is_some() {
+            self.peers.borrow()[upstream.index()].saw(row, peer, seen);
         }
     }
 

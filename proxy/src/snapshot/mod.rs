@@ -24,6 +24,7 @@ use crate::limits;
 use crate::node::Node;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
+use crate::telemetry::prometheus::UpstreamCounts;
 use crate::tls::{ClientConfigs, ClientTls, Demands, OcspError, Protocol, ServerTls, TlsSetupError};
 use crate::upstream::resolve::Names;
 use crate::worker::prefer_huge_pages;
@@ -206,6 +207,11 @@ impl Snapshot {
             server_tls,
             reports,
         })
+    }
+
+    /// What upstreams with extensions count.
+    pub fn upstream_counts(&self) -> Vec<UpstreamCounts<'_>> {
+        self.upstreams.iter().filter_map(Upstream::counts).collect()
     }
 
     /// The value of a secret.

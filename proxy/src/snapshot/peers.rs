@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::Upstream;
 use crate::upstream::balance::{Balancer, Choice, Load};
-use crate::upstream::health::AddressHealth;
+use crate::upstream::health::{AddressHealth, Outliers, Seen};
 use crate::upstream::queue::{Line, Slot};
 use crate::upstream::resolve::{Answer, Names, SHARES};
 use crate::worker::clock;
@@ -31,6 +31,12 @@ pub struct Peer {
 impl Peer {
     fn is_healthy(&self) -> bool {
         self.health.as_ref().is_none_or(|health| health.is_healthy())
+    }
+
+    fn is_ejected(&self, now_ns: u64) -> bool {
+        self.health
+            .as_ref()
+            .is_some_and(|health| health.is_ejected(now_ns))
     }
 
     /// Whether it serves fewer requests than `most`. Nobody knows while its address is not known.
@@ -69,6 +75,17 @@ pub enum Missed {
     Full,
     /// The address of this target is not known, and whether it has room neither.
     Unknown(usize),
+}
+
+/// Which peers may be chosen: healthy ones that are not ejected, or all healthy ones where that leaves none.
+fn usable<'p>(peers: &'p [Rc<Peer>], upstream: &Upstream) -> impl Fn(usize) -> bool + Copy + use<'p> {
+    let now_ns = clock::uptime_ns();
+    let is_in = move |peer: &Peer| peer.is_healthy() && !peer.is_ejected(now_ns);
+    let ejects = upstream.outliers.is_some() && peers.iter().any(|peer| peer.weight > 0 && is_in(peer));
+    move |number: usize| {
+        let peer = &peers[number];
+        if ejects { is_in(peer) } else { peer.is_healthy() }
+    }
 }
 
 fn selection(peers: &[Rc<Peer>], choice: Choice, slot: Option<Slot>) -> Selection {
@@ -148,14 +165,14 @@ impl Peers {
             self.grow(upstream.slow_start);
         }
         let peers = &self.peers;
+        let usable = usable(peers, upstream);
         let Some((bound, line)) = upstream.bound.as_ref().zip(line) else {
-            let healthy = |number: usize| peers[number].is_healthy();
-            let choice = self.balancer.choose(key, tried, clock::now(), healthy);
+            let choice = self.balancer.choose(key, tried, clock::now(), usable);
             return choice.map_or(Err(Missed::Nobody), |choice| Ok(selection(peers, choice, None)));
         };
         // Another worker may take the last slot between looking and taking.
         for _ in 0..=peers.len() {
-            let has_room = |number: usize| peers[number].is_healthy() && peers[number].has_room(bound.most);
+            let has_room = |number: usize| usable(number) && peers[number].has_room(bound.most);
             let Some(choice) = self.balancer.choose(key, tried, clock::now(), has_room) else {
                 break;
             };
@@ -166,8 +183,37 @@ impl Peers {
                 return Ok(selection(peers, choice, Some(slot)));
             }
         }
-        let is_there = peers.iter().any(|peer| peer.weight > 0 && peer.is_healthy());
+        let is_there = (0..peers.len()).any(|number| peers[number].weight > 0 && usable(number));
         Err(if is_there { Missed::Full } else { Missed::Nobody })
+    }
+
+    /// Takes in what a try with a peer saw.
+    pub(super) fn saw(&self, upstream: &Upstream, peer: &Peer, seen: Seen) {
+        let Some(health) = &peer.health else { return };
+        if let Some(checks) = &upstream.checks {
+            checks.saw(health, seen);
+        }
+        let Some(outliers) = &upstream.outliers else {
+            return;
+        };
+        let now_ns = clock::uptime_ns();
+        if health.is_outlier(seen, outliers, now_ns) {
+            upstream.ejections.decide(|| {
+                let may = self.may_eject(outliers, health, now_ns);
+                if may {
+                    health.eject(outliers, now_ns);
+                }
+                may
+            });
+        }
+    }
+
+    fn may_eject(&self, outliers: &Outliers, health: &Arc<AddressHealth>, now_ns: u64) -> bool {
+        let weighed = || self.peers.iter().filter(|peer| peer.weight > 0);
+        let is_it = |peer: &Peer| peer.health.as_ref().is_some_and(|it| Arc::ptr_eq(it, health));
+        let out = weighed().filter(|peer| peer.is_ejected(now_ns)).count();
+        let others = weighed().filter(|peer| peer.is_healthy() && !peer.is_ejected(now_ns) && !is_it(peer));
+        outliers.allow(weighed().count(), out, others.count())
     }
 
     /// Gives every peer the weight that it has by now.

@@ -11,10 +11,12 @@ use super::secret::Secret;
 use super::{Server, SnapshotError, authority, identity, unbracketed};
 use crate::http::authority::Authority;
 use crate::limits;
+use crate::telemetry::prometheus::UpstreamCounts;
 use crate::tls::{ClientConfigs, ClientTls, Demands, TlsSetupError};
 use crate::upstream::health::probe::{Probe, Probed};
-use crate::upstream::health::{Checks, Rules, TargetHealth};
+use crate::upstream::health::{Checks, Ejections, Outliers, Rules, TargetHealth};
 use crate::upstream::queue::Queue;
+use crate::worker::clock;
 
 /// A balanced upstream.
 pub struct Upstream {
@@ -34,6 +36,10 @@ pub struct Upstream {
     pub slow_start: Duration,
     /// How many requests an address of a target serves at a time, if that is bounded.
     pub bound: Option<Bound>,
+    /// When addresses are left out for failing, if they are.
+    pub outliers: Option<Outliers>,
+    /// How often that was: the same in every epoch that has the same upstream.
+    pub ejections: Arc<Ejections>,
 }
 
 /// How many requests an address of a target serves at a time, and who may wait.
@@ -69,6 +75,26 @@ pub struct Target {
     pub health: Arc<TargetHealth>,
 }
 
+impl Upstream {
+    /// For the metrics page; `None` when nothing of it is asked for.
+    pub fn counts(&self) -> Option<UpstreamCounts<'_>> {
+        let bound = self.bound.as_ref();
+        let ejected = || {
+            let now_ns = clock::refreshed_uptime_ns();
+            let all = self.targets.iter().flat_map(|target| target.health.all());
+            all.filter(|(_, health)| health.is_ejected(now_ns)).count() as u64
+        };
+        (bound.is_some() || self.outliers.is_some()).then(|| UpstreamCounts {
+            upstream: &self.name,
+            waiting: bound.map(|bound| (u64::from(bound.queue.waiting()), bound.queue.refused())),
+            ejected: self
+                .outliers
+                .as_ref()
+                .map(|_| (ejected(), self.ejections.total())),
+        })
+    }
+}
+
 /// What a reload leaves as it is.
 #[derive(Default)]
 pub(super) struct Known<'k> {
@@ -76,6 +102,7 @@ pub(super) struct Known<'k> {
     health: HashMap<(&'k str, &'k str), &'k Arc<TargetHealth>>,
     /// By the upstream's id.
     queues: HashMap<&'k str, &'k Arc<Queue>>,
+    ejections: HashMap<&'k str, &'k Arc<Ejections>>,
 }
 
 impl<'k> Known<'k> {
@@ -88,6 +115,7 @@ impl<'k> Known<'k> {
                     .health
                     .insert((&*upstream.id, &*target.name), &target.health);
             }
+            known.ejections.insert(&*upstream.id, &upstream.ejections);
             if let Some(bound) = &upstream.bound {
                 known.queues.insert(&*upstream.id, &bound.queue);
             }
@@ -141,6 +169,14 @@ pub(super) fn prepare(
         targets,
         checks: None,
         slow_start: Duration::from_millis(u64::from(row.slow_start)),
+        outliers: (row.eject_after > 0).then(|| Outliers {
+            after: row.eject_after,
+            base: Duration::from_millis(u64::from(row.eject_for)),
+            most_percent: row.eject_most,
+        }),
+        ejections: known
+            .and_then(|known| known.ejections.get(id))
+            .map_or_else(Arc::default, |ejections| Arc::clone(ejections)),
         bound: (row.max_requests > 0).then(|| Bound {
             most: row.max_requests,
             queue_most: row.queue,

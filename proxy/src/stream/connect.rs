@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Session;
 use crate::limits;
-use crate::snapshot::{self, Endpoint, Epoch, Selection, Server};
+use crate::snapshot::{Endpoint, Epoch, Selection, Server};
 use crate::telemetry::access_log::{FailedTry, LogTry};
 use crate::tls::{Stream, StreamError};
 use crate::upstream::health::Seen;
@@ -25,13 +25,13 @@ struct Place<'s> {
     address: Option<SocketAddr>,
     /// What TLS asks for.
     name: &'s str,
-    target: Option<(&'s snapshot::Upstream, Selection)>,
+    target: Option<(Id<Upstream>, Selection)>,
 }
 
 impl<'s> Place<'s> {
     /// Waits where the upstream lets requests wait. `None` when there is none to be had.
     async fn choose(endpoint: &'s Endpoint, epoch: &'s Epoch, key: u64, tried: &[usize]) -> Option<Self> {
-        let Some(upstream) = endpoint.upstream else {
+        let Some(id) = endpoint.upstream else {
             return Some(Self {
                 server: &endpoint.server,
                 address: endpoint.server.literal,
@@ -39,28 +39,26 @@ impl<'s> Place<'s> {
                 target: None,
             });
         };
-        let selection = match epoch.choose(upstream, key, tried) {
+        let selection = match epoch.choose(id, key, tried) {
             Ok(selection) => selection,
             // Boxed: few sessions wait, all would carry the memory.
-            Err(missed) => Box::pin(epoch.wait(upstream, key, tried, missed)).await.ok()?,
+            Err(missed) => Box::pin(epoch.wait(id, key, tried, missed)).await.ok()?,
         };
-        let upstream = &epoch.snapshot.upstreams[upstream.index()];
+        let upstream = &epoch.snapshot.upstreams[id.index()];
         let server = &upstream.targets[selection.peer.target].server;
         let header = upstream.host_header.as_ref();
         Some(Self {
             server,
             address: selection.peer.address,
             name: header.map_or(&server.host, |(_, name)| name),
-            target: Some((upstream, selection)),
+            target: Some((id, selection)),
         })
     }
 
     /// Counts what a try saw, when anybody checks.
-    fn saw(&self, seen: Option<Seen>) {
-        if let (Some((upstream, selection)), Some(seen)) = (&self.target, seen)
-            && let (Some(checks), Some(health)) = (&upstream.checks, &selection.peer.health)
-        {
-            checks.saw(health, seen);
+    fn saw(&self, epoch: &Epoch, seen: Option<Seen>) {
+        if let (Some((upstream, selection)), Some(seen)) = (&self.target, seen) {
+            epoch.saw(*upstream, &selection.peer, seen);
         }
     }
 }
@@ -88,14 +86,14 @@ impl Session<'_> {
             let last = tries > endpoint.retries;
             match self.attempt(endpoint, &place, last).await {
                 Ok(duplex) => {
-                    place.saw(Some(Seen::Connection));
+                    place.saw(epoch, Some(Seen::Connection));
                     if let Some((_, selection)) = &place.target {
                         selection.choice.hold.answered(clock::now() - began);
                     }
                     return Ok((duplex, place.target.map(|(_, selection)| selection)));
                 }
                 Err((status, seen)) => {
-                    place.saw(seen);
+                    place.saw(epoch, seen);
                     if let Some((_, selection)) = &place.target {
                         selection.choice.hold.failed(clock::now() - began);
                         if let Some(mark) = tried.iter_mut().find(|mark| **mark == usize::MAX) {

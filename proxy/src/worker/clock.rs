@@ -102,6 +102,12 @@ pub fn uptime_ns() -> u64 {
     CLOCK.with(|clock| clock.start_ns + clock.now_ns.get())
 }
 
+/// The same after a refresh, for threads that are no workers.
+pub fn refreshed_uptime_ns() -> u64 {
+    refresh();
+    uptime_ns()
+}
+
 /// The wall clock at the last refresh, in nanoseconds since 1970.
 pub fn unix_now_ns() -> u64 {
     CLOCK.with(|clock| clock.unix_at_start_ns.get() + clock.now_ns.get())

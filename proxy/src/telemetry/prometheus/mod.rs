@@ -37,6 +37,8 @@ pub struct Gauges<'g> {
     pub drivers: &'g [(&'g str, u64)],
     /// Health of each address, when any plugin asks for it.
     pub targets: &'g [TargetHealth<'g>],
+    /// What upstreams with extensions count.
+    pub upstreams: &'g [UpstreamCounts<'g>],
     /// Lines that no room was found for, and lines that could not be written.
     pub log: super::access_log::LogCounts,
     /// Reservations that are not settled yet, and the sum of what they hold.
@@ -62,6 +64,17 @@ pub struct DnsCounts {
     pub failures: u64,
     /// Those after which an answer beyond its time stayed in use.
     pub stale: u64,
+}
+
+/// What an upstream with extensions counts.
+#[derive(Clone, Copy, Debug)]
+pub struct UpstreamCounts<'g> {
+    /// Its name.
+    pub upstream: &'g str,
+    /// Requests that wait for room, and those that had none, where that is bounded.
+    pub waiting: Option<(u64, u64)>,
+    /// Addresses that are ejected, and ejections since start, where there are any.
+    pub ejected: Option<(u64, u64)>,
 }
 
 /// State of an address of an upstream.

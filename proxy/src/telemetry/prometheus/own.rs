@@ -1,7 +1,7 @@
 //! What only this gateway has: `tollgate_*`.
 
 use super::text::{Text, Type};
-use super::{Gauges, code_labels};
+use super::{Gauges, UpstreamCounts, code_labels};
 use crate::telemetry::counter::{Sums, Tally};
 
 /// Counts without labels.
@@ -62,6 +62,7 @@ pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
         text.single(name, Type::Counter, help, sums.tally(tally));
     }
     process(text, gauges);
+    upstreams(text, gauges.upstreams);
     let log = gauges.log;
     for (name, help, count) in [
         (
@@ -117,6 +118,44 @@ pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
         ),
     ] {
         text.single(name, Type::Gauge, help, value);
+    }
+}
+
+fn upstreams(text: &mut Text, upstreams: &[UpstreamCounts<'_>]) {
+    type Read = fn(&UpstreamCounts<'_>) -> Option<u64>;
+    let families: [(&str, Type, &str, Read); 4] = [
+        (
+            "tollgate_upstream_waiting",
+            Type::Gauge,
+            "Requests that wait for a target with room",
+            |counts| counts.waiting.map(|(waiting, _)| waiting),
+        ),
+        (
+            "tollgate_upstream_busy_total",
+            Type::Counter,
+            "Requests refused because no target had room",
+            |counts| counts.waiting.map(|(_, refused)| refused),
+        ),
+        (
+            "tollgate_upstream_ejected",
+            Type::Gauge,
+            "Addresses that are left out as outliers",
+            |counts| counts.ejected.map(|(now, _)| now),
+        ),
+        (
+            "tollgate_upstream_ejections_total",
+            Type::Counter,
+            "Times that an address was left out as an outlier",
+            |counts| counts.ejected.map(|(_, all)| all),
+        ),
+    ];
+    for (name, kind, help, read) in families {
+        text.family(name, kind, help);
+        for counts in upstreams {
+            if let Some(value) = read(counts) {
+                text.sample(&[("upstream", counts.upstream)], value);
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Enters: what a try or a probe saw. Leaves: whether an address of a target may be used. Its state is one atomic word,
 //! so that counting never waits. Who probes and when is `control`'s business; Kong 3.x says what counts.
 
+mod ejection;
 pub mod probe;
 mod rules;
 #[cfg(test)]
@@ -15,6 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::worker::clock;
+use ejection::Ejection;
+pub use ejection::{Ejections, Outliers};
 use probe::Probe;
 pub use rules::{Rules, Seen};
 
@@ -29,6 +32,8 @@ pub struct AddressHealth {
     came_ns: AtomicU64,
     /// Requests that it serves, where they are bounded.
     running: AtomicU32,
+    /// Whether live traffic fails so often that it is left out.
+    ejection: Ejection,
 }
 
 const UNHEALTHY: u64 = 1 << 32;
@@ -58,11 +63,43 @@ impl AddressHealth {
     /// [`clock::uptime_ns`].
     pub fn age(&self, now_ns: u64) -> Option<Duration> {
         let came = self.came_ns.load(Ordering::Relaxed);
+        // From an ejection, it came back when that ended.
+        let came = came.max((self.ejection.until_ms() * 1_000_000).min(now_ns));
         (came != 0).then(|| Duration::from_nanos(now_ns.saturating_sub(came)))
+    }
+
+    /// Whether it is left out now as an outlier.
+    pub fn is_ejected(&self, now_ns: u64) -> bool {
+        self.ejection.holds(now_ns)
+    }
+
+    /// How long it is still left out; zero when it is not.
+    pub fn ejected_for(&self, now_ns: u64) -> Duration {
+        Duration::from_nanos((self.ejection.until_ms() * 1_000_000).saturating_sub(now_ns))
+    }
+
+    /// Counts what a try saw towards ejection; whether that is due.
+    pub fn is_outlier(&self, seen: Seen, outliers: &Outliers, now_ns: u64) -> bool {
+        if Outliers::is_failure(seen) {
+            return self.ejection.failed(now_ns) >= outliers.after;
+        }
+        self.ejection.succeeded();
+        false
+    }
+
+    /// Leaves it out for a while.
+    pub fn eject(&self, outliers: &Outliers, now_ns: u64) {
+        self.ejection.eject(outliers.base, now_ns);
+    }
+
+    /// How long it is out from now, if operators were not told yet.
+    pub fn ejection_news(&self, now_ns: u64) -> Option<Duration> {
+        self.ejection.news(now_ns)
     }
 
     /// Puts the address in or out, and forgets what was counted.
     pub fn set(&self, healthy: bool) {
+        self.ejection.clear();
         let word = if healthy { 0 } else { UNHEALTHY };
         let before = self.word.swap(word, Ordering::Relaxed);
         self.changed(before, word);
