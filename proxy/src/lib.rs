@@ -13,6 +13,7 @@ pub mod http;
 pub mod limits;
 pub mod multiplex;
 pub mod node;
+pub mod overload;
 pub mod quota;
 pub mod snapshot;
 pub mod stream;

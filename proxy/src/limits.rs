@@ -242,6 +242,18 @@ pub const HAND_OVER_S: u64 = 300;
 pub const DRAIN_END_MS: u64 = 1000;
 /// Seconds between two sweeps of idle upstream connections.
 pub const SWEEP_S: u64 = 10;
+
+// --- overload ---
+
+/// Milliseconds by which a worker may be late all the time, unless the node file says otherwise.
+pub const SHED_AFTER_MS: u32 = 50;
+/// Milliseconds over which the least lateness counts.
+pub const OVERLOAD_WINDOW_MS: u64 = 200;
+/// Milliseconds between two looks at the process' memory.
+pub const MEMORY_LOOK_MS: u64 = 100;
+/// Looks between two times that workers give back what they keep, while memory is short.
+pub const MEMORY_GIVE_BACK_LOOKS: u32 = 10;
+
 // --- quota ---
 
 /// Counters of the quota table when the node file does not say: 16 MiB once all of it is in use.

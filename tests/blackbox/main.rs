@@ -34,6 +34,7 @@ mod llm;
 mod logging;
 mod metrics;
 mod openai;
+mod overload;
 mod peers;
 mod process;
 mod proxy_protocol;

@@ -4,6 +4,7 @@
 
 mod error;
 mod listeners;
+mod memory;
 mod panel;
 mod prepare;
 mod prober;
@@ -21,6 +22,7 @@ use crossbeam::channel::{Receiver, Sender, select, tick, unbounded};
 
 use crate::limits;
 use crate::node::Node;
+use crate::overload::Memory;
 use crate::quota;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
@@ -28,6 +30,7 @@ use crate::upstream::resolve::Resolver;
 use crate::worker::{self, Driver};
 pub use error::StartError;
 use listeners::{Listeners, Serves};
+use memory::MemoryWatch;
 use panel::{Gauged, NodePanel};
 use prepare::Prepared;
 use prober::Prober;
@@ -74,7 +77,9 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     log.begin().map_err(StartError::Thread)?;
     let quotas = Arc::new(quota::Table::new(node.quota_entries));
     let resolver = Resolver::start(node.dns.clone()).map_err(StartError::Thread)?;
+    let memory = Arc::new(Memory::new(node.memory_most));
     let crew = Crew {
+        memory: &memory,
         driver,
         node: &node,
         first: &first,
@@ -96,6 +101,7 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     let line = ready_line(&open.listeners, &node, driver, &publisher);
     let gauged = Gauged {
         counters,
+        memory: Arc::clone(&memory),
         quotas,
         log: Arc::downgrade(&log),
         resolver,
@@ -111,13 +117,14 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     );
     let metrics = open.begin(&node, &workers, Arc::new(panel), &sockets)?;
     ready(&line);
-    let ending = serve(&inbox, &mut publisher, &log);
+    let mut memory = MemoryWatch::new(memory);
+    let ending = serve(&inbox, &mut publisher, &log, &mut || memory.look(&workers));
     drop(metrics);
     // Nothing is handed over any more, and the listeners end with the workers' own.
     if let Ok(mut sockets) = sockets.lock() {
         *sockets = None;
     }
-    drain(&node, &inbox, &workers, ending);
+    drain(&node, &inbox, &workers, ending, &mut || memory.look(&workers));
     // The last owner of the log waits until everything is written.
     drop(publisher);
     drop(log);
@@ -197,8 +204,14 @@ enum Ending {
 }
 
 /// Acts on events until it is time to stop.
-fn serve(inbox: &Receiver<Event>, publisher: &mut Publisher, log: &AccessLog) -> Ending {
+fn serve(
+    inbox: &Receiver<Event>,
+    publisher: &mut Publisher,
+    log: &AccessLog,
+    look_at_memory: &mut dyn FnMut(),
+) -> Ending {
     let watch = tick(Duration::from_millis(limits::WATCH_MS));
+    let look = tick(Duration::from_millis(limits::MEMORY_LOOK_MS));
     loop {
         select! {
             recv(inbox) -> event => match event {
@@ -215,6 +228,7 @@ fn serve(inbox: &Receiver<Event>, publisher: &mut Publisher, log: &AccessLog) ->
                 Ok(Event::Drain) | Err(_) => return Ending::Stopped,
                 Ok(Event::Prepared) => {}
             },
+            recv(look) -> _ => look_at_memory(),
             recv(watch) -> _ => {
                 if publisher.changed() {
                     let _ = publisher.reload();
@@ -237,12 +251,19 @@ fn give_up(error: &io::Error) -> ! {
 /// Lets running exchanges end by themselves for the grace period, then ends those that still wait for a peer. Where another
 /// process goes on, connections that wait may do so, and learn with their next answer that it was the last: closing one
 /// just when its client writes would lose that request.
-fn drain(node: &Node, inbox: &Receiver<Event>, workers: &[WorkerHandle], ending: Ending) {
+fn drain(
+    node: &Node,
+    inbox: &Receiver<Event>,
+    workers: &[WorkerHandle],
+    ending: Ending,
+    look_at_memory: &mut dyn FnMut(),
+) {
     let begin = |linger| workers.iter().for_each(|worker| worker.drain(linger));
     begin(ending == Ending::HandedOver);
     let step = Duration::from_millis(20);
-    let quiet_within = |steps: u64| {
+    let mut quiet_within = |steps: u64| {
         for _ in 0..steps {
+            look_at_memory();
             if workers.iter().all(WorkerHandle::is_quiet) {
                 return true;
             }

@@ -17,11 +17,12 @@ use crate::admin::Panel;
 use crate::confine::{Confinement, descriptors};
 use crate::exchange::{Presence, RequestIds};
 use crate::limits;
+use crate::overload::Memory;
 use crate::quota;
 use crate::snapshot::{Server, Snapshot, Target, Upstream};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
-use crate::telemetry::prometheus::{self, DnsCounts, Gauges, HealthState, TargetHealth};
+use crate::telemetry::prometheus::{self, DnsCounts, Gauges, HealthState, Lateness, TargetHealth};
 use crate::upstream::resolve::message::Kind;
 use crate::upstream::resolve::{Listed, Resolver};
 use crate::worker::{Driver, clock};
@@ -43,6 +44,7 @@ pub(super) struct NodePanel {
 /// What metrics are read from.
 pub(super) struct Gauged {
     pub(super) counters: Arc<Counters>,
+    pub(super) memory: Arc<Memory>,
     pub(super) quotas: Arc<quota::Table>,
     /// Weak: the log's end must not wait for the admin socket.
     pub(super) log: Weak<AccessLog>,
@@ -101,6 +103,8 @@ impl Panel for NodePanel {
                 serde_json::json!({
                     "worker": number,
                     "connections": handle.presence.connections(),
+                    "late_ms": milliseconds(handle.presence.late()),
+                    "shed": handle.presence.shed(),
                     "draining": handle.drained.load(Ordering::Relaxed),
                 })
             })
@@ -119,6 +123,11 @@ impl Panel for NodePanel {
                     "calls": self.process.confinement.and_then(|held| held.calls),
                 },
                 "descriptors": {"open": descriptors::open(), "limit": descriptors::limit()},
+                "memory": {
+                    "used": self.gauged.memory.used(),
+                    "most": self.gauged.memory.most(),
+                    "full": self.gauged.memory.is_full(),
+                },
                 "driver": self.driver.name(),
                 "source": published.source,
                 "epoch": current.map(|snapshot| snapshot.epoch),
@@ -151,10 +160,13 @@ impl Panel for NodePanel {
         let targets: Vec<TargetHealth<'_>> = known.iter().flat_map(Described::gauges).collect();
         let Gauged {
             counters,
+            memory,
             quotas,
             log,
             resolver,
         } = &self.gauged;
+        let used = memory.used();
+        let late: Vec<Lateness> = self.workers.iter().map(|it| lateness(&it.presence)).collect();
         let dns = resolver.counts();
         let gauges = Gauges {
             node_id: &self.node_id,
@@ -173,6 +185,8 @@ impl Panel for NodePanel {
                 .confinement
                 .map_or((false, false), |held| (held.files, held.calls.is_some())),
             descriptors: (descriptors::open(), descriptors::limit()),
+            late: &late,
+            memory: ((used > 0).then_some(used), memory.most()),
             quota_overflowed: quotas.overflowed(),
             quota_bytes: quotas.resident_bytes() as u64,
             dns: DnsCounts {
@@ -240,6 +254,18 @@ impl Panel for NodePanel {
         let _ = self.events.send(Event::Drain);
         r#"{"draining":true}"#.to_owned()
     }
+}
+
+fn lateness(presence: &Presence) -> Lateness {
+    Lateness {
+        late: presence.late(),
+        shed: presence.shed(),
+    }
+}
+
+/// With its fractions.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }
 
 fn refuse(mut to: &UnixStream, why: &str) -> io::Result<()> {

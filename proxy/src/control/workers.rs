@@ -19,6 +19,7 @@ use crate::downstream;
 use crate::exchange::{Context, Instruments, Presence};
 use crate::limits;
 use crate::node::Node;
+use crate::overload::Memory;
 use crate::quota;
 use crate::snapshot::{Epoch, Snapshot};
 use crate::stream;
@@ -60,6 +61,11 @@ impl WorkerHandle {
     /// `linger`: then they get one more answer, which says that it is the last.
     pub(super) fn drain(&self, linger: bool) {
         self.tell(move |worker| worker.drain(linger));
+    }
+
+    /// Gives the memory back that is kept for later.
+    pub(super) fn forget_spares(&self) {
+        self.tell(|worker| worker.context.forget_spares());
     }
 
     /// Whether nothing is left to be done.
@@ -160,6 +166,7 @@ pub(super) fn instruments(
 
 /// What all workers are started with.
 pub(super) struct Crew<'c> {
+    pub(super) memory: &'c Arc<Memory>,
     pub(super) driver: Driver,
     pub(super) node: &'c Arc<Node>,
     pub(super) first: &'c Arc<Snapshot>,
@@ -177,7 +184,8 @@ impl Crew<'_> {
     ) -> Result<WorkerHandle, StartError> {
         let presence = Arc::new(Presence::default());
         let drained = Arc::new(AtomicBool::new(false));
-        let (node, first, resolver) = (
+        let (memory, node, first, resolver) = (
+            Arc::clone(self.memory),
             Arc::clone(self.node),
             Arc::clone(self.first),
             self.resolver.clone(),
@@ -189,7 +197,8 @@ impl Crew<'_> {
             let Ok(mailbox) = mailbox_in.recv() else { return };
             let names = Names::new(resolver, mailbox);
             let epoch = Epoch::new(first, number, names.clone(), None);
-            let context = Context::new(node, epoch, names, own_presence, instruments);
+            let context = Context::new(node, epoch, names, own_presence, memory, instruments);
+            worker::on_tick(ticking(Rc::clone(&context)));
             let own = Worker {
                 number,
                 context: Rc::clone(&context),
@@ -222,7 +231,7 @@ impl Crew<'_> {
 /// Takes connections for as long as the listener is open. Pauses while the worker has as many as it may.
 async fn accept(context: Rc<Context>, acceptor: Rc<Acceptor>, serves: Serves, open: Rc<Open>) {
     loop {
-        while !acceptor.is_closed() && context.presence.connections() >= context.node.connections {
+        while !acceptor.is_closed() && !has_room(&context) {
             worker::sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MS)).await;
         }
         match acceptor.accept().await {
@@ -234,6 +243,15 @@ async fn accept(context: Rc<Context>, acceptor: Rc<Acceptor>, serves: Serves, op
     // Who was queued is counted as a connection once its task runs, which it does before this one goes on.
     worker::sleep(Duration::from_millis(limits::TURN_PAUSE_MS)).await;
     open.closed();
+}
+
+/// Whether the worker may have one more connection.
+fn has_room(context: &Context) -> bool {
+    let full = !context.overload.accepts();
+    if full {
+        context.instruments.recorder.tally(Tally::AcceptPaused);
+    }
+    !full && context.presence.connections() < context.node.connections
 }
 
 fn serve_conn(context: &Rc<Context>, conn: worker::Conn, serves: Serves) {
@@ -251,14 +269,20 @@ fn serve_conn(context: &Rc<Context>, conn: worker::Conn, serves: Serves) {
     worker::spawn(downstream::serve(Rc::clone(context), conn, tls));
 }
 
-/// Closes idle upstream connections now and then, and counts the tasks that panicked.
+/// Closes idle upstream connections now and then.
 async fn sweep(context: Rc<Context>) {
-    let mut counted = 0;
     loop {
         worker::sleep(Duration::from_secs(limits::SWEEP_S)).await;
         context.pool.borrow_mut().sweep();
+    }
+}
+
+/// What is done at each tick: judges how late it came, and counts the tasks that panicked.
+fn ticking(context: Rc<Context>) -> impl Fn(Duration) {
+    let counted = Cell::new(0);
+    move |late| {
+        context.presence.ticked(late, context.overload.tick(late));
         let panics = worker::panics();
-        (counted..panics).for_each(|_| context.instruments.recorder.tally(Tally::Panics));
-        counted = panics;
+        (counted.replace(panics)..panics).for_each(|_| context.instruments.recorder.tally(Tally::Panics));
     }
 }

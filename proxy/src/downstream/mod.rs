@@ -6,6 +6,7 @@
 mod http2;
 pub mod proxy_protocol;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -143,13 +144,15 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
         IpAddr::V6(address) => address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4),
         address @ IpAddr::V4(_) => address,
     };
+    let certificate = stream.tls().and_then(PeerCertificate::of);
     let peer = Peer {
         address: address_bits(address),
         address_text: address.to_string(),
         port: peer.port(),
         local_port: local.port(),
         tls: stream.tls().and_then(Agreed::of),
-        certificate: stream.tls().and_then(PeerCertificate::of),
+        known: Cell::new(certificate.is_some()),
+        certificate,
         server_name,
     };
     Ok(Client {

@@ -1,5 +1,6 @@
 //! A client and what is said to it, whatever carries it: HTTP/1 bytes or HTTP/2 frames.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -48,6 +49,8 @@ pub struct Peer {
     pub certificate: Option<PeerCertificate>,
     /// Server name of the handshake, lower case.
     pub server_name: String,
+    /// Whether a request on it has proved who it is, or its certificate does.
+    pub known: Cell<bool>,
 }
 
 /// Who was lost.

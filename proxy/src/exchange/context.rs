@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use policy::vm::{Effects, State};
 
@@ -14,6 +15,7 @@ use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::outgoing::OutgoingHeaders;
 use crate::limits;
 use crate::node::Node;
+use crate::overload::{Memory, Overload};
 use crate::quota;
 use crate::snapshot::Epoch;
 use crate::telemetry::access_log::LogSender;
@@ -21,6 +23,7 @@ use crate::telemetry::counter::{Recorder, Tally};
 use crate::upstream::pool::Pool;
 use crate::upstream::resolve::Names;
 use crate::upstream::retry::RetryBudget;
+use crate::worker::{Buffer, give_back_freed};
 
 /// One worker's belongings. Lives as long as the worker.
 pub struct Context {
@@ -44,6 +47,8 @@ pub struct Context {
     pub leaving: Cell<bool>,
     /// How busy it is.
     pub presence: Arc<Presence>,
+    /// What it admits.
+    pub overload: Overload,
     /// What it counts with.
     pub instruments: Instruments,
     /// Silent connections that hold a buffer.
@@ -59,9 +64,11 @@ impl Context {
         epoch: Rc<Epoch>,
         names: Names,
         presence: Arc<Presence>,
+        memory: Arc<Memory>,
         instruments: Instruments,
     ) -> Rc<Self> {
         Rc::new(Self {
+            overload: Overload::new(node.shed_after, memory),
             retries: RetryBudget::new(node.retry_budget),
             node,
             epoch: RefCell::new(epoch),
@@ -115,6 +122,13 @@ impl Context {
         self.spare.borrow_mut().pop().unwrap_or_default()
     }
 
+    /// Gives the memory back to the system that is kept for later.
+    pub fn forget_spares(&self) {
+        self.spare.take();
+        Buffer::give_back();
+        give_back_freed();
+    }
+
     /// Takes the memory back.
     pub fn give_back(&self, mut scratch: Box<Scratch>) {
         scratch.clear();
@@ -140,9 +154,30 @@ pub struct Instruments {
 pub struct Presence {
     connections: AtomicUsize,
     exchanges: AtomicUsize,
+    late_us: AtomicU32,
+    shed_permille: AtomicU32,
 }
 
 impl Presence {
+    /// How late its last tick came.
+    pub fn late(&self) -> Duration {
+        Duration::from_micros(self.late_us.load(Ordering::Relaxed).into())
+    }
+
+    /// Share of the requests that may be turned away which are, 0 to 1.
+    pub fn shed(&self) -> f64 {
+        f64::from(self.shed_permille.load(Ordering::Relaxed)) / 1000.0
+    }
+
+    /// Its tick came so late, and it admits this share of requests now.
+    pub fn ticked(&self, late: Duration, admitted: f64) {
+        let us = u32::try_from(late.as_micros()).unwrap_or(u32::MAX);
+        self.late_us.store(us, Ordering::Relaxed);
+        let permille = Duration::from_secs_f64((1.0 - admitted).max(0.0)).as_millis();
+        self.shed_permille
+            .store(u32::try_from(permille).unwrap_or(1000), Ordering::Relaxed);
+    }
+
     /// Open client connections.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Acquire)

@@ -43,6 +43,9 @@ impl Exchange<'_> {
         if let Some(refusal) = self.check_protocol(route) {
             return Ok(Judgement::Refuse(refusal));
         }
+        if let Some(refusal) = self.shed(route) {
+            return Ok(Judgement::Refuse(refusal));
+        }
         let mut verdict = self.run(Entry::Request);
         while let Verdict::Wait(Question::Body) = verdict {
             if let Err(refusal) = self.read_whole_body(limits::BODY_BYTES).await? {
@@ -74,6 +77,7 @@ impl Exchange<'_> {
     fn keep_effects(&mut self) {
         self.scratch.effects = Some(*self.scratch.state.effects());
         self.correlate();
+        self.remember_caller();
     }
 
     /// Reads the whole body where an effect or the body entry needs it, and runs that entry.

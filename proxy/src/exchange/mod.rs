@@ -28,6 +28,7 @@ mod relay;
 mod request;
 mod request_id;
 mod send;
+mod shed;
 mod splice;
 mod tunnel;
 mod view;

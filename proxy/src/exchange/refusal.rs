@@ -49,6 +49,8 @@ pub(super) enum Refusal {
     Malformed(u16),
     /// The body is longer than is read.
     BodyTooLarge,
+    /// There is too much to do: seconds after which the client may come again.
+    Overloaded(u32),
     /// A template of an edit cannot be rendered.
     Template,
     /// The upstream's name has no address.
@@ -157,6 +159,10 @@ impl Exchange<'_> {
             Refusal::Model(refusal) => {
                 self.write_model_refusal(refusal, &mut message);
                 Body::AiError(super::model::ModelRefusal::STATUS)
+            }
+            Refusal::Overloaded(seconds) => {
+                fields.put_number(KnownHeader::RetryAfter, seconds.into());
+                Body::Error(503, Some(super::shed::MESSAGE))
             }
             Refusal::Template => Body::Error(500, Some("An unexpected error occurred")),
             Refusal::NoRoute => Body::Error(404, Some("no Route matched with those values")),

@@ -3,6 +3,7 @@
 //! Every setting is a flag, a `TOLLGATE_*` variable and a key of the node file; the first that is given wins, in
 //! this order. Nothing here is about policy, which is the same on every node.
 
+mod memory;
 mod stream_listen;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use clap::{Args, ValueEnum};
 use policy::path::{EmptySegments, EncodedSeparators, NotAChoice, Parameters, PathRules};
 use serde::Deserialize;
 
+pub use memory::{Bytes, BytesError};
 pub use stream_listen::{StreamListen, StreamListenError};
 
 use crate::confine::Confine;
@@ -141,6 +143,14 @@ pub struct Settings {
     /// Connections that a worker holds at most [default: 20000]
     #[arg(long, value_name = "N", env = "TOLLGATE_CONNECTIONS")]
     pub connections: Option<usize>,
+    /// Milliseconds by which a worker may be late all the time before it turns requests away, those of low priority first;
+    /// 0 for never [default: 50]
+    #[arg(long, value_name = "MS", env = "TOLLGATE_SHED_AFTER")]
+    pub shed_after: Option<u32>,
+    /// Memory that the process may use, such as 512MiB, before it turns requests away and stops accepting; 0 for any
+    /// amount [default: nine tenths of what its control group allows]
+    #[arg(long, value_name = "BYTES", env = "TOLLGATE_MEMORY_MOST")]
+    pub memory_most: Option<Bytes>,
     /// Further tries for a hundred requests that a worker makes when upstreams fail, whatever each service's `retries`
     /// allow; a hundred are always in reserve [default: 100]
     #[arg(long, value_name = "PERCENT", env = "TOLLGATE_RETRY_BUDGET")]
@@ -358,6 +368,10 @@ pub struct Node {
     pub log_dirs: Vec<PathBuf>,
     /// Connections of one worker.
     pub connections: usize,
+    /// How late a worker may be all the time; zero for any time.
+    pub shed_after: Duration,
+    /// Bytes that the process may use.
+    pub memory_most: Option<u64>,
     /// Further tries for a hundred requests.
     pub retry_budget: u32,
     /// How names are resolved.
@@ -443,6 +457,14 @@ impl Node {
             confine: flags.confine.or(file.confine).unwrap_or_default(),
             log_dirs: first(flags.log_dirs, file.log_dirs),
             connections: flags.connections.or(file.connections).unwrap_or(20_000),
+            shed_after: Duration::from_millis(
+                flags
+                    .shed_after
+                    .or(file.shed_after)
+                    .unwrap_or(limits::SHED_AFTER_MS)
+                    .into(),
+            ),
+            memory_most: memory::most(flags.memory_most.or(file.memory_most)),
             retry_budget: flags.retry_budget.or(file.retry_budget).unwrap_or(100),
             dns,
             id: kernel("random/uuid"),

@@ -6,6 +6,7 @@
 mod epoch;
 mod listener;
 mod peers;
+mod priority;
 mod reports;
 pub mod secret;
 mod upstream;
@@ -22,6 +23,7 @@ use rustls::server::ProducesTickets;
 
 use crate::limits;
 use crate::node::Node;
+use crate::overload::{Priority, PriorityError};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
 use crate::telemetry::prometheus::UpstreamCounts;
@@ -51,6 +53,8 @@ pub enum SnapshotError {
     Ocsp(PathBuf, OcspError),
     /// A regex whose captures are used cannot be compiled.
     Captures(String),
+    /// What a route or service is to be served before cannot be understood: which one.
+    Priority(String, PriorityError),
     /// More log files than are ever opened: the one for which there is no room.
     LogFiles(String),
 }
@@ -65,6 +69,7 @@ impl fmt::Display for SnapshotError {
             Self::NodeFile(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Ocsp(path, error) => write!(f, "cannot staple {}: {error}", path.display()),
             Self::Captures(pattern) => write!(f, "the captures of `{pattern}` cannot be had"),
+            Self::Priority(entity, error) => write!(f, "{entity}: {error}"),
             Self::LogFiles(path) => write!(
                 f,
                 "no room for the log file {path}: {} were named since start\nhelp: restart the gateway",
@@ -163,6 +168,8 @@ pub struct Snapshot {
     pub server_tls: Option<ServerTls>,
     /// What exchanges are counted and logged as.
     pub reports: Reports,
+    /// By route row: which routes are served before others when there is too much to do.
+    pub priorities: Vec<Priority>,
 }
 
 impl Snapshot {
@@ -194,6 +201,7 @@ impl Snapshot {
             .collect::<Result<_, _>>()?;
         let server_tls = listener::server_tls(&policy, &secrets, ticketer, node)?;
         let captures = captures(&policy)?;
+        let priorities = priority::priorities(&policy)?;
         let reports = Reports::new(&policy, counters, log).map_err(SnapshotError::LogFiles)?;
         let digest = policy.digest().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {
@@ -206,6 +214,7 @@ impl Snapshot {
             captures,
             server_tls,
             reports,
+            priorities,
         })
     }
 

@@ -32,6 +32,11 @@ impl Buffer {
         }
     }
 
+    /// Gives the memory of this worker's unused buffers back to the allocator.
+    pub fn give_back() {
+        SPARE.take();
+    }
+
     /// Forgets the first `count` bytes.
     pub fn consume(&mut self, count: usize) {
         if count >= self.0.len() {

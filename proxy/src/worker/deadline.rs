@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::os::fd::RawFd;
+use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -27,7 +28,11 @@ struct Slots {
     free: Vec<usize>,
 }
 
+/// What is told how late each tick came.
+type Told = Rc<dyn Fn(Duration)>;
+
 thread_local! {
+    static TOLD: RefCell<Option<Told>> = const { RefCell::new(None) };
     static SLOTS: RefCell<Slots> = RefCell::new(Slots::default());
     static CLOSING: Cell<bool> = const { Cell::new(false) };
 }
@@ -165,13 +170,23 @@ pub fn is_closing() -> bool {
     CLOSING.get()
 }
 
+/// Tells how late each tick of this worker comes: what became ready when it was due has waited as long to be served.
+pub fn on_tick(told: impl Fn(Duration) + 'static) {
+    TOLD.replace(Some(Rc::new(told)));
+}
+
 /// Looks through the slots every tick, for as long as the worker lives.
 pub(super) async fn tick() {
     let mut due: Vec<(Option<RawFd>, Option<Waker>)> = Vec::new();
     loop {
+        let due_at = clock::now() + Duration::from_millis(limits::TICK_MS);
         monoio::time::sleep(Duration::from_millis(limits::TICK_MS)).await;
         clock::synchronise();
         let now = clock::now();
+        if let Some(told) = TOLD.with_borrow(Clone::clone) {
+            // Deadlines must be looked at whatever becomes of it; a panic has printed itself and is counted.
+            let _ = super::task::catch(|| told(now - due_at));
+        }
         SLOTS.with(|slots| {
             for slot in slots.borrow().list.iter().filter(|slot| slot.at.get() <= now) {
                 // A request that has just come is served, even by a worker that drains.

@@ -1,6 +1,6 @@
-//! Asks the system for larger pages under memory that is read at random.
+//! Asks the system for larger pages under memory that is read at random, and gives memory back to it that is not used.
 
-#![allow(unsafe_code, reason = "one system call, with its line")]
+#![allow(unsafe_code, reason = "two calls, each with its line")]
 
 /// A huge page of x86-64 and of AArch64 with pages of 4 KiB.
 const HUGE: usize = 2 * 1024 * 1024;
@@ -20,6 +20,13 @@ pub fn prefer_huge_pages<'m>(memory: impl IntoIterator<Item = &'m [u8]>) {
             unsafe { libc::madvise(inside.as_ptr().cast_mut().cast(), length, advice) };
         }
     }
+}
+
+/// Gives the system what this thread has freed and the allocator keeps for it. Takes up to some milliseconds: for when memory
+/// is short.
+pub fn give_back_freed() {
+    // SAFETY: it only touches what is free of the calling thread's heap. Where another allocator is in use there is nothing.
+    unsafe { libmimalloc_sys::mi_collect(true) };
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use super::Finding;
 use super::source::Source;
 
 /// Rooms that hold protocol, accounting and editing logic only: they can be tested without a ring or a socket.
-const SANS_IO: [&str; 7] = ["a2a", "ai", "consumer", "edit", "http", "mcp", "quota"];
+const SANS_IO: [&str; 8] = [
+    "a2a", "ai", "consumer", "edit", "http", "mcp", "overload", "quota",
+];
 
 /// What a sans-I/O room may not use, beside `exchange`.
 const IO_ROOMS: [&str; 11] = [

@@ -163,14 +163,18 @@ pub enum Tally {
     RetriesRefused,
     /// HTTP/2 streams refused because the worker had as many exchanges as it takes.
     StreamsRefused,
-    /// Times accepting paused for want of descriptors or memory.
+    /// Times accepting paused for want of descriptors or memory, or since the process uses too much.
     AcceptPaused,
     /// Connections to stream listeners that no route fits.
     SessionsUnmatched,
+    /// Requests turned away because the worker was late.
+    ShedLate,
+    /// Requests turned away because the process used too much memory.
+    ShedMemory,
 }
 
 /// How many [`Tally`] there are.
-const TALLIES: usize = 11;
+const TALLIES: usize = 13;
 
 /// All counters of the process.
 #[derive(Debug)]

@@ -49,6 +49,10 @@ pub struct Gauges<'g> {
     pub confined: (bool, bool),
     /// Descriptors that are open, where the kernel tells, and that may be.
     pub descriptors: (Option<u64>, u64),
+    /// How late each worker is, and what it does about it.
+    pub late: &'g [Lateness],
+    /// Memory in use, and the most there may be, in bytes.
+    pub memory: (Option<u64>, Option<u64>),
     /// Bytes of the quota table.
     pub quota_bytes: u64,
     /// What the resolver counted.
@@ -75,6 +79,15 @@ pub struct UpstreamCounts<'g> {
     pub waiting: Option<(u64, u64)>,
     /// Addresses that are ejected, and ejections since start, where there are any.
     pub ejected: Option<(u64, u64)>,
+}
+
+/// How late a worker is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lateness {
+    /// How late its last tick came.
+    pub late: std::time::Duration,
+    /// Share of requests that it turns away, 0 to 1.
+    pub shed: f64,
 }
 
 /// State of an address of an upstream.

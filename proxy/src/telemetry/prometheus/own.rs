@@ -61,6 +61,7 @@ pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
     for (tally, name, help) in TALLIES {
         text.single(name, Type::Counter, help, sums.tally(tally));
     }
+    shed(text, sums, gauges);
     process(text, gauges);
     upstreams(text, gauges.upstreams);
     let log = gauges.log;
@@ -155,6 +156,47 @@ fn upstreams(text: &mut Text, upstreams: &[UpstreamCounts<'_>]) {
             if let Some(value) = read(counts) {
                 text.sample(&[("upstream", counts.upstream)], value);
             }
+        }
+    }
+}
+
+/// What is turned away, and what for.
+fn shed(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
+    text.family(
+        "tollgate_requests_shed_total",
+        Type::Counter,
+        "Requests turned away because there was too much to do",
+    );
+    for (reason, tally) in [("late", Tally::ShedLate), ("memory", Tally::ShedMemory)] {
+        text.sample(&[("reason", reason)], sums.tally(tally));
+    }
+    text.family(
+        "tollgate_worker_late_seconds",
+        Type::Gauge,
+        "How late a worker's last tick came",
+    );
+    for (number, worker) in (0_u32..).zip(gauges.late) {
+        text.sample(&[("worker", &number.to_string())], worker.late.as_secs_f64());
+    }
+    text.family(
+        "tollgate_worker_shed_ratio",
+        Type::Gauge,
+        "Share of requests, other than critical ones, that a worker turns away",
+    );
+    for (number, worker) in (0_u32..).zip(gauges.late) {
+        text.sample(&[("worker", &number.to_string())], worker.shed);
+    }
+    let (used, most) = gauges.memory;
+    for (name, help, bytes) in [
+        ("process_resident_memory_bytes", "Resident memory", used),
+        (
+            "tollgate_memory_most_bytes",
+            "Memory beyond which all but critical requests are turned away",
+            most,
+        ),
+    ] {
+        if let Some(bytes) = bytes {
+            text.single(name, Type::Gauge, help, bytes);
         }
     }
 }
