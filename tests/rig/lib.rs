@@ -10,6 +10,7 @@
 )]
 
 mod admin;
+pub mod attacks;
 mod certificate;
 mod client;
 mod curl;

@@ -11,11 +11,9 @@
 )]
 
 mod alone;
-mod case;
 mod client;
 mod cut;
 mod greedy;
-mod notation;
 mod peers;
 mod pressure;
 mod report;

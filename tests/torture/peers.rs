@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tests::attacks::{self, Case, Id};
 use tests::program;
 
 use crate::alone::ALONE;
-use crate::case::{self, Case, Id};
 use crate::client::Shot;
 use crate::report;
 use crate::responses::{self, Stage};
@@ -85,7 +85,7 @@ fn nothing_passes_that_both_peers_refuse() -> Result<()> {
 }
 
 fn requests() -> Result<Vec<Table>> {
-    let groups = case::GROUPS.map(|(name, _)| case::load(name));
+    let groups = attacks::GROUPS.map(|(name, _)| attacks::load(name));
     let cases: Vec<&Case> = groups.iter().flat_map(|(_, cases)| cases).collect();
     let shots: Vec<Shot> = cases
         .iter()

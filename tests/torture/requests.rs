@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use tests::attacks::{self, Case};
 
-use crate::case::{self, Case};
 use crate::client::{PROBE_LINE, Shot};
 use crate::cut;
 use crate::subject::{Kind, Subject, Traffic};
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const SILENCE: Duration = Duration::from_millis(400);
 /// Asserts the verdict of every case of a group, and that no case did harm to another.
 pub(crate) fn hold(group: &str) -> Result<()> {
-    let (_, cases) = case::load(group);
+    let (_, cases) = attacks::load(group);
     let subject = Subject::start(Kind::Tollgate)?;
     let shots: Vec<Shot> = cases
         .iter()
@@ -43,7 +43,7 @@ pub(crate) fn hold(group: &str) -> Result<()> {
 /// Asserts that every case of a group comes to the same verdict when its bytes arrive one by one and cut at any
 /// offset; long payloads at some offsets.
 pub(crate) fn hold_however_split(group: &str) -> Result<()> {
-    let (_, cases) = case::load(group);
+    let (_, cases) = attacks::load(group);
     let subject = Subject::start(Kind::Tollgate)?;
     let wholes: Vec<Shot> = cases
         .iter()

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Deserialize;
+use tests::attacks::{self, Id, in_place};
 use tests::{Origin, Recorded, Script, Step};
 
-use crate::case::{Id, in_place};
 use crate::client::{self, PROBE, PROBE_ANSWER};
+use crate::cut;
 use crate::subject::{Kind, Subject, answer};
 use crate::verdict::{self, Told};
-use crate::{cut, notation};
 
 /// Patience with Tollgate, in which every case is decided.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -79,7 +79,7 @@ pub(crate) fn load() -> (String, Vec<Case>) {
         .unwrap_or_else(|error| panic!("responses.toml: {error}"));
     let case = |row: &Row, variant: Option<&String>| Case {
         id: Id::new(&row.id, variant),
-        answer: notation::bytes(&in_place(&row.answer, variant)),
+        answer: attacks::bytes(&in_place(&row.answer, variant)),
         row: row.clone(),
     };
     let cases = group.case.iter().flat_map(|row| match row.each.as_slice() {

@@ -8,6 +8,7 @@
 mod demo;
 mod fuzz;
 mod perf;
+mod soak;
 mod step;
 mod test;
 mod tidy;
@@ -41,6 +42,9 @@ enum Task {
     Torture(torture::Options),
     /// Load the gateway, nginx and HAProxy in turns, and write CPU per request, rates and latencies to perf/results
     Perf(perf::Options),
+    /// Send good traffic and attacks while upstreams die, policies are reloaded and processes take over; what was lost and
+    /// what grew goes to perf/results
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Torture(options) => torture::run(&options),
         Task::Perf(options) => perf::run(&options),
+        Task::Soak(options) => soak::run(&options),
     };
     match done {
         Ok(code) => code,

@@ -21,8 +21,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 
 use peer::Peer;
-use report::Machine;
+pub(crate) use report::Machine;
 use rig::Rig;
+pub(crate) use rig::trusting;
 use scenario::Scenario;
 
 use crate::step;

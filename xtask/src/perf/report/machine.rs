@@ -1,5 +1,6 @@
 //! Where the measurements were taken, and with which versions.
 
+use std::fmt;
 use std::path::Path;
 use std::process::Command;
 
@@ -18,6 +19,16 @@ pub(crate) struct Machine {
     pub(super) nginx: String,
     /// Version.
     pub(super) haproxy: String,
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "at commit {}, {} cores of {}, {}",
+            self.commit, self.cores, self.cpu, self.kernel
+        )
+    }
 }
 
 impl Machine {

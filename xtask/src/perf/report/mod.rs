@@ -12,7 +12,7 @@ use super::held::{Held, IDLE};
 use super::scenario::{Goal, Scenario, Than};
 use super::{Options, Turn, scenario};
 
-pub(super) use machine::Machine;
+pub(crate) use machine::Machine;
 
 /// What one scenario came to.
 struct Summary {

@@ -2,7 +2,11 @@
 //! Host line.
 
 /// The bytes that `text` stands for.
-pub(crate) fn bytes(text: &str) -> Vec<u8> {
+///
+/// # Panics
+/// When it is badly written: the cases are part of the program.
+#[must_use]
+pub fn bytes(text: &str) -> Vec<u8> {
     let text = text.replace("$H", "Host: a\\r\\n");
     let mut out = Vec::new();
     let mut rest = text.as_bytes();

@@ -1,13 +1,15 @@
-//! The cases of `cases/*.toml`, one table each: what a client sends, and what must become of it.
+//! The cases of `tests/torture/cases/*.toml`, one table each: what a client sends, and what must become of it.
 //!
 //! A case that says nothing else must be refused: one answer with status 400, then the end of the connection, and
 //! not one byte of it at the upstream.
+
+mod notation;
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use crate::notation;
+pub use notation::bytes;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,37 +41,44 @@ fn refused() -> String {
 
 /// One payload and what must become of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Case {
+pub struct Case {
     /// Its name, unique in its group.
-    pub(crate) id: Id,
+    pub id: Id,
     /// What the client sends before the probe.
-    pub(crate) send: Vec<u8>,
+    pub send: Vec<u8>,
     /// What the client gets, as `verdict::Verdict` writes it.
-    pub(crate) client: String,
+    pub client: String,
     /// What the upstream sees of the payload, as `tape::Seen` writes it.
-    pub(crate) upstream: Vec<String>,
+    pub upstream: Vec<String>,
     /// Header lines that the upstream must see.
-    pub(crate) shows: Vec<String>,
+    pub shows: Vec<String>,
     /// Texts that no head at the upstream may have, in any letter case.
-    pub(crate) hides: Vec<String>,
+    pub hides: Vec<String>,
 }
 
 /// The files, by name.
-pub(crate) const GROUPS: [(&str, &str); 10] = [
-    ("request_line", include_str!("cases/request_line.toml")),
-    ("fields", include_str!("cases/fields.toml")),
-    ("framing", include_str!("cases/framing.toml")),
-    ("chunks", include_str!("cases/chunks.toml")),
-    ("paths", include_str!("cases/paths.toml")),
-    ("hops", include_str!("cases/hops.toml")),
-    ("upgrades", include_str!("cases/upgrades.toml")),
-    ("injection", include_str!("cases/injection.toml")),
-    ("pipelines", include_str!("cases/pipelines.toml")),
-    ("limits", include_str!("cases/limits.toml")),
+pub const GROUPS: [(&str, &str); 10] = [
+    (
+        "request_line",
+        include_str!("../../torture/cases/request_line.toml"),
+    ),
+    ("fields", include_str!("../../torture/cases/fields.toml")),
+    ("framing", include_str!("../../torture/cases/framing.toml")),
+    ("chunks", include_str!("../../torture/cases/chunks.toml")),
+    ("paths", include_str!("../../torture/cases/paths.toml")),
+    ("hops", include_str!("../../torture/cases/hops.toml")),
+    ("upgrades", include_str!("../../torture/cases/upgrades.toml")),
+    ("injection", include_str!("../../torture/cases/injection.toml")),
+    ("pipelines", include_str!("../../torture/cases/pipelines.toml")),
+    ("limits", include_str!("../../torture/cases/limits.toml")),
 ];
 
 /// The title and the cases of a group; a case with variants becomes one case for each.
-pub(crate) fn load(name: &str) -> (String, Vec<Case>) {
+///
+/// # Panics
+/// When there is no such group, or it is badly written: the files are part of the program.
+#[must_use]
+pub fn load(name: &str) -> (String, Vec<Case>) {
     let (_, text) = GROUPS
         .iter()
         .find(|(known, _)| *known == name)
@@ -91,7 +100,7 @@ impl Row {
     fn expand(&self) -> Vec<Case> {
         let case = |variant: Option<&String>| Case {
             id: Id::new(&self.id, variant),
-            send: notation::bytes(&in_place(&self.send, variant)),
+            send: bytes(&in_place(&self.send, variant)),
             client: self.client.clone(),
             upstream: self.upstream.iter().map(|line| in_place(line, variant)).collect(),
             shows: self.shows.iter().map(|line| in_place(line, variant)).collect(),
@@ -106,21 +115,24 @@ impl Row {
 }
 
 /// `text` with a variant in the place of `$E`.
-pub(crate) fn in_place(text: &str, variant: Option<&String>) -> String {
+#[must_use]
+pub fn in_place(text: &str, variant: Option<&String>) -> String {
     text.replace("$E", variant.map_or("", String::as_str))
 }
 
 /// The name of a case: of its table, and which of its variants it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Id {
+pub struct Id {
     /// The name of its table.
-    pub(crate) name: String,
+    pub name: String,
     /// What stands for `$E`, as written.
-    pub(crate) variant: Option<String>,
+    pub variant: Option<String>,
 }
 
 impl Id {
-    pub(crate) fn new(name: &str, variant: Option<&String>) -> Self {
+    /// Of a table, and of one of its variants.
+    #[must_use]
+    pub fn new(name: &str, variant: Option<&String>) -> Self {
         Self {
             name: name.to_owned(),
             variant: variant.cloned(),
