@@ -15,6 +15,7 @@ pub mod multiplex;
 pub mod node;
 pub mod overload;
 pub mod quota;
+pub mod settable;
 pub mod snapshot;
 pub mod stream;
 pub mod telemetry;

@@ -49,6 +49,8 @@ enum Verb {
         #[command(flatten)]
         settings: Box<Settings>,
     },
+    /// List the limits that `--limit` sets, with their defaults and bounds
+    Limits,
     /// Show the state of a running gateway
     Status(Socket),
     /// Make a running gateway load its policy again
@@ -79,6 +81,10 @@ fn main() -> ExitCode {
             config,
             settings,
         } => check(policy, config, *settings),
+        Verb::Limits => {
+            say(proxy::settable::page().trim_end());
+            Ok(())
+        }
         Verb::Status(socket) => ask(socket, "GET", "/status"),
         Verb::Reload(socket) => ask(socket, "POST", "/reload"),
         Verb::Drain(socket) => ask(socket, "POST", "/drain"),

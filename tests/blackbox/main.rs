@@ -30,6 +30,7 @@ mod http2_upstream;
 mod ip_restriction;
 mod key_auth;
 mod large_bodies;
+mod limits;
 mod llm;
 mod logging;
 mod metrics;

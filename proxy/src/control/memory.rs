@@ -37,7 +37,7 @@ impl MemoryWatch {
     pub(super) fn look(&mut self, workers: &[WorkerHandle]) {
         let Some(used) = self.resident() else { return };
         if self.memory.saw(used) {
-            if self.short_for % limits::MEMORY_GIVE_BACK_LOOKS == 0 {
+            if self.short_for.is_multiple_of(limits::MEMORY_GIVE_BACK_LOOKS) {
                 workers.iter().for_each(WorkerHandle::forget_spares);
             }
             self.short_for += 1;

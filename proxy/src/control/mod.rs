@@ -24,6 +24,7 @@ use crate::limits;
 use crate::node::Node;
 use crate::overload::Memory;
 use crate::quota;
+use crate::settable;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
 use crate::upstream::resolve::Resolver;
@@ -62,6 +63,7 @@ pub(crate) enum Event {
 /// # Errors
 /// [`StartError`] when it cannot start.
 pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)) -> Result<(), StartError> {
+    settable::apply(&node.limits);
     let node = Arc::new(node);
     let Prepared {
         driver,

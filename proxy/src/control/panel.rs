@@ -19,6 +19,7 @@ use crate::exchange::{Presence, RequestIds};
 use crate::limits;
 use crate::overload::Memory;
 use crate::quota;
+use crate::settable;
 use crate::snapshot::{Server, Snapshot, Target, Upstream};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
@@ -166,6 +167,7 @@ impl Panel for NodePanel {
             resolver,
         } = &self.gauged;
         let used = memory.used();
+        let limits: Vec<_> = settable::counts().collect();
         let late: Vec<Lateness> = self.workers.iter().map(|it| lateness(&it.presence)).collect();
         let dns = resolver.counts();
         let gauges = Gauges {
@@ -185,6 +187,7 @@ impl Panel for NodePanel {
                 .confinement
                 .map_or((false, false), |held| (held.files, held.calls.is_some())),
             descriptors: (descriptors::open(), descriptors::limit()),
+            limits: &limits,
             late: &late,
             memory: ((used > 0).then_some(used), memory.most()),
             quota_overflowed: quotas.overflowed(),

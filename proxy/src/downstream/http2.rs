@@ -6,6 +6,7 @@ use crate::exchange::{self, Client, Context, Peer};
 use crate::http::h1::HeadError;
 use crate::http::h2::ErrorCode;
 use crate::multiplex::{self, Handle};
+use crate::settable;
 use crate::telemetry::counter::Tally;
 use crate::wire::Wire;
 use crate::worker::{self, Buffer, Deadline};
@@ -38,6 +39,9 @@ async fn exchange(context: Rc<Context>, peer: Rc<Peer>, handle: Handle, requests
         patience: Deadline::on_waker(),
         requests,
     };
+    if let Some(limit) = read.err().and_then(HeadError::limit) {
+        settable::reached(limit);
+    }
     match read.map_err(HeadError::status) {
         Ok(()) => {
             exchange::run(&context, &mut client, &mut scratch).await;

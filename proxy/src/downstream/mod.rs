@@ -9,14 +9,13 @@ pub mod proxy_protocol;
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
-use crate::exchange::{self, After, Client, Context, Peer};
+use crate::exchange::{self, After, Client, Context, Peer, timed_out};
 use crate::http::h1::HeadError;
 use crate::http::h1::head::RequestDecoder;
 use crate::http::h2::PREFACE;
-use crate::limits;
 use crate::node::address_bits;
+use crate::settable::{self, Limit};
 use crate::telemetry::counter::Tally;
 use crate::tls::{Agreed, PeerCertificate, Protocol, ServerTls, Stream, StreamError};
 use crate::wire::Wire;
@@ -51,7 +50,7 @@ async fn begins(context: &Context, client: &mut Client) -> Option<Protocol> {
     {
         return None;
     }
-    let slow_at = clock::now() + Duration::from_secs(limits::REQUEST_HEAD_S);
+    let slow_at = clock::now() + settable::request_head_s();
     loop {
         let seen = client.input.len().min(PREFACE.len());
         if client.input[..seen] != PREFACE[..seen] {
@@ -124,7 +123,7 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
             Announced::Peer => {}
         }
     }
-    let within = Duration::from_secs(limits::TLS_HANDSHAKE_S);
+    let within = settable::tls_handshake_s();
     let stream = match tls {
         None => Stream::Plain(Box::new(conn)),
         // A client that cannot agree on TLS is told so by TLS; there is no one else to tell.
@@ -133,7 +132,10 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
             let early = std::mem::replace(&mut received, Buffer::empty());
             Box::pin(Stream::handshake_from(early, conn, session, within))
                 .await
-                .map_err(|_error| Unready::Handshake)?
+                .map_err(|error| {
+                    timed_out(error, Limit::TlsHandshakeS);
+                    Unready::Handshake
+                })?
         }
     };
     let server_name = match stream.tls() {
@@ -167,9 +169,11 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
 
 /// Reads a PROXY header, and perhaps more. `None` when there is none.
 pub(crate) async fn announced(conn: &mut Conn, received: &mut Buffer) -> Option<Announced> {
-    conn.arm(Duration::from_secs(limits::PROXY_HEADER_S));
+    conn.arm(settable::proxy_header_s());
     loop {
-        conn.read(received).await.ok()?;
+        let read = conn.read(received).await;
+        read.inspect_err(|&error| timed_out(error.into(), Limit::ProxyHeaderS))
+            .ok()?;
         if let Some((length, announced)) = proxy_protocol::decode(received).ok()? {
             received.consume(length);
             if received.is_empty() {
@@ -183,15 +187,16 @@ pub(crate) async fn announced(conn: &mut Conn, received: &mut Buffer) -> Option<
 
 /// Reads what the client still sends, so that it gets to read the answer before the connection is reset under it.
 async fn linger(stream: &mut Stream, input: &mut Buffer) {
-    stream.conn().arm_idle(Duration::from_secs(limits::LINGER_S));
-    let mut left = limits::LINGER_BYTES;
+    stream.conn().arm_idle(settable::linger_s());
+    let mut left = settable::linger_bytes();
     while left > 0 {
         input.clear();
         match stream.read(input).await {
             Ok(count) => left = left.saturating_sub(count),
-            Err(_) => return,
+            Err(error) => return timed_out(error, Limit::LingerS),
         }
     }
+    settable::reached(Limit::LingerBytes);
 }
 
 /// Waits for one request and has it served. Memory for it is taken when its first bytes are there.
@@ -214,6 +219,9 @@ async fn request(context: &Rc<Context>, client: &mut Client) -> After {
             Box::into_pin(run).await
         }
         Head::Refused(error) => {
+            if let Some(limit) = error.limit() {
+                settable::reached(limit);
+            }
             Box::pin(exchange::refuse_head(
                 context,
                 client,
@@ -222,7 +230,10 @@ async fn request(context: &Rc<Context>, client: &mut Client) -> After {
             ))
             .await
         }
-        Head::TooSlow => Box::pin(exchange::refuse_head(context, client, &mut scratch, 408)).await,
+        Head::TooSlow => {
+            settable::reached(Limit::RequestHeadS);
+            Box::pin(exchange::refuse_head(context, client, &mut scratch, 408)).await
+        }
         Head::Gone => After::Close,
     };
     context.give_back(scratch);
@@ -251,8 +262,7 @@ async fn head(stream: &mut Stream, input: &mut Buffer, scratch: &mut exchange::S
             Ok(None) => {}
             Err(error) => return Head::Refused(error),
         }
-        let slow_at =
-            *slow_at.get_or_insert_with(|| clock::now() + Duration::from_secs(limits::REQUEST_HEAD_S));
+        let slow_at = *slow_at.get_or_insert_with(|| clock::now() + settable::request_head_s());
         match stream.read_or_idle(input, slow_at - clock::now()).await {
             Ok(Activity::Read) => {}
             Ok(Activity::Idle) => return Head::TooSlow,
@@ -261,15 +271,20 @@ async fn head(stream: &mut Stream, input: &mut Buffer, scratch: &mut exchange::S
     }
 }
 
-/// Waits for the first bytes of a request: with a buffer, or, where [`limits::IDLE_BUFFERS`] connections do so already,
+/// Waits for the first bytes of a request: with a buffer, or, where [`crate::limits::IDLE_BUFFERS`] connections do so already,
 /// without one, which costs one more operation.
 async fn idle(context: &Context, stream: &mut Stream, input: &mut Buffer) -> Result<(), StreamError> {
-    stream.conn().arm_idle(Duration::from_secs(limits::CLIENT_IDLE_S));
+    stream.conn().arm_idle(settable::client_idle_s());
     let place = context.may_wait_with_buffer();
-    if place.is_none() {
-        stream.readable().await?;
-    }
-    stream.read(input).await?;
+    let waited = match place {
+        Some(_) => Ok(()),
+        None => stream.readable().await,
+    };
+    let read = match waited {
+        Ok(()) => stream.read(input).await,
+        Err(error) => Err(error),
+    };
+    read.inspect_err(|&error| timed_out(error, Limit::ClientIdleS))?;
     stream.conn().disarm();
     Ok(())
 }

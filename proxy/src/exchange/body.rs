@@ -1,13 +1,12 @@
 //! The request body: read whole for policy, or thrown away after a refusal.
 
-use std::time::Duration;
-
 use super::refusal::Refusal;
 use super::{Exchange, Vanished};
 use crate::http::body::BodyStep;
 use crate::http::h1::{chunked, encode};
 use crate::http::h2::hpack;
 use crate::limits;
+use crate::settable::{self, Limit};
 use crate::tls::StreamError;
 use crate::worker::{Buffer, ConnError};
 
@@ -64,7 +63,7 @@ impl Exchange<'_> {
         if self.client.input.capacity() == 0 {
             self.client.input = Buffer::take();
         }
-        self.client.wire.arm(Duration::from_secs(limits::CLIENT_BODY_S));
+        self.client.wire.arm(settable::client_body_s());
         let read = self.client.wire.read(&mut self.client.input).await;
         self.client.wire.disarm();
         match read {
@@ -76,7 +75,10 @@ impl Exchange<'_> {
             Err(StreamError::Conn(ConnError::Closed)) if self.client.wire.is_shared() => {
                 self.body.end().map_err(|_error| Vanished)
             }
-            Err(_) => Err(Vanished),
+            Err(error) => {
+                super::timed_out(error, Limit::ClientBodyS);
+                Err(Vanished)
+            }
         }
     }
 

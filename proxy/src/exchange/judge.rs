@@ -13,8 +13,8 @@ use super::{Exchange, Vanished};
 use crate::http::head::{TargetForm, Version};
 use crate::http::known::KnownHeader;
 use crate::http::upgrade;
-use crate::limits;
 use crate::node::address_bits;
+use crate::settable;
 
 /// Protocol bits of a route: those of HTTP and WebSockets without TLS and with, those of HTTP, of WebSockets, of gRPC.
 const PLAIN: u32 = 1 | 16;
@@ -48,7 +48,7 @@ impl Exchange<'_> {
         }
         let mut verdict = self.run(Entry::Request);
         while let Verdict::Wait(Question::Body) = verdict {
-            if let Err(refusal) = self.read_whole_body(limits::BODY_BYTES).await? {
+            if let Err(refusal) = self.read_whole_body(settable::body_bytes()).await? {
                 self.keep_effects();
                 return Ok(Judgement::Refuse(refusal));
             }
@@ -64,7 +64,7 @@ impl Exchange<'_> {
             && self.epoch.snapshot.policy.get(response).echo
         {
             // A body that is too long to be told back is left out.
-            let _ = self.read_whole_body(limits::BODY_BYTES).await?;
+            let _ = self.read_whole_body(settable::body_bytes()).await?;
         }
         self.keep_effects();
         if let Some(refusal) = refusal {
@@ -101,18 +101,18 @@ impl Exchange<'_> {
     fn body_bound(&self) -> Option<usize> {
         let policy = &self.epoch.snapshot.policy;
         let route = policy.get(self.scratch.state.route?);
-        let mut bound = route.on_body.0.map(|_start| limits::BODY_BYTES);
+        let mut bound = route.on_body.0.map(|_start| settable::body_bytes());
         for effect in self.scratch.effects.iter().flat_map(|effects| effects.iter()) {
             if let Some(size) = effect.id::<Size>() {
-                let limit = usize::try_from(policy.get(size).limit).unwrap_or(limits::BODY_BYTES);
-                bound = Some(bound.unwrap_or(limits::BODY_BYTES).min(limit));
+                let limit = usize::try_from(policy.get(size).limit).unwrap_or(settable::body_bytes());
+                bound = Some(bound.unwrap_or(settable::body_bytes()).min(limit));
             }
             if effect.id::<Model>().is_some()
                 || effect
                     .id()
                     .is_some_and(|list| policy.get::<policy::table::EditList>(list).needs_body)
             {
-                bound = Some(bound.unwrap_or(limits::BODY_BYTES));
+                bound = Some(bound.unwrap_or(settable::body_bytes()));
             }
         }
         bound

@@ -35,16 +35,16 @@ mod view;
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
 
 pub use client::{Client, Peer};
 pub use context::{Context, Instruments, Presence, Scratch};
 pub use request_id::{RequestId, RequestIds, Uuid};
 
 use crate::http::body::BodyReader;
-use crate::limits;
+use crate::settable::{self, Limit};
 use crate::snapshot::Epoch;
 use crate::tls::StreamError;
+use crate::worker::ConnError;
 use judge::Judgement;
 use record::Record;
 use refusal::Refusal;
@@ -87,6 +87,13 @@ pub async fn run(context: &Context, client: &mut Client, scratch: &mut Scratch) 
         Ok(()) if exchange.keep_alive => After::KeepAlive,
         Ok(()) if !exchange.body.is_ended() => After::Linger,
         _ => After::Close,
+    }
+}
+
+/// Counts a wait for a client that took too long; another end of it is another matter.
+pub(crate) fn timed_out(error: StreamError, limit: Limit) {
+    if error == StreamError::Conn(ConnError::TimedOut) {
+        settable::reached(limit);
     }
 }
 
@@ -138,10 +145,13 @@ impl<'e> Exchange<'e> {
     /// Sends what is ready for the client.
     async fn send(&mut self) -> Result<(), Vanished> {
         self.record.sent(self.client.output.len());
-        self.client.wire.arm(Duration::from_secs(limits::CLIENT_WRITE_S));
+        self.client.wire.arm(settable::client_write_s());
         let sent = self.client.wire.write_all(&mut self.client.output).await;
         self.client.wire.disarm();
-        sent.map_err(|_error: StreamError| Vanished)
+        sent.map_err(|error: StreamError| {
+            timed_out(error, Limit::ClientWriteS);
+            Vanished
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::http::known::KnownHeader;
 use crate::http::refusal_body::{self, BodyType};
 use crate::http::status;
 use crate::http::upgrade::HandshakeFault;
-use crate::limits;
+use crate::settable::{self, Limit};
 
 /// How the gateway calls itself in `Server` and `Via`.
 pub(super) const PRODUCT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"));
@@ -312,9 +312,13 @@ impl Exchange<'_> {
                 .iter()
                 .filter_map(|effect| effect.id::<Size>())
                 .map(|size| policy.get(size))
-                .find(|size| size.limit < limits::BODY_BYTES as u64)
+                .find(|size| size.limit < settable::body_bytes() as u64)
         });
-        limited.map_or(Refusal::BodyTooLarge, |size| Refusal::Policy(size.too_large))
+        let Some(size) = limited else {
+            settable::reached(Limit::BodyBytes);
+            return Refusal::BodyTooLarge;
+        };
+        Refusal::Policy(size.too_large)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::http::head::{Method, Version};
 use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
 use crate::limits;
+use crate::settable;
 use crate::snapshot::Endpoint;
 use crate::tls::StreamError;
 use crate::worker::{ConnError, clock};
@@ -299,7 +300,8 @@ impl Exchange<'_> {
                     let data = &leg.input[done + start..done + end];
                     self.scratch.body.extend_from_slice(data);
                     done += end;
-                    if self.scratch.body.len() > limits::BODY_BYTES {
+                    if self.scratch.body.len() > settable::body_bytes() {
+                        settable::reached(settable::Limit::BodyBytes);
                         return Ok(Err(Refusal::Upstream(502)));
                     }
                 }

@@ -1,7 +1,6 @@
 //! Sends a request to an upstream: its body streams through, until it ends or the upstream answers before that.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::Exchange;
 use super::body::push_chunk;
@@ -12,7 +11,7 @@ use super::request::Sending;
 use crate::http::body::BodyStep;
 use crate::http::h1::chunked;
 use crate::http::h2::hpack;
-use crate::limits;
+use crate::settable::{self, Limit};
 use crate::snapshot::Endpoint;
 use crate::upstream::retry::Progress;
 use crate::wire::Wire;
@@ -146,12 +145,15 @@ impl Exchange<'_> {
 impl Client {
     /// Who can be read first, it or the upstream.
     pub(super) async fn hears_first(&self, upstream: &Wire) -> Result<Early, Failure> {
-        self.wire.arm(Duration::from_secs(limits::CLIENT_BODY_S));
+        self.wire.arm(settable::client_body_s());
         let first = race(self.wire.readable(), upstream.readable()).await;
         self.wire.disarm();
         match first {
             First::Left(Ok(())) => Ok(Early::Body),
-            First::Left(Err(_)) => Err(Failure::Vanished),
+            First::Left(Err(error)) => {
+                super::timed_out(error, Limit::ClientBodyS);
+                Err(Failure::Vanished)
+            }
             First::Right(_) => Ok(Early::Answer),
         }
     }

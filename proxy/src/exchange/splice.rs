@@ -6,14 +6,15 @@
 
 use std::time::Duration;
 
-use super::Exchange;
 use super::client::Lost;
 use super::forward::{Failure, Leg};
 use super::request::Sending;
 use super::send::Early;
+use super::{Exchange, timed_out};
 use crate::http::body::BodyReader;
 use crate::http::h1::encode::Framing;
 use crate::limits;
+use crate::settable::{self, Limit};
 use crate::snapshot::Endpoint;
 use crate::tls::Stream;
 use crate::upstream::retry::Progress;
@@ -56,10 +57,11 @@ impl Exchange<'_> {
             let Some(client) = plain(&self.client.wire) else {
                 return Err(Lost::Client);
             };
-            let within = Duration::from_secs(limits::CLIENT_WRITE_S);
-            empty(&mut pipe, client, within)
-                .await
-                .map_err(|_error| Lost::Client)?;
+            let emptied = empty(&mut pipe, client, settable::client_write_s()).await;
+            emptied.map_err(|error| {
+                timed_out(error.into(), Limit::ClientWriteS);
+                Lost::Client
+            })?;
         }
         Ok(())
     }

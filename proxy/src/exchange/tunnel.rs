@@ -1,8 +1,6 @@
 //! After a 101: whether it was asked for, and what follows it, which `stream::relay` carries. Which protocol is spoken is
 //! of no interest here.
 
-use std::time::Duration;
-
 use super::forward::Leg;
 use super::record::Source;
 use super::refusal::Refusal;
@@ -11,7 +9,7 @@ use super::{Exchange, Vanished};
 use crate::http::h1::encode::Framing;
 use crate::http::headers::Span;
 use crate::http::upgrade;
-use crate::limits;
+use crate::settable;
 use crate::snapshot::Endpoint;
 use crate::stream::relay::{End, relay};
 use crate::wire::Wire;
@@ -53,7 +51,7 @@ impl Exchange<'_> {
         let client = End {
             stream: client,
             early,
-            write: Duration::from_secs(limits::CLIENT_WRITE_S),
+            write: settable::client_write_s(),
         };
         let upstream = End {
             stream: &mut stream,

@@ -15,6 +15,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::limits;
+use crate::settable;
 use crate::tls::{Reader, Stream, Writer};
 use crate::worker::{self, Buffer, IdleDeadline, clock};
 use connection::{Connection, Role};
@@ -34,12 +35,12 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(role: Role, idle: IdleDeadline, patience: u64, draining: Rc<Cell<bool>>) -> Rc<Self> {
+    fn new(role: Role, idle: IdleDeadline, patience: Duration, draining: Rc<Cell<bool>>) -> Rc<Self> {
         Rc::new(Self {
             state: RefCell::new(Connection::new(role, clock::now())),
             writer: RefCell::new(None),
             idle: RefCell::new(Some(idle)),
-            patience: Duration::from_secs(patience),
+            patience,
             draining,
             sent: Cell::new(false),
         })
@@ -67,7 +68,7 @@ impl Shared {
     /// Lets the connection end when it stays without streams.
     fn rest(&self, state: &Connection) {
         self.limit(if state.leaving {
-            Duration::from_secs(limits::LINGER_S)
+            settable::linger_s()
         } else {
             self.patience
         });
@@ -91,7 +92,7 @@ impl Shared {
 /// client opens; once `draining` is set, no more are taken.
 pub async fn serve(stream: Stream, received: Buffer, draining: Rc<Cell<bool>>, opened: impl FnMut(Handle)) {
     let (reader, writer, idle) = stream.split();
-    let shared = Shared::new(Role::Server, idle, limits::CLIENT_IDLE_S, draining);
+    let shared = Shared::new(Role::Server, idle, settable::client_idle_s(), draining);
     worker::spawn(send(Rc::clone(&shared), writer));
     receive(Rc::clone(&shared), reader, received, opened).await;
     shared.until_sent().await;
@@ -105,7 +106,12 @@ impl Multiplexed {
     /// Begins HTTP/2 on a connection.
     pub fn connect(stream: Stream) -> Self {
         let (reader, writer, idle) = stream.split();
-        let shared = Shared::new(Role::Client, idle, limits::UPSTREAM_IDLE_S, Rc::default());
+        let shared = Shared::new(
+            Role::Client,
+            idle,
+            Duration::from_secs(limits::UPSTREAM_IDLE_S),
+            Rc::default(),
+        );
         worker::spawn(send(Rc::clone(&shared), writer));
         let receiving = Rc::clone(&shared);
         worker::spawn(async move {
@@ -160,7 +166,7 @@ async fn receive(shared: Rc<Shared>, mut reader: Reader, mut input: Buffer, mut 
             }
         } else if !halfway {
             // As long as a head of HTTP/1, however slowly its pieces come.
-            shared.limit(Duration::from_secs(limits::REQUEST_HEAD_S));
+            shared.limit(settable::request_head_s());
         }
         halfway = resting && began;
         if reader.read(&mut input).await.is_err() {
@@ -207,7 +213,7 @@ fn advance(shared: &Rc<Shared>, input: &mut Buffer, opened: &mut impl FnMut(Hand
 
 /// Sends what gathers, until the connection has nothing more to say.
 async fn send(shared: Rc<Shared>, mut writer: Writer) {
-    let within = Duration::from_secs(limits::CLIENT_WRITE_S);
+    let within = settable::client_write_s();
     let mut buffer = Buffer::empty();
     while shared.gathered(&mut buffer, &writer).await {
         let sent = writer.write_all(&mut buffer, within).await;

@@ -5,6 +5,8 @@
 
 mod memory;
 mod stream_listen;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +24,7 @@ pub use stream_listen::{StreamListen, StreamListenError};
 
 use crate::confine::Confine;
 use crate::limits;
+use crate::settable::{self, Setting};
 use crate::tls::{ClientAuth, OldestTls};
 use crate::upstream::resolve::{DnsOrder, DnsServer, DnsSettings};
 
@@ -143,6 +146,16 @@ pub struct Settings {
     /// Connections that a worker holds at most [default: 20000]
     #[arg(long, value_name = "N", env = "TOLLGATE_CONNECTIONS")]
     pub connections: Option<usize>,
+    /// Another value for a limit that may be set, such as head_bytes=32KiB; may be given several times. `tollgate limits` lists
+    /// them; in the node file they are a table of their own, `[limits]`
+    #[arg(
+        long = "limit",
+        value_name = "NAME=VALUE",
+        env = "TOLLGATE_LIMITS",
+        value_delimiter = ','
+    )]
+    #[serde(rename = "limits", deserialize_with = "settable::from_table")]
+    pub limits: Vec<Setting>,
     /// Milliseconds by which a worker may be late all the time before it turns requests away, those of low priority first;
     /// 0 for never [default: 50]
     #[arg(long, value_name = "MS", env = "TOLLGATE_SHED_AFTER")]
@@ -368,6 +381,8 @@ pub struct Node {
     pub log_dirs: Vec<PathBuf>,
     /// Connections of one worker.
     pub connections: usize,
+    /// Other values for limits, those of flags last.
+    pub limits: Vec<Setting>,
     /// How late a worker may be all the time; zero for any time.
     pub shed_after: Duration,
     /// Bytes that the process may use.
@@ -396,6 +411,7 @@ impl Node {
             Some(path) => read(path)?,
             None => Settings::default(),
         };
+        let dns = dns(&flags, &file);
         let listen_tls = first(flags.listen_tls, file.listen_tls);
         let mut listen = first(flags.listen, file.listen);
         if listen.is_empty() && listen_tls.is_empty() {
@@ -406,20 +422,6 @@ impl Node {
         if proxy_protocol && trusted.is_empty() {
             return Err(SettingsError::ProxyProtocolFromNobody);
         }
-        let servers = first(flags.dns_resolver, file.dns_resolver);
-        let path = |flag: Option<PathBuf>, file: Option<PathBuf>, default: &str| {
-            flag.or(file).unwrap_or_else(|| default.into())
-        };
-        let valid_ttl = flags.dns_valid_ttl.or(file.dns_valid_ttl);
-        let stale_ttl = flags.dns_stale_ttl.or(file.dns_stale_ttl);
-        let dns = DnsSettings {
-            servers: servers.into_iter().map(|DnsServer(address)| address).collect(),
-            hosts_file: path(flags.dns_hostsfile, file.dns_hostsfile, "/etc/hosts"),
-            resolv_conf: path(flags.dns_resolv_conf, file.dns_resolv_conf, "/etc/resolv.conf"),
-            order: flags.dns_order.or(file.dns_order).unwrap_or_default(),
-            valid_ttl: valid_ttl.map(|seconds| Duration::from_secs(seconds.max(1).into())),
-            stale_ttl: Duration::from_secs(stale_ttl.unwrap_or(limits::DNS_STALE_S).into()),
-        };
         let user = match (flags.user.or(file.user), flags.group.or(file.group)) {
             (Some(user), group) => Some((user, group)),
             (None, None) => None,
@@ -457,6 +459,7 @@ impl Node {
             confine: flags.confine.or(file.confine).unwrap_or_default(),
             log_dirs: first(flags.log_dirs, file.log_dirs),
             connections: flags.connections.or(file.connections).unwrap_or(20_000),
+            limits: [file.limits, flags.limits].concat(),
             shed_after: Duration::from_millis(
                 flags
                     .shed_after
@@ -475,6 +478,30 @@ impl Node {
     /// Whether a peer's forwarding headers are believed.
     pub fn trusts(&self, address: u128) -> bool {
         self.trusted.iter().any(|network| network.contains(address))
+    }
+}
+
+/// How names are resolved.
+fn dns(flags: &Settings, file: &Settings) -> DnsSettings {
+    let servers = if flags.dns_resolver.is_empty() {
+        &file.dns_resolver
+    } else {
+        &flags.dns_resolver
+    };
+    let path = |flag: &Option<PathBuf>, file: &Option<PathBuf>, default: &str| {
+        let said = flag.as_ref().or(file.as_ref());
+        said.map_or_else(|| default.into(), Clone::clone)
+    };
+    let valid_ttl = flags.dns_valid_ttl.or(file.dns_valid_ttl);
+    let stale_ttl = flags.dns_stale_ttl.or(file.dns_stale_ttl);
+    let order = flags.dns_order.as_ref().or(file.dns_order.as_ref());
+    DnsSettings {
+        servers: servers.iter().map(|DnsServer(address)| *address).collect(),
+        hosts_file: path(&flags.dns_hostsfile, &file.dns_hostsfile, "/etc/hosts"),
+        resolv_conf: path(&flags.dns_resolv_conf, &file.dns_resolv_conf, "/etc/resolv.conf"),
+        order: order.cloned().unwrap_or_default(),
+        valid_ttl: valid_ttl.map(|seconds| Duration::from_secs(seconds.max(1).into())),
+        stale_ttl: Duration::from_secs(stale_ttl.unwrap_or(limits::DNS_STALE_S).into()),
     }
 }
 
@@ -525,72 +552,4 @@ pub fn default_admin() -> PathBuf {
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bits(text: &str) -> u128 {
-        address_bits(text.parse().expect("an address"))
-    }
-
-    #[test]
-    fn networks_contain_their_addresses_only() {
-        let network: Network = "10.0.0.0/8".parse().expect("a network");
-        assert!(network.contains(bits("10.255.0.1")));
-        assert!(!network.contains(bits("11.0.0.1")));
-        assert!(!network.contains(bits("::1")));
-        let all: Network = "::/0".parse().expect("a network");
-        assert!(all.contains(bits("203.0.113.9")));
-        let one: Network = "2001:db8::1".parse().expect("an address");
-        assert!(one.contains(bits("2001:db8::1")) && !one.contains(bits("2001:db8::2")));
-        assert_eq!("10.0.0.0/33".parse::<Network>(), Err(NetworkError));
-    }
-
-    #[test]
-    fn flags_win_over_the_file() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("tollgate.toml");
-        std::fs::write(&path, "workers = 3\ngrace = 5\n").expect("written");
-        let flags = Settings {
-            workers: Some(2),
-            ..Settings::default()
-        };
-        let node = Node::complete(flags, Some(&path)).expect("complete");
-        assert_eq!((node.workers, node.grace_s), (2, 5));
-    }
-
-    #[test]
-    fn names_are_resolved_as_the_file_says_unless_a_flag_does() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("tollgate.toml");
-        let text = "dns_resolver = [\"192.0.2.53\", \"[2001:db8::1]:5353\"]\ndns_order = \"A,SRV\"\ndns_stale_ttl = 60\n";
-        std::fs::write(&path, text).expect("written");
-        let flags = Settings {
-            dns_stale_ttl: Some(5),
-            ..Settings::default()
-        };
-        let dns = Node::complete(flags, Some(&path)).expect("complete").dns;
-        let servers = ["192.0.2.53:53", "[2001:db8::1]:5353"].map(|it| it.parse().expect("an address"));
-        assert_eq!(dns.servers, servers);
-        assert_eq!(dns.order, "A,SRV".parse().expect("an order"));
-        assert_eq!((dns.stale_ttl, dns.valid_ttl), (Duration::from_secs(5), None));
-        assert_eq!(dns.hosts_file, Path::new("/etc/hosts"));
-        std::fs::write(&path, "dns_order = \"MX\"\n").expect("written");
-        let error = Node::complete(Settings::default(), Some(&path)).expect_err("refused");
-        assert!(
-            error.to_string().contains("LAST, SRV, A, AAAA and CNAME"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_with_its_line() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("tollgate.toml");
-        std::fs::write(&path, "workers = 3\nwrokers = 5\n").expect("written");
-        let error = Node::complete(Settings::default(), Some(&path)).expect_err("refused");
-        assert!(error.to_string().contains("wrokers"), "{error}");
-    }
 }

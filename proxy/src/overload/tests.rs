@@ -170,7 +170,8 @@ impl Queue {
         let ranks = [Priority::Low, Priority::High];
         let mut work = 0.0;
         for ((priority, rate), fate) in ranks.into_iter().zip(rates).zip(fates) {
-            for _ in 0..(rate * passed).round() as usize {
+            let arrived = fate.offered + (rate * passed).round();
+            while fate.offered < arrived {
                 fate.offered += 1.0;
                 if self.overload.admit(priority, true).is_ok() {
                     fate.served += 1.0;

@@ -9,6 +9,9 @@ use super::Finding;
 
 const SOURCE: &str = "proxy/src/limits.rs";
 const PAGE: &str = "docs/limits.md";
+const SETTABLE: &str = "proxy/src/settable/mod.rs";
+/// What the page says of a limit that may be set.
+const MARK: &str = "` (`--limit`) |";
 
 pub(crate) fn check(root: &Path) -> Result<Vec<Finding>> {
     let [source, page] = [SOURCE, PAGE].map(|file| root.join(file));
@@ -38,11 +41,45 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Finding>> {
             _ => {}
         }
     }
+    let settable = std::fs::read_to_string(root.join(SETTABLE)).unwrap_or_default();
+    findings.extend(marks(&settable, &page));
     let unknown = rows.iter().filter(|(name, _)| !limits.contains_key(*name));
     findings.extend(
         unknown.map(|(name, (row, _))| Finding::new(PAGE, *row, format!("{name} is not in {SOURCE}"))),
     );
     Ok(findings)
+}
+
+/// Limits that may be set and are not marked so, or the other way round.
+fn marks(settable: &str, page: &str) -> Vec<Finding> {
+    let row = |name: &str| {
+        page.lines()
+            .position(|line| line.starts_with(&format!("| `{name}{MARK}")))
+    };
+    let mut known = Vec::new();
+    let mut findings = Vec::new();
+    for (number, line) in (1..).zip(settable.lines()) {
+        let Some((_, rest)) = line.split_once(" = limits::") else {
+            continue;
+        };
+        let name = rest.split(',').next().unwrap_or_default();
+        known.push(name);
+        if row(name).is_none() {
+            let message = format!("{name} may be set, and its row in {PAGE} does not say so: `{name}{MARK}");
+            findings.push(Finding::new(SETTABLE, number, message));
+        }
+    }
+    for (number, line) in (1..).zip(page.lines()) {
+        let marked = line.strip_prefix("| `").and_then(|line| line.split_once(MARK));
+        if let Some((name, _)) = marked.filter(|(name, _)| !known.contains(name)) {
+            findings.push(Finding::new(
+                PAGE,
+                number,
+                format!("{name} cannot be set by --limit"),
+            ));
+        }
+    }
+    findings
 }
 
 /// Name, line and value.

@@ -16,13 +16,17 @@ use crate::http::head::{Method, RequestHead, Target, TargetForm, Version};
 use crate::http::headers::Span;
 use crate::http::known::KnownHeader;
 use crate::limits;
+use crate::settable;
 
-const RULES: Rules = Rules {
-    leading_empty_lines: 1,
-    start_line_bytes: limits::METHOD_BYTES + " ".len() + limits::URI_BYTES + " HTTP/1.1".len(),
-    start_line_error: HeadError::UriTooLong,
-    start_line: |line| line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"),
-};
+#[inline]
+fn rules() -> Rules {
+    Rules {
+        leading_empty_lines: 1,
+        start_line_bytes: limits::METHOD_BYTES + " ".len() + settable::uri_bytes() + " HTTP/1.1".len(),
+        start_line_error: HeadError::UriTooLong,
+        start_line: |line| line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"),
+    }
+}
 
 /// Decodes one request head after the other from one connection.
 #[derive(Debug, Default)]
@@ -41,7 +45,7 @@ impl RequestDecoder {
     /// The head must be refused with [`HeadError::status`] and the connection closed. The same bytes give the same
     /// error however they were split.
     pub fn decode(&mut self, bytes: &[u8], head: &mut RequestHead) -> Result<Option<usize>, HeadError> {
-        let Some((start, end)) = self.scan.advance(bytes, &RULES)? else {
+        let Some((start, end)) = self.scan.advance(bytes, &rules())? else {
             return Ok(None);
         };
         *self = Self::default();
@@ -81,6 +85,9 @@ fn parse(bytes: &[u8], start: usize, end: usize, head: &mut RequestHead) -> Resu
             framing::ONCE_IN_REQUESTS,
         )?;
     }
+    if request.headers.len() > settable::headers() {
+        return Err(HeadError::TooManyHeaders);
+    }
     let authority = parse_target(target.as_bytes(), bytes, head)?;
     (head.authority, head.host) = check_host(head, authority, bytes)?;
     finish(head, bytes)
@@ -107,7 +114,7 @@ fn parse_target<'a>(
     bytes: &[u8],
     head: &mut RequestHead,
 ) -> Result<Option<(&'a [u8], u16)>, HeadError> {
-    if target.len() > limits::URI_BYTES {
+    if target.len() > settable::uri_bytes() {
         return Err(HeadError::UriTooLong);
     }
     if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {

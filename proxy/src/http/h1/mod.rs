@@ -13,6 +13,8 @@ mod tests;
 
 pub(super) use framing::is_token;
 
+use crate::settable::Limit;
+
 /// Why a head was refused. Nothing of it may be forwarded, and the connection must close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadError {
@@ -65,6 +67,17 @@ pub enum HeadError {
 }
 
 impl HeadError {
+    /// The limit that was reached, if it was one that operators set.
+    pub const fn limit(self) -> Option<Limit> {
+        match self {
+            Self::UriTooLong => Some(Limit::UriBytes),
+            Self::HeaderTooLong => Some(Limit::HeaderBytes),
+            Self::HeadTooLong => Some(Limit::HeadBytes),
+            Self::TooManyHeaders => Some(Limit::Headers),
+            _ => None,
+        }
+    }
+
     /// The status that tells a client; every error of an upstream's head is a 502 instead.
     pub const fn status(self) -> u16 {
         match self {

@@ -12,13 +12,17 @@ use crate::http::head::{Method, ResponseHead, Version};
 use crate::http::headers::Span;
 use crate::http::known::KnownHeader;
 use crate::limits;
+use crate::settable;
 
-const RULES: Rules = Rules {
-    leading_empty_lines: 0,
-    start_line_bytes: limits::HEADER_BYTES,
-    start_line_error: HeadError::HeaderTooLong,
-    start_line: |line| line.starts_with(b"HTTP/1.1 ") || line.starts_with(b"HTTP/1.0 "),
-};
+#[inline]
+fn rules() -> Rules {
+    Rules {
+        leading_empty_lines: 0,
+        start_line_bytes: settable::header_bytes(),
+        start_line_error: HeadError::HeaderTooLong,
+        start_line: |line| line.starts_with(b"HTTP/1.1 ") || line.starts_with(b"HTTP/1.0 "),
+    }
+}
 
 /// Decodes the heads that answer one request: any interim ones, then the final one.
 #[derive(Debug, Default)]
@@ -42,7 +46,7 @@ impl ResponseDecoder {
         method: Method,
         head: &mut ResponseHead,
     ) -> Result<Option<usize>, HeadError> {
-        let Some((start, end)) = self.scan.advance(bytes, &RULES)? else {
+        let Some((start, end)) = self.scan.advance(bytes, &rules())? else {
             return Ok(None);
         };
         self.scan = LineScan::default();
@@ -87,6 +91,9 @@ fn parse(
         .reason
         .filter(|it| !it.is_empty())
         .map_or_else(Span::default, |it| Span::locate(it.as_bytes(), bytes));
+    if response.headers.len() > settable::headers() {
+        return Err(HeadError::TooManyHeaders);
+    }
     for field in response.headers.iter() {
         framing::push(&mut head.headers, bytes, framing::place(field, bytes), 0)?;
     }

@@ -9,7 +9,7 @@ use memchr::memchr_iter;
 use memchr::memmem::Finder;
 
 use super::HeadError;
-use crate::limits;
+use crate::settable;
 
 /// How far the search has come. `Default` is a new message.
 #[derive(Debug, Default)]
@@ -55,7 +55,10 @@ impl LineScan {
         if self.scanned > 0 || !bytes.first().is_some_and(u8::is_ascii_graphic) {
             return None;
         }
-        let below_limits = bytes.len().min(limits::HEADER_BYTES).min(rules.start_line_bytes);
+        let below_limits = bytes
+            .len()
+            .min(settable::header_bytes())
+            .min(rules.start_line_bytes);
         let end = END.find(&bytes[..below_limits])? + END.needle().len();
         let head = &bytes[..end];
         let bare = |any, (before, byte): (&u8, &u8)| any | ((*byte == b'\n') & (*before != b'\r'));
@@ -80,7 +83,7 @@ impl LineScan {
                 (true, 0) => return Err(HeadError::EmptyLines),
                 (true, _) => return Ok(Some((self.head_start, newline + 1))),
                 (false, 0) if !(rules.start_line)(line) => return Err(HeadError::StartLine),
-                (false, lines) if lines > limits::HEADERS => return Err(HeadError::TooManyHeaders),
+                (false, lines) if lines > settable::headers() => return Err(HeadError::TooManyHeaders),
                 (false, _) => self.lines += 1,
             }
         }
@@ -93,10 +96,10 @@ impl LineScan {
     fn check_reach(&self, end: usize, rules: &Rules) -> Result<(), HeadError> {
         let (line_bytes, line_error) = match self.lines {
             0 => (rules.start_line_bytes, rules.start_line_error),
-            _ => (limits::HEADER_BYTES, HeadError::HeaderTooLong),
+            _ => (settable::header_bytes(), HeadError::HeaderTooLong),
         };
         let line_stop = self.line_start + line_bytes + 1;
-        let head_stop = self.head_start + limits::HEAD_BYTES;
+        let head_stop = self.head_start + settable::head_bytes();
         match end {
             end if end <= line_stop.min(head_stop) => Ok(()),
             _ if line_stop < head_stop => Err(line_error),

@@ -7,6 +7,7 @@ use crate::http::h2::hpack::Fields;
 use crate::http::h2::{ErrorCode, message};
 use crate::limits;
 use crate::multiplex::stream::{Remote, Stream};
+use crate::settable::{self, Limit};
 use crate::worker::clock::Moment;
 
 impl Connection {
@@ -53,7 +54,7 @@ impl Connection {
             return self.block(block.stream, block.ended, &block.bytes, now);
         }
         let endless = block.continuations >= limits::H2_CONTINUATIONS;
-        if endless || block.bytes.len() > limits::HEAD_BYTES {
+        if endless || block.bytes.len() > settable::head_bytes() {
             return Err(ErrorCode::EnhanceYourCalm);
         }
         self.block = Some(block);
@@ -141,7 +142,8 @@ impl Connection {
         }
         self.served = id;
         // Streams that were reset count for as long as they are at work.
-        if self.streams.len() >= limits::H2_STREAMS as usize {
+        if self.streams.len() >= settable::h2_streams() as usize {
+            settable::reached(Limit::H2Streams);
             self.keep_fields(fields);
             self.forget(id);
             frame::push_reset(id, ErrorCode::RefusedStream, &mut self.out);

@@ -15,12 +15,9 @@ use crate::http::h2::frame::{self, FrameHead, Kind};
 use crate::http::h2::hpack::{Decoder, Fields};
 use crate::http::h2::{ErrorCode, PREFACE};
 use crate::limits;
+use crate::settable::{self, Limit};
 use crate::worker::Buffer;
 use crate::worker::clock::Moment;
-
-/// `SETTINGS_MAX_HEADER_LIST_SIZE`.
-#[expect(clippy::cast_possible_truncation, reason = "64 KiB")]
-const HEAD_BYTES: u32 = limits::HEAD_BYTES as u32;
 
 /// Which side of the connection is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +82,15 @@ impl Connection {
     pub(super) fn new(role: Role, now: Moment) -> Self {
         let mut out = Buffer::take();
         let window = limits::H2_STREAM_WINDOW_BYTES;
+        // `SETTINGS_MAX_HEADER_LIST_SIZE`.
+        let head = u32::try_from(settable::head_bytes()).unwrap_or(u32::MAX);
         match role {
             Role::Server => {
-                frame::push_settings(&[(3, limits::H2_STREAMS), (4, window), (6, HEAD_BYTES)], &mut out)
+                frame::push_settings(&[(3, settable::h2_streams()), (4, window), (6, head)], &mut out)
             }
             Role::Client => {
                 out.extend_from_slice(PREFACE);
-                frame::push_settings(&[(2, 0), (4, window), (6, HEAD_BYTES)], &mut out);
+                frame::push_settings(&[(2, 0), (4, window), (6, head)], &mut out);
             }
         }
         let room = match role {
@@ -122,8 +121,8 @@ impl Connection {
             leaving: false,
             left: false,
             dead: false,
-            resets: Budget::new(limits::H2_RESETS, limits::H2_RESETS_PER_S, now),
-            chatter: Budget::new(limits::H2_CHATTER, limits::H2_CHATTER_PER_S, now),
+            resets: Budget::new(settable::h2_resets(), limits::H2_RESETS_PER_S, now),
+            chatter: Budget::new(settable::h2_chatter(), limits::H2_CHATTER_PER_S, now),
         }
     }
 
@@ -225,6 +224,7 @@ impl Connection {
         if may {
             Ok(())
         } else {
+            settable::reached(Limit::H2Chatter);
             Err(ErrorCode::EnhanceYourCalm)
         }
     }
@@ -234,6 +234,7 @@ impl Connection {
         if may {
             Ok(())
         } else {
+            settable::reached(Limit::H2Resets);
             Err(ErrorCode::EnhanceYourCalm)
         }
     }

@@ -49,6 +49,8 @@ pub struct Gauges<'g> {
     pub confined: (bool, bool),
     /// Descriptors that are open, where the kernel tells, and that may be.
     pub descriptors: (Option<u64>, u64),
+    /// How often each limit was reached.
+    pub limits: &'g [(&'static str, u64)],
     /// How late each worker is, and what it does about it.
     pub late: &'g [Lateness],
     /// Memory in use, and the most there may be, in bytes.

@@ -62,6 +62,14 @@ pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
         text.single(name, Type::Counter, help, sums.tally(tally));
     }
     shed(text, sums, gauges);
+    text.family(
+        "tollgate_limit_reached_total",
+        Type::Counter,
+        "Times that a peer reached a limit; docs/limits.md says what happens then",
+    );
+    for (limit, count) in gauges.limits {
+        text.sample(&[("limit", limit)], count);
+    }
     process(text, gauges);
     upstreams(text, gauges.upstreams);
     let log = gauges.log;

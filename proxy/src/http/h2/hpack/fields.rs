@@ -1,7 +1,7 @@
 //! The fields of one decoded block, in one piece of memory.
 
 use crate::http::headers::Span;
-use crate::limits;
+use crate::settable;
 
 /// What each field costs beside its text (RFC 9113 §6.5.2), so that empty ones are not free.
 const FIELD_OVERHEAD: usize = 32;
@@ -18,13 +18,13 @@ pub struct Field {
 /// Why a head is more than is read. The block was decoded to its end: the connection is in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
-    /// More than [`limits::HEADERS`] fields.
+    /// More than [`settable::headers`] fields.
     Fields,
-    /// One field has more than [`limits::HEADER_BYTES`].
+    /// One field has more than [`settable::header_bytes`].
     Field,
-    /// The `:path` has more than [`limits::URI_BYTES`].
+    /// The `:path` has more than [`settable::uri_bytes`].
     Path,
-    /// All fields together, each with 32 bytes more, have more than [`limits::HEAD_BYTES`].
+    /// All fields together, each with 32 bytes more, have more than [`settable::head_bytes`].
     Bytes,
 }
 
@@ -70,13 +70,13 @@ impl Fields {
         }
         self.size += name.len() + value.len() + FIELD_OVERHEAD;
         let bound = match name {
-            b":path" => (limits::URI_BYTES, Excess::Path),
-            _ => (limits::HEADER_BYTES, Excess::Field),
+            b":path" => (settable::uri_bytes(), Excess::Path),
+            _ => (settable::header_bytes(), Excess::Field),
         };
         self.excess = match name.len() + value.len() {
             length if length > bound.0 + name.len() => Some(bound.1),
-            _ if self.list.len() >= limits::HEADERS => Some(Excess::Fields),
-            _ if self.size > limits::HEAD_BYTES => Some(Excess::Bytes),
+            _ if self.list.len() >= settable::headers() => Some(Excess::Fields),
+            _ if self.size > settable::head_bytes() => Some(Excess::Bytes),
             _ => None,
         };
         if self.excess.is_some() {

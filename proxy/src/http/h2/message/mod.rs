@@ -14,7 +14,7 @@ use crate::http::h1::head::parse_method;
 use crate::http::head::{Method, RequestHead, ResponseHead, Target, TargetForm, Version};
 use crate::http::headers::Span;
 use crate::http::known::KnownHeader;
-use crate::limits;
+use crate::settable;
 
 /// Reads a request; `ended` when no body follows. `head`'s offsets count from the start of `fields.bytes`, to which what
 /// HTTP/2 leaves out may be added.
@@ -192,7 +192,7 @@ fn check_field(name: &[u8], value: &[u8]) -> Result<(), HeadError> {
 
 fn target(path: Span, bytes: &[u8], method: Method) -> Result<Target, HeadError> {
     let text = path.of(bytes);
-    if text.len() > limits::URI_BYTES {
+    if text.len() > settable::uri_bytes() {
         return Err(HeadError::UriTooLong);
     }
     let form = match text {
