@@ -36,6 +36,7 @@ mod logging;
 mod metrics;
 mod openai;
 mod overload;
+mod panic;
 mod peers;
 mod process;
 mod proxy_protocol;

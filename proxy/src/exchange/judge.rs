@@ -37,6 +37,8 @@ impl Exchange<'_> {
         if let Err(refusal) = self.prepare() {
             return Ok(Judgement::Refuse(refusal));
         }
+        #[cfg(debug_assertions)]
+        super::fault::occur_at(&self.scratch.path);
         let Some(route) = self.find_route() else {
             return Ok(Judgement::Refuse(Refusal::NoRoute));
         };

@@ -12,6 +12,8 @@ mod context;
 mod cors;
 mod echo;
 mod edits;
+#[cfg(debug_assertions)]
+mod fault;
 mod finish;
 mod forward;
 mod gate;
