@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use policy::table::{
-    Bucket, Candidate, HeaderTest, Host, HttpsRedirect, Id, Node, Regex, Route, Rows, Seed, Service, Subroute,
+    Bucket, Candidate, HeaderTest, Host, HttpsRedirect, Id, Node, Priority, Regex, Route, Rows, Seed,
+    Service, Subroute,
 };
 use policy::{index, route, stream};
 
 use super::json;
-use crate::deck::entity::{Protocol, RouteIndex};
+use crate::deck::entity::{Protocol, Route as RouteEntity, RouteIndex, ServiceIndex};
+use crate::extension;
 use crate::lower::{Context, Lowerer, Programs, report_fault};
 use crate::router::{PathTest, Subroute as Ranked, Tests, tree};
 use crate::scope::{Site, Subsystem};
@@ -59,6 +61,7 @@ pub(super) fn routes(context: &mut Context<'_>, tests: &[Option<Tests>], lowerer
             https_redirect: redirect(route.https_redirect_status_code),
             strip_path: route.strip_path,
             preserve_host: route.preserve_host,
+            priority: priority(context, route),
             json: context.builder.unique_text(&json::route(model, route)),
             ..empty(programs)
         };
@@ -91,6 +94,18 @@ fn empty(programs: Programs) -> Route {
         on_end: programs.end,
         ..Route::EMPTY
     }
+}
+
+/// The route's own, else its service's.
+fn priority(context: &Context<'_>, route: &RouteEntity) -> Priority {
+    let own = route.meta.extensions.value(&extension::PRIORITY);
+    let of_service = |service: ServiceIndex| {
+        let service = &context.model.services[service.0 as usize];
+        service.meta.extensions.value(&extension::PRIORITY)
+    };
+    let said = own.or_else(|| route.service.and_then(of_service));
+    let known = said.and_then(|number| Priority::ALL.get(number as usize));
+    known.copied().unwrap_or(Priority::Normal)
 }
 
 fn protocols(protocols: &[Protocol]) -> u32 {

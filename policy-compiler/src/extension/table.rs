@@ -21,6 +21,15 @@ pub const EJECT_FOR_MS: u32 = 30_000;
 pub const EJECT_MOST_PERCENT: u32 = 10;
 
 tags! {
+    /// How much a route matters when not everything can be served: a [`policy::table::Priority`].
+    PRIORITY = Tag {
+        name: "priority",
+        on: &[Kind::Service, Kind::Route],
+        shape: Shape::Choice(&["low", "normal", "high", "critical"]),
+        default: "normal",
+        needs: None,
+        about: "who is turned away first when the gateway is overloaded; what a route says goes before its service's",
+    };
     /// How slowly the weight of a target grows.
     SLOW_START = Tag {
         name: "slow_start",

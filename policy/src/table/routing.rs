@@ -26,6 +26,17 @@ choice! {
         /// 308.
         S308 = "308",
     }
+    /// How much a route matters when not everything can be served.
+    Priority {
+        /// Turned away first.
+        Low = "low",
+        /// Where nothing is said.
+        Normal = "normal",
+        /// Turned away last.
+        High = "high",
+        /// Never turned away: health checks, and what must get through.
+        Critical = "critical",
+    }
 }
 
 rows! {
@@ -184,6 +195,8 @@ rows! {
         strip_path: bool,
         /// Whether the client's Host goes to the upstream.
         preserve_host: bool,
+        /// How much it matters when not everything can be served.
+        priority: Priority,
         /// JSON of the entity as Kong logs it.
         json: Text,
     }
@@ -223,6 +236,7 @@ impl Route {
         https_redirect: HttpsRedirect::S426,
         strip_path: false,
         preserve_host: false,
+        priority: Priority::Normal,
         json: Text::EMPTY,
         on_request: Code(None),
         on_body: Code(None),

@@ -3,7 +3,7 @@
 //! Requests stand in ranks: by priority, and among the same priority unknown callers below known ones. How many come of
 //! each rank is counted, so that a share of all requests becomes a share of each rank, whatever the traffic is made of.
 
-use super::Priority;
+use policy::table::Priority;
 
 /// Ranks of requests that may be turned away. Critical ones have none.
 const RANKS: usize = 6;

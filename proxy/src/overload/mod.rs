@@ -6,7 +6,6 @@
 mod delay;
 mod memory;
 mod mix;
-mod priority;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +16,7 @@ use std::time::Duration;
 use delay::Delay;
 pub use memory::Memory;
 use mix::Mix;
-pub use priority::{Priority, PriorityError, TAG};
+use policy::table::Priority;
 
 /// Why a request is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -129,24 +129,6 @@ fn waits_are_spread() {
     assert_eq!(waits, [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
-#[test]
-fn tags_say_priorities() {
-    let of = |tags: &str| Priority::said(&format!("{{\"id\":\"x\",\"tags\":{tags}}}"));
-    assert_eq!(Priority::said(""), Ok(None));
-    assert_eq!(Priority::said("{\"id\":\"x\"}"), Ok(None));
-    assert_eq!(of("[\"team-a\"]"), Ok(None));
-    assert_eq!(
-        of("[\"team-a\",\"tollgate:priority=high\"]"),
-        Ok(Some(Priority::High))
-    );
-    let error = of("[\"tollgate:priority=hihg\"]").unwrap_err().to_string();
-    assert!(
-        error.contains("hihg") && error.contains("low, normal, high and critical"),
-        "{error}"
-    );
-    assert!(of("[\"tollgate:priority=low\",\"tollgate:priority=low\"]").is_err());
-}
-
 /// A worker that does so much work in a second, and the requests that wait for it.
 struct Queue {
     overload: Overload,

@@ -72,7 +72,7 @@ impl Unit {
                 let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
                 let whole = units
                     .iter()
-                    .find(|(shift, _)| value > 0 && value % (1 << shift) == 0);
+                    .find(|(shift, _)| value > 0 && value.is_multiple_of(1 << shift));
                 whole.map_or_else(
                     || value.to_string(),
                     |(shift, unit)| format!("{}{unit}", value >> shift),

@@ -6,7 +6,6 @@
 mod epoch;
 mod listener;
 mod peers;
-mod priority;
 mod reports;
 pub mod secret;
 mod upstream;
@@ -17,13 +16,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::table::{self, Compat, Id, Rows, Scheme, Verify};
+use policy::table::{self, Compat, Id, Priority, Rows, Scheme, Verify};
 use policy::{Fault, Policy};
 use rustls::server::ProducesTickets;
 
 use crate::limits;
 use crate::node::Node;
-use crate::overload::{Priority, PriorityError};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
 use crate::telemetry::prometheus::UpstreamCounts;
@@ -53,8 +51,6 @@ pub enum SnapshotError {
     Ocsp(PathBuf, OcspError),
     /// A regex whose captures are used cannot be compiled.
     Captures(String),
-    /// What a route or service is to be served before cannot be understood: which one.
-    Priority(String, PriorityError),
     /// More log files than are ever opened: the one for which there is no room.
     LogFiles(String),
 }
@@ -69,7 +65,6 @@ impl fmt::Display for SnapshotError {
             Self::NodeFile(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Ocsp(path, error) => write!(f, "cannot staple {}: {error}", path.display()),
             Self::Captures(pattern) => write!(f, "the captures of `{pattern}` cannot be had"),
-            Self::Priority(entity, error) => write!(f, "{entity}: {error}"),
             Self::LogFiles(path) => write!(
                 f,
                 "no room for the log file {path}: {} were named since start\nhelp: restart the gateway",
@@ -201,7 +196,8 @@ impl Snapshot {
             .collect::<Result<_, _>>()?;
         let server_tls = listener::server_tls(&policy, &secrets, ticketer, node)?;
         let captures = captures(&policy)?;
-        let priorities = priority::priorities(&policy)?;
+        let routes = policy.rows(policy.all::<table::Route>());
+        let priorities = routes.map(|route| route.priority).collect();
         let reports = Reports::new(&policy, counters, log).map_err(SnapshotError::LogFiles)?;
         let digest = policy.digest().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {

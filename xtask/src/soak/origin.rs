@@ -1,5 +1,10 @@
 //! Two small servers that answer every request alike, and can be killed and brought back at the same address.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "an origin of a test: threads that share a list"
+)]
+
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use ::tests::Gateway;
 use anyhow::{Context as _, Result};
-use tests::Gateway;
 
 /// Growth that is no leak, in KiB a minute: allocators settle for hours.
 pub(super) const GROWTH_KIB_PER_MIN: f64 = 1024.0;

@@ -112,6 +112,11 @@ pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
     ] {
         text.single(name, Type::Counter, help, count);
     }
+    quotas(text, gauges);
+}
+
+/// What quotas hold.
+fn quotas(text: &mut Text, gauges: &Gauges<'_>) {
     let (reservations, held) = gauges.reservations;
     for (name, help, value) in [
         (

@@ -191,7 +191,7 @@ mod tests {
     fn each_ejection_is_longer_and_time_in_use_takes_that_back() {
         let ejection = Ejection::default();
         let mut now = 100 * S;
-        let mut lasts = |now: u64| {
+        let lasts = |now: u64| {
             ejection.eject(BASE, now);
             ejection.until_ms() / 1000 - now / S
         };

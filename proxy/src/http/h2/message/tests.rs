@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::http::h2::hpack::{Decoder, encode};
+use crate::limits;
 
 fn fields(list: &[(&str, &str)]) -> Fields {
     let mut block = Vec::new();
