@@ -259,14 +259,18 @@ impl Handle {
         });
         worker::spawn(async move {
             let mut buffer = Buffer::empty();
-            loop {
+            let mut ended = false;
+            while !ended {
                 match from.read(&mut buffer).await {
                     Ok(count) => counted.set(counted.get() + count as u64),
-                    Err(StreamError::Conn(ConnError::Closed)) => to.end(),
+                    Err(StreamError::Conn(ConnError::Closed)) => {
+                        ended = true;
+                        to.end();
+                    }
                     // Who holds the streams sees it too.
                     Err(_) => return,
                 }
-                if to.write_all(&mut buffer).await.is_err() || to.ending {
+                if to.write_all(&mut buffer).await.is_err() {
                     return;
                 }
                 buffer = Buffer::empty();

@@ -162,3 +162,26 @@ fn a_head_that_never_ends_has_its_time() {
         assert!(!ended, "a connection may rest for longer");
     });
 }
+
+#[test]
+fn what_is_passed_on_ends_where_the_other_side_needs_no_more_of_it() {
+    on_each_driver(|| async {
+        let ((from, mut sender), (to, mut taker)) = (connect().await, connect().await);
+        let counted = Rc::new(Cell::new(0));
+        let (left, right) = (from.open().unwrap(), to.open().unwrap());
+        post(&left);
+        post(&right);
+        // A whole answer, and a reset that says that the rest of the question is of no use (RFC 9113 §8.1).
+        let mut frames = Vec::new();
+        frame::push_block(1, true, 16_384, &mut frames, |out| out.push(0x89));
+        frame::push_reset(1, crate::http::h2::ErrorCode::NoError, &mut frames);
+        taker.write_all(&frames).unwrap();
+        frames.clear();
+        frame::push_block(1, true, 16_384, &mut frames, |out| out.push(0x88));
+        sender.write_all(&frames).unwrap();
+        sleep(SHORT).await;
+        left.pass_on(&right, Rc::clone(&counted));
+        sleep(SHORT).await;
+        assert_eq!(Rc::strong_count(&counted), 1, "it does not go round and round");
+    });
+}
