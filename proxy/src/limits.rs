@@ -60,6 +60,8 @@ pub const H2_CHATTER_PER_DATA: u32 = 4;
 pub const H2_FORGOTTEN: usize = 128;
 /// Unused pieces of memory that a connection keeps for its next streams.
 pub const H2_SPARE: usize = 16;
+/// Milliseconds that a client gets to answer the first goodbye, and in which its requests are still taken.
+pub const H2_GOODBYE_MS: u64 = 1000;
 /// Streams that an upstream connection opens in its life, times two.
 pub const H2_LAST_STREAM: u32 = 1 << 30;
 

@@ -6,24 +6,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tests::{Client, Frame, Frames, Gateway, Origin};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const END_STREAM: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RESET: u8 = 3;
+pub(crate) const END_STREAM: u8 = 1;
 
 /// `:status` of a block: 200, 204, 413.
-const OK: &[u8] = &[0x88];
-const NO_CONTENT: &[u8] = &[0x89];
-const TOO_LARGE: &[u8] = b"\x08\x03413";
+pub(crate) const OK: &[u8] = &[0x88];
+pub(crate) const NO_CONTENT: &[u8] = &[0x89];
+pub(crate) const TOO_LARGE: &[u8] = b"\x08\x03413";
 
 /// A gateway with one worker before an upstream that the test plays.
-struct Scene {
-    upstream: TcpListener,
-    gateway: Gateway,
+pub(crate) struct Scene {
+    pub(crate) upstream: TcpListener,
+    pub(crate) gateway: Gateway,
 }
 
 impl Scene {
-    fn new(plugins: &str) -> Result<Self> {
+    pub(crate) fn new(plugins: &str) -> Result<Self> {
         let upstream = TcpListener::bind("127.0.0.1:0")?;
         let url = format!("grpc://{}", upstream.local_addr()?);
         let gateway = Gateway::builder(crate::one_route(&url, plugins, ""))
@@ -32,42 +32,42 @@ impl Scene {
         Ok(Self { upstream, gateway })
     }
 
-    fn client(&self) -> Result<Frames> {
+    pub(crate) fn client(&self) -> Result<Frames> {
         Frames::connect(self.gateway.addr())
     }
 
-    fn accept(&self) -> Result<Frames> {
+    pub(crate) fn accept(&self) -> Result<Frames> {
         Frames::accept(&self.upstream, &[])
     }
 }
 
-fn head(stream: u32, block: &[u8], end: bool) -> Frame {
+pub(crate) fn head(stream: u32, block: &[u8], end: bool) -> Frame {
     Frame::new(HEADERS, if end { 5 } else { 4 }, stream, block)
 }
 
-fn data(stream: u32, bytes: &[u8], end: bool) -> Frame {
+pub(crate) fn data(stream: u32, bytes: &[u8], end: bool) -> Frame {
     Frame::new(DATA, u8::from(end), stream, bytes)
 }
 
-fn reset(stream: u32, code: u32) -> Frame {
+pub(crate) fn reset(stream: u32, code: u32) -> Frame {
     Frame::new(RESET, 0, stream, &code.to_be_bytes())
 }
 
 /// The stream of the next request.
-fn request(upstream: &mut Frames) -> Result<u32> {
+pub(crate) fn request(upstream: &mut Frames) -> Result<u32> {
     let head = upstream.find(|frame| frame.kind == HEADERS)?;
     Ok(head.context("a request")?.stream)
 }
 
 /// The next head that a client gets.
-fn answer(client: &mut Frames) -> Result<Frame> {
+pub(crate) fn answer(client: &mut Frames) -> Result<Frame> {
     client
         .find(|frame| matches!(frame.kind, HEADERS | RESET))?
         .context("an answer")
 }
 
 /// Whether a head begins with a status. A connection's first one says before it that no table is used.
-fn begins(head: &Frame, status: &[u8]) -> bool {
+pub(crate) fn begins(head: &Frame, status: &[u8]) -> bool {
     let block = &head.payload;
     block.strip_prefix(b"\x20").unwrap_or(block).starts_with(status)
 }

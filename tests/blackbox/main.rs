@@ -26,6 +26,8 @@ mod http;
 mod http2;
 mod http2_attacks;
 mod http2_conformance;
+mod http2_goodbye;
+mod http2_relay;
 mod http2_upstream;
 mod ip_restriction;
 mod key_auth;

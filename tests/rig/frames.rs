@@ -134,6 +134,16 @@ impl Frames {
     /// # Errors
     /// When none comes, or does not begin as HTTP/2.
     pub fn accept(listener: &TcpListener, settings: &[u8]) -> Result<Self> {
+        let mut frames = Self::accept_silent(listener)?;
+        frames.push(&[Frame::new(4, 0, 0, settings)])?;
+        Ok(frames)
+    }
+
+    /// Takes the next connection of a listener and reads its preface, and says nothing yet.
+    ///
+    /// # Errors
+    /// When none comes, or does not begin as HTTP/2.
+    pub fn accept_silent(listener: &TcpListener) -> Result<Self> {
         listener.set_nonblocking(true)?;
         let latest = Instant::now() + PATIENCE;
         let stream = loop {
@@ -150,7 +160,6 @@ impl Frames {
         let mut preface = [0; PREFACE.len()];
         frames.stream.read_exact(&mut preface).context("the preface")?;
         ensure!(preface == *PREFACE, "no preface: {}", preface.escape_ascii());
-        frames.push(&[Frame::new(4, 0, 0, settings)])?;
         Ok(frames)
     }
 

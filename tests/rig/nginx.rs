@@ -12,6 +12,7 @@ use crate::scratch::Scratch;
 /// A running nginx with one worker.
 pub struct Nginx {
     plain: SocketAddr,
+    http2: SocketAddr,
     tls: Option<SocketAddr>,
     process: Process,
     scratch: Scratch,
@@ -39,6 +40,12 @@ impl Nginx {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.plain
+    }
+
+    /// Where it speaks HTTP/2 in plain text, with prior knowledge.
+    #[must_use]
+    pub fn http2_addr(&self) -> SocketAddr {
+        self.http2
     }
 
     /// Where it listens with TLS.
@@ -71,8 +78,8 @@ impl Nginx {
         let scratch = Scratch::new()?;
         let dir = scratch.path().display().to_string();
         let mut server = String::new();
-        let plain = free_port()?;
-        server.push_str(&format!("listen {plain} reuseport;\n"));
+        let (plain, http2) = (free_port()?, free_port()?);
+        server.push_str(&format!("listen {plain} reuseport;\nlisten {http2} http2;\n"));
         let tls = match certificate {
             None => None,
             Some(certificate) => {
@@ -115,6 +122,7 @@ impl Nginx {
         }
         Ok(Self {
             plain,
+            http2,
             tls,
             process,
             scratch,

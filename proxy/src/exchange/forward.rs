@@ -39,15 +39,17 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// With what the stream knows: a request that the upstream did not look at may be sent again, whatever it asks for.
-    fn of(mut self, leg: &mut Leg) -> Self {
+    /// With what the stream knows: a request that the upstream did not look at may be sent again, whatever it asks for. And
+    /// whether a part of its body was passed on beside the exchange.
+    fn of(mut self, leg: &mut Leg, passed_on: bool) -> Self {
         let refused = leg
             .leased
             .wire
             .frames()
             .is_some_and(|frames| frames.was_refused());
-        if let (Self::Upstream { progress, .. }, true) = (&mut self, refused) {
-            progress.sent = false;
+        if let Self::Upstream { progress, .. } = &mut self {
+            progress.sent &= !refused;
+            progress.body_consumed |= passed_on;
         }
         self
     }
@@ -193,12 +195,16 @@ impl Exchange<'_> {
             .await;
         drop(output);
         let answered = match sent {
-            Ok(()) => self.receive_head(&mut leg, endpoint, sending, progress).await,
+            Ok(true) => Ok(()),
+            Ok(false) => self.receive_head(&mut leg, endpoint, sending, progress).await,
             Err(failure) => Err(failure),
         };
         match answered {
             Ok(()) => Ok(leg),
-            Err(failure) => Err(failure.of(&mut leg)),
+            Err(failure) => {
+                let passed_on = self.uploaded.as_ref().is_some_and(|bytes| bytes.get() > 0);
+                Err(failure.of(&mut leg, passed_on))
+            }
         }
     }
 

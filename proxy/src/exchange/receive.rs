@@ -14,16 +14,47 @@ use crate::wire::WireAborter;
 use crate::worker::Buffer;
 
 impl Exchange<'_> {
-    /// Waits for the final response head.
+    /// Waits for the final response head; passes on what comes before it.
     pub(super) async fn receive_head(
         &mut self,
         leg: &mut Leg,
         endpoint: &Endpoint,
         sending: &Sending,
+        mut progress: Progress,
+    ) -> Result<(), Failure> {
+        while !self.receive_one(leg, endpoint, sending, &mut progress).await? {}
+        Ok(())
+    }
+
+    /// Waits for the next response head; whether it is the final one. An interim one is passed on.
+    pub(super) async fn receive_one(
+        &mut self,
+        leg: &mut Leg,
+        endpoint: &Endpoint,
+        sending: &Sending,
+        progress: &mut Progress,
+    ) -> Result<bool, Failure> {
+        match leg.leased.wire.frames() {
+            Some(_) => self.take_head(leg, endpoint, *progress).await?,
+            None => self.read_head(leg, endpoint, sending, progress).await?,
+        }
+        progress.response_began = true;
+        if !self.scratch.response.is_interim() {
+            return Ok(true);
+        }
+        self.pass_interim().await.map_err(|_vanished| Failure::Vanished)?;
+        Ok(false)
+    }
+
+    /// Waits for a head in frames.
+    async fn take_head(
+        &mut self,
+        leg: &mut Leg,
+        endpoint: &Endpoint,
         progress: Progress,
     ) -> Result<(), Failure> {
         let Some(frames) = leg.leased.wire.frames() else {
-            return self.read_head(leg, endpoint, sending, progress).await;
+            return Ok(());
         };
         frames.arm(endpoint.read);
         let aborter = WireAborter::Frames(frames.aborter());
@@ -48,13 +79,13 @@ impl Exchange<'_> {
         }
     }
 
-    /// Reads until the final head is there.
+    /// Reads until a head is there.
     async fn read_head(
         &mut self,
         leg: &mut Leg,
         endpoint: &Endpoint,
         sending: &Sending,
-        mut progress: Progress,
+        progress: &mut Progress,
     ) -> Result<(), Failure> {
         let mut decoder = ResponseDecoder::default();
         loop {
@@ -67,14 +98,8 @@ impl Exchange<'_> {
                         if self.scratch.response.status == 101 && !self.switches(sending, &leg.input) =>
                     {
                         let refusal = Refusal::Upstream(502);
+                        let progress = *progress;
                         return Err(Failure::Upstream { refusal, progress });
-                    }
-                    Ok(Some(length)) if self.scratch.response.is_interim() => {
-                        self.pass_interim(&leg.input[..length])
-                            .await
-                            .map_err(|_vanished| Failure::Vanished)?;
-                        leg.input.consume(length);
-                        continue;
                     }
                     Ok(Some(length)) => {
                         self.scratch.response_received.clear();
@@ -87,6 +112,7 @@ impl Exchange<'_> {
                     Ok(None) => {}
                     Err(_) => {
                         let refusal = Refusal::Upstream(502);
+                        let progress = *progress;
                         return Err(Failure::Upstream { refusal, progress });
                     }
                 }
@@ -95,15 +121,15 @@ impl Exchange<'_> {
                 .await
                 .map_err(|lost| match lost {
                     Lost::Client => Failure::Vanished,
-                    Lost::Upstream(error) => upstream_failure(error, progress),
+                    Lost::Upstream(error) => upstream_failure(error, *progress),
                 })?;
         }
     }
 
     /// Passes an interim head on, as RFC 9110 §15.2 asks: all but 100, which is between us and the upstream, and not to
     /// HTTP/1.0, which knows none.
-    async fn pass_interim(&mut self, received: &[u8]) -> Result<(), Vanished> {
-        let response = &self.scratch.response;
+    async fn pass_interim(&mut self) -> Result<(), Vanished> {
+        let (response, received) = (&self.scratch.response, &self.scratch.response_received[..]);
         if response.status == 100 || self.scratch.head.version == Version::Http10 {
             return Ok(());
         }

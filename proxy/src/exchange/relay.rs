@@ -2,8 +2,7 @@
 
 use policy::isa::Entry;
 
-use super::client::Lost;
-use super::client::reader_of;
+use super::client::{Lost, reader_of};
 use super::forward::Leg;
 use super::record::Source;
 use super::refusal::{PRODUCT, Refusal, milliseconds};
@@ -11,6 +10,7 @@ use super::{Exchange, Vanished};
 use crate::http::body::{BodyLength, BodyReader, BodyStep};
 use crate::http::forwarding::write_via;
 use crate::http::h1::encode::{Connection, Framing};
+use crate::http::h2;
 use crate::http::head::{Method, Version};
 use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
@@ -41,8 +41,7 @@ impl Exchange<'_> {
                 self.record.source = Source::Gateway;
                 return self.refuse(refusal).await;
             }
-            self.write_whole_response();
-            self.send().await?;
+            self.send_whole_response(&mut leg).await?;
             self.settle_leg(leg, &body);
             return self.discard_body().await;
         }
@@ -256,11 +255,16 @@ impl Exchange<'_> {
             }
             self.scratch.text = rest;
         }
-        let trailers = leg.leased.wire.frames().and_then(|frames| frames.take_trailers());
-        if let (Some(trailers), true) = (trailers, self.client.wire.is_shared() && !silent) {
+        self.send_end(leg, framing).await
+    }
+
+    /// Sends what is ready and ends the body, with the trailers that came where both sides have such.
+    async fn send_end(&mut self, leg: &mut Leg, framing: Framing) -> Result<(), Vanished> {
+        let silent = is_silent(self.scratch.head.method, framing);
+        if !silent && self.client.wire.is_shared() && has_trailers(leg) {
             self.send().await?;
-            if let Some(frames) = self.client.wire.frames() {
-                frames.send_trailers(&trailers);
+            if let (Some(upstream), Some(client)) = (leg.leased.wire.frames(), self.client.wire.frames()) {
+                upstream.pass_trailers(client, h2::encode::trailers);
             }
             return Ok(());
         }
@@ -326,8 +330,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Writes a response whose body was read whole, after its edits.
-    fn write_whole_response(&mut self) {
+    /// Sends a response whose body was read whole, after its edits. Its trailers are passed on as they came.
+    async fn send_whole_response(&mut self, leg: &mut Leg) -> Result<(), Vanished> {
         self.meter_whole();
         self.edit_response_body();
         let framing = match self.scratch.response.body {
@@ -339,12 +343,24 @@ impl Exchange<'_> {
             ),
             _ => Framing::Length(self.scratch.body.len() as u64),
         };
+        let framing = match framing {
+            // A head that says that nothing follows would leave no place for them.
+            Framing::Length(0) if self.client.wire.is_shared() && has_trailers(leg) => Framing::UntilClose,
+            framing => framing,
+        };
         self.write_head_with(framing);
         if !is_silent(self.scratch.head.method, framing) {
             self.client.piece(&self.scratch.body, framing);
-            self.client.end(framing);
         }
+        self.send_end(leg, framing).await
     }
+}
+
+fn has_trailers(leg: &mut Leg) -> bool {
+    leg.leased
+        .wire
+        .frames()
+        .is_some_and(|frames| frames.has_trailers())
 }
 
 /// Whether nothing follows a response's head.

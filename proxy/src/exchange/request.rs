@@ -179,6 +179,11 @@ impl Exchange<'_> {
         let path = &scratch.upstream_path;
         let query = self.record.has_query.then_some(scratch.upstream_query.as_slice());
         let secure = leg.key.tls.is_some();
+        let trailers = self
+            .client
+            .wire
+            .frames()
+            .is_some_and(|frames| frames.has_trailers());
         let Some(frames) = leg.leased.wire.frames() else {
             let connection = sending.upgrade.map_or(Connection::KeepAlive, |protocol| {
                 Connection::Upgrade(protocol.of(&scratch.received))
@@ -187,7 +192,7 @@ impl Exchange<'_> {
             return;
         };
         let bodiless = match sending.whole {
-            true => scratch.body.is_empty(),
+            true => scratch.body.is_empty() && !trailers,
             false => self.body.is_ended(),
         };
         let request = h2::encode::Request {

@@ -1,4 +1,5 @@
-//! Sends a request to an upstream: its body streams through, until it ends or the upstream answers before that.
+//! Sends a request to an upstream: its body streams through, until it ends or the upstream answers before that. What is
+//! announced before an answer is passed on meanwhile.
 
 use std::rc::Rc;
 
@@ -10,15 +11,17 @@ use super::refusal::Refusal;
 use super::request::Sending;
 use crate::http::body::BodyStep;
 use crate::http::h1::chunked;
-use crate::http::h2::hpack;
+use crate::http::h2::{self, hpack};
+use crate::multiplex::Handle;
 use crate::settable::{self, Limit};
 use crate::snapshot::Endpoint;
 use crate::upstream::retry::Progress;
 use crate::wire::Wire;
-use crate::worker::{Buffer, First, race};
+use crate::worker::{Buffer, First, Pipe, race};
 
 impl Exchange<'_> {
-    /// Sends head and body. The body streams through; when the upstream answers before it has ended, sending stops.
+    /// Sends head and body. The body streams through; when the upstream answers before it has ended, sending stops, and the
+    /// answer's head is here already if the result is true.
     pub(super) async fn send_request(
         &mut self,
         leg: &mut Leg,
@@ -26,31 +29,25 @@ impl Exchange<'_> {
         sending: &Sending,
         output: &mut Buffer,
         progress: &mut Progress,
-    ) -> Result<(), Failure> {
-        if let (Wire::Frames(client), Wire::Frames(upstream)) = (&self.client.wire, &leg.leased.wire)
-            && !sending.whole
-            && !self.body.is_ended()
-        {
-            // Both sides may go on talking while the other answers.
-            progress.body_consumed = true;
-            if std::mem::take(&mut self.owes_continue) {
-                client.send_head(false, |out| hpack::encode::status(100, out));
-            }
-            client.pass_on(upstream, Rc::clone(self.uploaded.get_or_insert_default()));
-            return Ok(());
+    ) -> Result<bool, Failure> {
+        if !sending.whole && self.passes_on(&leg.leased.wire) {
+            return Ok(false);
         }
-        let wire = &mut leg.leased.wire;
-        let mut ended = sending.whole;
+        let (mut ended, mut pipe) = (sending.whole, None);
         if sending.whole {
             output.extend_from_slice(&self.scratch.body);
         }
         loop {
-            if !ended {
+            let held = pipe.as_ref().is_some_and(|pipe: &Pipe| pipe.held() > 0);
+            if !ended && !held {
                 let before = output.len();
                 ended = self.take_body(sending, output)?;
                 progress.body_consumed |= output.len() > before;
             }
-            if let (true, Some(frames)) = (ended, wire.frames()) {
+            let wire = &mut leg.leased.wire;
+            let trailers =
+                ended && sending.whole && self.client.wire.frames().is_some_and(|it| it.has_trailers());
+            if let (true, Some(frames)) = (ended && !trailers, wire.frames()) {
                 frames.end();
             }
             if !output.is_empty() || ended {
@@ -63,21 +60,46 @@ impl Exchange<'_> {
                     if !answered && (ended || !progress.body_consumed) {
                         return Err(upstream_failure(error, *progress));
                     }
-                    return Ok(());
+                    return Ok(false);
                 }
             }
             if ended {
-                return Ok(());
+                if let (true, Some(client), Some(upstream)) =
+                    (trailers, self.client.wire.frames(), wire.frames())
+                {
+                    end_with_trailers(client, upstream).await;
+                }
+                return Ok(false);
             }
-            let early = match self.splice_request(wire, endpoint, sending, progress).await? {
+            let early = match self
+                .splice_request(wire, endpoint, sending, progress, &mut pipe)
+                .await?
+            {
                 Early::Body if !self.body.is_ended() => self.await_body(wire).await?,
                 early => early,
             };
-            if early == Early::Answer {
+            let answers = early == Early::Answer;
+            if answers && self.receive_one(leg, endpoint, sending, progress).await? {
                 self.keep_alive = false;
-                return Ok(());
+                return Ok(true);
             }
         }
+    }
+
+    /// Has a body passed on beside the exchange, where frames carry it on both sides: both may go on talking while the other
+    /// answers.
+    fn passes_on(&mut self, upstream: &Wire) -> bool {
+        let (Wire::Frames(client), Wire::Frames(upstream)) = (&self.client.wire, upstream) else {
+            return false;
+        };
+        if self.body.is_ended() {
+            return false;
+        }
+        if std::mem::take(&mut self.owes_continue) {
+            client.send_head(false, |out| hpack::encode::status(100, out));
+        }
+        client.pass_on(upstream, Rc::clone(self.uploaded.get_or_insert_default()));
+        true
     }
 
     /// Moves body bytes that have arrived to the upstream's buffer; whether the body has ended.
@@ -156,6 +178,15 @@ impl Client {
             }
             First::Right(_) => Ok(Early::Answer),
         }
+    }
+}
+
+/// Ends a request as its client did.
+async fn end_with_trailers(client: &Handle, upstream: &mut Handle) {
+    if !client.pass_trailers(upstream, h2::encode::request_trailers) {
+        upstream.end();
+        // An upstream that is gone is seen by who waits for its answer.
+        let _ = upstream.write_all(&mut Buffer::empty()).await;
     }
 }
 

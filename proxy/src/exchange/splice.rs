@@ -66,44 +66,57 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Moves the rest of a request's body in the same way, until it has ended or the upstream answers.
+    /// Moves the rest of a request's body in the same way, until it has ended or the upstream says something. What it said
+    /// may be no answer yet: `pipe` keeps what is on its way until then.
     pub(super) async fn splice_request(
         &mut self,
         upstream: &Wire,
         endpoint: &Endpoint,
         sending: &Sending,
         progress: &mut Progress,
+        pipe: &mut Option<Pipe>,
     ) -> Result<Early, Failure> {
-        if sending.chunked || self.owes_continue || !is_worth_it(&self.body) {
+        let begins = !sending.chunked && !self.owes_continue && is_worth_it(&self.body);
+        if pipe.is_none() && !begins {
             return Ok(Early::Body);
         }
         let (Some(from), Some(to)) = (plain(&self.client.wire), plain(upstream)) else {
             return Ok(Early::Body);
         };
-        let Some(mut pipe) = Pipe::between(from, to) else {
+        if pipe.is_none() {
+            *pipe = Pipe::between(from, to);
+        }
+        let Some(pipe) = pipe else {
             return Ok(Early::Body);
         };
-        while let Some(left @ 1..) = self.body.remaining() {
+        loop {
             take_turn().await;
-            let count = pipe
-                .fill(from, at_most(left))
-                .map_err(|_error| Failure::Vanished)?;
-            if count == 0 {
-                match self.client.hears_first(upstream).await? {
-                    Early::Body => continue,
-                    Early::Answer => return Ok(Early::Answer),
+            if pipe.held() == 0 {
+                let Some(left @ 1..) = self.body.remaining() else {
+                    return Ok(Early::Body);
+                };
+                let count = pipe
+                    .fill(from, at_most(left))
+                    .map_err(|_error| Failure::Vanished)?;
+                if count == 0 {
+                    match self.client.hears_first(upstream).await? {
+                        Early::Body => continue,
+                        Early::Answer => return Ok(Early::Answer),
+                    }
+                }
+                progress.body_consumed = true;
+                self.body.pass(count);
+                self.record.received(count);
+            }
+            // Who takes no more of it may have said why.
+            match race(empty(pipe, to, endpoint.write), to.readable()).await {
+                First::Left(Ok(())) => {}
+                First::Left(Err(_)) | First::Right(_) => {
+                    to.disarm();
+                    return Ok(Early::Answer);
                 }
             }
-            progress.body_consumed = true;
-            self.body.pass(count);
-            self.record.received(count);
-            // Who takes no more of it may have said why.
-            match race(empty(&mut pipe, to, endpoint.write), to.readable()).await {
-                First::Left(Ok(())) => {}
-                First::Left(Err(_)) | First::Right(_) => return Ok(Early::Answer),
-            }
         }
-        Ok(Early::Body)
     }
 }
 

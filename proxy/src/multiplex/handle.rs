@@ -9,23 +9,22 @@ use std::time::Duration;
 use super::Shared;
 use super::stream::{Remote, Stream};
 use crate::http::h1::HeadError;
-use crate::http::h2::hpack::Fields;
-use crate::http::h2::{ErrorCode, encode, message};
+use crate::http::h2::{ErrorCode, message};
 use crate::http::head::{Method, RequestHead, ResponseHead};
 use crate::tls::StreamError;
-use crate::worker::{self, Buffer, ConnError, Deadline, First, clock, race};
+use crate::worker::{Buffer, ConnError, Deadline, First, clock, race};
 
 /// A stream. Dropping it resets what is still open of it.
 pub struct Handle {
-    shared: Rc<Shared>,
-    id: u32,
+    pub(super) shared: Rc<Shared>,
+    pub(super) id: u32,
     /// Whether the stream lives as long as this.
-    owns: bool,
+    pub(super) owns: bool,
     deadline: Deadline,
     /// Whether its head was asked for.
     taken: Cell<bool>,
     /// The next DATA is the last.
-    ending: bool,
+    pub(super) ending: bool,
 }
 
 impl Handle {
@@ -40,7 +39,7 @@ impl Handle {
         }
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Stream) -> T) -> Option<T> {
         self.shared.state.borrow_mut().stream(self.id).map(act)
     }
 
@@ -61,7 +60,7 @@ impl Handle {
     pub fn take_request(&self, received: &mut Vec<u8>, head: &mut RequestHead) -> Result<(), HeadError> {
         self.taken.set(true);
         let taken = self.with(|stream| {
-            let ended = stream.remote == Remote::Ended && stream.got == 0 && stream.received.is_empty();
+            let ended = stream.remote == Remote::Ended && stream.got == 0 && stream.trailers.is_none();
             let mut fields = stream.head.take().unwrap_or_default();
             let read = message::request(&mut fields, ended, head);
             stream.expects = message::announced(head.body, &head.headers, &fields);
@@ -75,8 +74,8 @@ impl Handle {
         taken.unwrap_or(Err(HeadError::Pseudo))
     }
 
-    /// Waits for the final head of the response to a request of `method`; `received` becomes the bytes that `head`
-    /// points into. The inner result says whether it can be understood.
+    /// Waits for the next head of the response to a request of `method`, interim ones before the final one; `received`
+    /// becomes the bytes that `head` points into. The inner result says whether it can be understood.
     ///
     /// # Errors
     /// [`StreamError`] when none comes.
@@ -86,28 +85,36 @@ impl Handle {
         received: &mut Vec<u8>,
         head: &mut ResponseHead,
     ) -> Result<Result<(), HeadError>, StreamError> {
-        self.wait(|stream, waker| match stream.head.take() {
-            Some(mut fields) => {
-                self.taken.set(true);
-                let ended =
-                    stream.remote == Remote::Ended && stream.received.is_empty() && stream.trailers.is_none();
-                let read = message::response(&fields, ended, method, head);
-                stream.expects = message::announced(head.body, &head.headers, &fields);
-                std::mem::swap(received, &mut fields.bytes);
-                stream.head = Some(fields);
-                Poll::Ready(Ok(match read {
-                    Ok(()) if stream.is_wrong() => Err(HeadError::ContentLength),
-                    read => read,
-                }))
-            }
-            None => match stream.remote {
-                Remote::Reset(_) => Poll::Ready(Err(LOST)),
-                Remote::Open | Remote::Ended => {
-                    stream.reader = Some(waker.clone());
-                    Poll::Pending
+        self.wait(
+            |stream, waker| match stream.early.pop_front().or_else(|| stream.head.take()) {
+                Some(fields) if message::is_interim(&fields) => {
+                    let read = message::response(&fields, false, method, head);
+                    *received = fields.bytes;
+                    Poll::Ready(Ok(read))
                 }
+                Some(mut fields) => {
+                    self.taken.set(true);
+                    let ended = stream.remote == Remote::Ended
+                        && stream.received.is_empty()
+                        && stream.trailers.is_none();
+                    let read = message::response(&fields, ended, method, head);
+                    stream.expects = message::announced(head.body, &head.headers, &fields);
+                    std::mem::swap(received, &mut fields.bytes);
+                    stream.head = Some(fields);
+                    Poll::Ready(Ok(match read {
+                        Ok(()) if stream.is_wrong() => Err(HeadError::ContentLength),
+                        read => read,
+                    }))
+                }
+                None => match stream.remote {
+                    Remote::Reset(_) => Poll::Ready(Err(LOST)),
+                    Remote::Open | Remote::Ended => {
+                        stream.reader = Some(waker.clone());
+                        Poll::Pending
+                    }
+                },
             },
-        })
+        )
         .await
     }
 
@@ -143,7 +150,7 @@ impl Handle {
     /// [`StreamError`] when the deadline passed, or the stream was reset.
     pub async fn readable(&self) -> Result<(), StreamError> {
         self.wait(|stream, waker| match (stream.received.len(), stream.remote) {
-            (0, Remote::Open) if self.taken.get() || !stream.begun => {
+            (0, Remote::Open) if stream.early.is_empty() && (self.taken.get() || !stream.begun) => {
                 stream.reader = Some(waker.clone());
                 Poll::Pending
             }
@@ -247,46 +254,6 @@ impl Handle {
             First::Left(result) => result,
             First::Right(()) => Err(ConnError::TimedOut.into()),
         }
-    }
-
-    /// Passes all that comes on this stream on to another, beside whatever else is done with the two, and counts its bytes.
-    /// It ends with either stream.
-    pub fn pass_on(&self, other: &Self, counted: Rc<Cell<u64>>) {
-        let [mut from, mut to] = [self, other].map(|handle| {
-            let mut beside = Self::new(Rc::clone(&handle.shared), handle.id);
-            beside.owns = false;
-            beside
-        });
-        worker::spawn(async move {
-            let mut buffer = Buffer::empty();
-            let mut ended = false;
-            while !ended {
-                match from.read(&mut buffer).await {
-                    Ok(count) => counted.set(counted.get() + count as u64),
-                    Err(StreamError::Conn(ConnError::Closed)) => {
-                        ended = true;
-                        to.end();
-                    }
-                    // Who holds the streams sees it too.
-                    Err(_) => return,
-                }
-                if to.write_all(&mut buffer).await.is_err() {
-                    return;
-                }
-                buffer = Buffer::empty();
-            }
-        });
-    }
-
-    /// The trailers that came, if any.
-    pub fn take_trailers(&self) -> Option<Fields> {
-        self.with(|stream| stream.trailers.take()).flatten()
-    }
-
-    /// Ends what is sent with trailers.
-    pub fn send_trailers(&mut self, trailers: &Fields) {
-        self.ending = false;
-        self.send_head(true, |out| encode::trailers(trailers, out));
     }
 
     /// Ends the stream for a malformed message ([`ErrorCode::Protocol`], §8.1.1), or without having looked at it

@@ -6,18 +6,20 @@
 mod budget;
 mod connection;
 mod handle;
+mod pass;
 mod stream;
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::limits;
 use crate::settable;
 use crate::tls::{Reader, Stream, Writer};
-use crate::worker::{self, Buffer, IdleDeadline, clock};
+use crate::worker::{self, Buffer, Deadline, SilenceDeadline, clock};
 use connection::{Connection, Role};
 pub use handle::{Handle, StreamAborter};
 
@@ -25,8 +27,10 @@ pub use handle::{Handle, StreamAborter};
 struct Shared {
     state: RefCell<Connection>,
     writer: RefCell<Option<Waker>>,
-    /// Ends the connection when it has no streams for long. Gone when the reading task is.
-    idle: RefCell<Option<IdleDeadline>>,
+    /// Ends a peer that leaves something half said. Gone when the reading task is.
+    silence: RefCell<Option<SilenceDeadline>>,
+    /// When to say goodbye: after long without streams, or when the worker drains.
+    goodbye: Deadline,
     patience: Duration,
     /// Whether no new streams are taken.
     draining: Rc<Cell<bool>>,
@@ -35,11 +39,12 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(role: Role, idle: IdleDeadline, patience: Duration, draining: Rc<Cell<bool>>) -> Rc<Self> {
+    fn new(role: Role, silence: SilenceDeadline, patience: Duration, draining: Rc<Cell<bool>>) -> Rc<Self> {
         Rc::new(Self {
             state: RefCell::new(Connection::new(role, clock::now())),
             writer: RefCell::new(None),
-            idle: RefCell::new(Some(idle)),
+            silence: RefCell::new(Some(silence)),
+            goodbye: Deadline::on_waker(),
             patience,
             draining,
             sent: Cell::new(false),
@@ -55,9 +60,6 @@ impl Shared {
     fn release(&self, id: u32) {
         let mut state = self.state.borrow_mut();
         state.release(id);
-        if self.draining.get() {
-            state.leave();
-        }
         if state.open_streams() == 0 {
             self.rest(&state);
         }
@@ -67,23 +69,35 @@ impl Shared {
 
     /// Lets the connection end when it stays without streams.
     fn rest(&self, state: &Connection) {
-        self.limit(if state.leaving {
-            settable::linger_s()
-        } else {
-            self.patience
-        });
-    }
-
-    fn limit(&self, within: Duration) {
-        if let Some(idle) = &*self.idle.borrow() {
-            idle.arm(within);
+        if state.leaving {
+            self.limit(settable::linger_s());
+        } else if !state.is_parting() {
+            self.goodbye.arm_idle(self.patience);
         }
     }
 
-    /// A stream is at work: its own deadlines count from here on.
-    fn occupy(&self) {
-        if let Some(idle) = &*self.idle.borrow() {
-            idle.disarm();
+    fn limit(&self, within: Duration) {
+        if let Some(silence) = &*self.silence.borrow() {
+            silence.arm(within);
+        }
+    }
+
+    /// A stream is at work: its own deadlines count from here on. Only a worker that drains says goodbye meanwhile.
+    fn occupy(&self, state: &Connection) {
+        self.unlimit();
+        if state.is_parting() {
+            return;
+        }
+        match state.is_server() {
+            true => self.goodbye.arm_idle(Duration::MAX),
+            // Exchanges that a worker still finishes may need the connection.
+            false => self.goodbye.disarm(),
+        }
+    }
+
+    fn unlimit(&self) {
+        if let Some(silence) = &*self.silence.borrow() {
+            silence.disarm();
         }
     }
 }
@@ -91,8 +105,8 @@ impl Shared {
 /// Serves a client's connection to its end. `received` is what came of it already; `opened` gets each stream that the
 /// client opens; once `draining` is set, no more are taken.
 pub async fn serve(stream: Stream, received: Buffer, draining: Rc<Cell<bool>>, opened: impl FnMut(Handle)) {
-    let (reader, writer, idle) = stream.split();
-    let shared = Shared::new(Role::Server, idle, settable::client_idle_s(), draining);
+    let (reader, writer, silence) = stream.split();
+    let shared = Shared::new(Role::Server, silence, settable::client_idle_s(), draining);
     worker::spawn(send(Rc::clone(&shared), writer));
     receive(Rc::clone(&shared), reader, received, opened).await;
     shared.until_sent().await;
@@ -105,13 +119,9 @@ pub struct Multiplexed(Rc<Shared>);
 impl Multiplexed {
     /// Begins HTTP/2 on a connection.
     pub fn connect(stream: Stream) -> Self {
-        let (reader, writer, idle) = stream.split();
-        let shared = Shared::new(
-            Role::Client,
-            idle,
-            Duration::from_secs(limits::UPSTREAM_IDLE_S),
-            Rc::default(),
-        );
+        let (reader, writer, silence) = stream.split();
+        let patience = Duration::from_secs(limits::UPSTREAM_IDLE_S);
+        let shared = Shared::new(Role::Client, silence, patience, Rc::default());
         worker::spawn(send(Rc::clone(&shared), writer));
         let receiving = Rc::clone(&shared);
         worker::spawn(async move {
@@ -122,9 +132,24 @@ impl Multiplexed {
 
     /// Opens a stream; `None` when the server takes no more for now.
     pub fn open(&self) -> Option<Handle> {
-        let id = self.0.state.borrow_mut().open()?;
-        self.0.occupy();
+        let mut state = self.0.state.borrow_mut();
+        let id = state.open()?;
+        self.0.occupy(&state);
+        drop(state);
         Some(Handle::new(Rc::clone(&self.0), id))
+    }
+
+    /// Waits until the server has said how many streams it takes, or is gone. For one at a time; may be dropped.
+    pub async fn settled(&self) {
+        poll_fn(|context| {
+            let mut state = self.0.state.borrow_mut();
+            if state.is_settled() || state.is_dead() {
+                return Poll::Ready(());
+            }
+            state.wake_settled(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Whether no stream will ever be opened again.
@@ -146,9 +171,6 @@ async fn receive(shared: Rc<Shared>, mut reader: Reader, mut input: Buffer, mut 
         if !advance(&shared, &mut input, &mut opened) {
             break;
         }
-        if shared.draining.get() {
-            shared.state.borrow_mut().leave();
-        }
         shared.wake_writer();
         if shared.state.borrow().is_dead() {
             break;
@@ -156,8 +178,11 @@ async fn receive(shared: Rc<Shared>, mut reader: Reader, mut input: Buffer, mut 
         let resting = shared.state.borrow().open_streams() == 0;
         let began = !input.is_empty() || shared.state.borrow().is_in_block();
         if !resting {
-            shared.occupy();
+            shared.occupy(&shared.state.borrow());
         } else if !began {
+            if !shared.state.borrow().leaving {
+                shared.unlimit();
+            }
             shared.rest(&shared.state.borrow());
             // Nobody knows for how long: no memory is held meanwhile.
             input = Buffer::empty();
@@ -182,7 +207,7 @@ struct Reading(Rc<Shared>);
 impl Drop for Reading {
     fn drop(&mut self) {
         // Before the descriptor is closed, and perhaps another's.
-        self.0.idle.take();
+        self.0.silence.take();
         self.0.state.borrow_mut().die();
         self.0.wake_writer();
     }
@@ -237,6 +262,7 @@ impl Shared {
     async fn gathered(&self, buffer: &mut Buffer, writer: &Writer) -> bool {
         poll_fn(|context| {
             let mut state = self.state.borrow_mut();
+            self.part_in_time(&mut state, context);
             if !state.out.is_empty() || writer.wants_write() {
                 std::mem::swap(&mut state.out, buffer);
                 return Poll::Ready(true);
@@ -251,6 +277,21 @@ impl Shared {
             Poll::Pending
         })
         .await
+    }
+
+    /// Says goodbye when it is time for that, and listens for when it is.
+    fn part_in_time(&self, state: &mut Connection, context: &mut Context<'_>) {
+        // A client that said goodbye may still ask; on a server's connection that is left nothing is to come.
+        let left = !state.is_server() && state.is_left() && state.open_streams() == 0;
+        let told = self.draining.get() && !state.is_parting();
+        if !state.leaving && (left || told || self.goodbye.fired()) {
+            state.part();
+            self.goodbye.arm_in(Duration::from_millis(limits::H2_GOODBYE_MS));
+        }
+        if !state.leaving {
+            // Whatever it says: it was asked.
+            let _ = pin!(self.goodbye.wait()).poll(context);
+        }
     }
 
     /// Waits until the sending task is done, which follows the reading one.

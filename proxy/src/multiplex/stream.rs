@@ -1,5 +1,6 @@
 //! One stream of a connection: what it may send and was sent, and who waits for it.
 
+use std::collections::VecDeque;
 use std::task::Waker;
 
 use crate::http::h2::ErrorCode;
@@ -28,6 +29,8 @@ pub(super) struct Stream {
     pub(super) credit: usize,
     /// DATA that nobody took yet.
     pub(super) received: Buffer,
+    /// Interim heads that came and were not taken yet.
+    pub(super) early: VecDeque<Fields>,
     /// The head that came and was not taken yet.
     pub(super) head: Option<Fields>,
     /// The trailers.
@@ -58,6 +61,7 @@ impl Stream {
             room,
             credit: 0,
             received: Buffer::empty(),
+            early: VecDeque::new(),
             head: None,
             trailers: None,
             remote: Remote::Open,

@@ -13,7 +13,7 @@ use rustls::Connection;
 
 use super::halves::{Reader, Writer};
 use crate::limits;
-use crate::worker::{Activity, Buffer, Conn, ConnError, IdleDeadline, clock};
+use crate::worker::{Activity, Buffer, Conn, ConnError, SilenceDeadline, clock};
 
 /// How a stream failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl Stream {
     }
 
     /// Takes the stream apart, for a task that reads and one that writes.
-    pub fn split(self) -> (Reader, Writer, IdleDeadline) {
+    pub fn split(self) -> (Reader, Writer, SilenceDeadline) {
         match self {
             Self::Plain(conn) => {
                 let (reader, writer, idle) = conn.split();
@@ -240,7 +240,7 @@ impl Session {
     }
 
     /// Takes the stream apart, for two tasks.
-    fn split(self) -> (Reader, Writer, IdleDeadline) {
+    fn split(self) -> (Reader, Writer, SilenceDeadline) {
         let (reader, writer, idle) = self.conn.split();
         let tls = Rc::new(RefCell::new(self.tls));
         let reader = Reader::new(reader, Some(Rc::clone(&tls)), self.incoming);

@@ -89,7 +89,7 @@ impl Deadline {
     }
 
     /// Fires after `duration`, or when [`close_idle`] is called.
-    pub(super) fn arm_idle(&self, duration: Duration) {
+    pub fn arm_idle(&self, duration: Duration) {
         self.arm_in(duration);
         self.with(|slot| slot.idle.set(true));
     }

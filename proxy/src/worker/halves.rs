@@ -20,8 +20,8 @@ pub struct ConnReader {
     half: OwnedReadHalf<TcpStream>,
 }
 
-/// Ends a connection that nobody uses. Must be dropped before the reading half.
-pub struct IdleDeadline(Deadline);
+/// Ends a connection whose peer leaves something half said. Must be dropped before the reading half.
+pub struct SilenceDeadline(Deadline);
 
 /// The writing half. Field order matters: the deadline must forget the descriptor before it is closed.
 pub struct ConnWriter {
@@ -31,7 +31,7 @@ pub struct ConnWriter {
 
 impl Conn {
     /// Takes the connection apart.
-    pub fn split(self) -> (ConnReader, ConnWriter, IdleDeadline) {
+    pub fn split(self) -> (ConnReader, ConnWriter, SilenceDeadline) {
         let (stream, deadline) = self.into_parts();
         let writing = Deadline::on_socket(stream.as_raw_fd());
         let (read, write) = stream.into_split();
@@ -39,15 +39,14 @@ impl Conn {
             deadline: writing,
             half: write,
         };
-        (ConnReader { half: read }, writer, IdleDeadline(deadline))
+        (ConnReader { half: read }, writer, SilenceDeadline(deadline))
     }
 }
 
-impl IdleDeadline {
-    /// Ends the connection when `within` passes without [`IdleDeadline::disarm`] or another arming, or when the worker
-    /// drains.
+impl SilenceDeadline {
+    /// Ends the connection when `within` passes without [`SilenceDeadline::disarm`] or another arming.
     pub fn arm(&self, within: Duration) {
-        self.0.arm_idle(within);
+        self.0.arm_in(within);
     }
 
     /// Takes the deadline away.

@@ -30,7 +30,7 @@ pub use accept::{Accepted, Acceptor};
 pub use buffer::Buffer;
 pub use conn::{Aborter, Activity, Arrived, Conn, ConnError};
 pub use deadline::{Deadline, close_all, close_idle, is_closing, on_tick};
-pub use halves::{ConnReader, ConnWriter, IdleDeadline};
+pub use halves::{ConnReader, ConnWriter, SilenceDeadline};
 pub use mailbox::Mailbox;
 pub use memory::{give_back_freed, prefer_huge_pages};
 pub use socket::{cores, passed};

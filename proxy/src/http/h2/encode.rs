@@ -41,6 +41,23 @@ pub fn trailers(trailers: &Fields, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the block of a request's trailers. Whatever a gateway reads, writes or takes away where it is a header stays
+/// away: some servers put both together, and would take it for one.
+pub fn request_trailers(trailers: &Fields, out: &mut Vec<u8>) {
+    let is_free = |name| {
+        let (known, twin) = (KnownHeader::of(name), KnownHeader::underscore_twin_of(name));
+        let free = [
+            KnownHeader::Other,
+            KnownHeader::GrpcStatus,
+            KnownHeader::GrpcMessage,
+        ];
+        free.contains(&known) && twin == KnownHeader::Other
+    };
+    for (name, value) in trailers.iter().filter(|(name, _)| is_free(name)) {
+        encode::field(name, KnownHeader::of(name), value, out);
+    }
+}
+
 fn write_fields(fields: &Outgoing<'_>, framing: Framing, out: &mut Vec<u8>) {
     for field in fields.iter().filter(|field| field.known != KnownHeader::Host) {
         encode::field(field.name, field.known, field.value, out);

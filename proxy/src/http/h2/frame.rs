@@ -200,6 +200,12 @@ pub fn push_settings_ack(out: &mut Vec<u8>) {
     push_head(0, 4, ACK, 0, out);
 }
 
+/// Appends a PING.
+pub fn push_ping(payload: &[u8; 8], out: &mut Vec<u8>) {
+    push_head(payload.len(), 6, 0, 0, out);
+    out.extend_from_slice(payload);
+}
+
 /// Appends the answer to a PING.
 pub fn push_pong(payload: &[u8; 8], out: &mut Vec<u8>) {
     push_head(payload.len(), 6, ACK, 0, out);

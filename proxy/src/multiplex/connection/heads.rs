@@ -95,7 +95,10 @@ impl Connection {
                 }
                 Some(100..200) => {
                     stream.interim += 1;
-                    self.keep_fields(fields);
+                    stream.early.push_back(fields);
+                    if let Some(waker) = stream.reader.take() {
+                        waker.wake();
+                    }
                     return Ok(None);
                 }
                 _ => None,

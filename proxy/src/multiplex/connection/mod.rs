@@ -3,19 +3,26 @@
 //! Enters: received bytes, and what exchanges want sent. Leaves: opened streams, woken exchanges, bytes to send. Every
 //! nuisance that is free for a peer costs it from a budget.
 
+#[cfg(fuzzing)]
+mod fuzz;
+mod goodbye;
 mod heads;
+mod nuisance;
 mod receive;
 mod send;
+mod streams;
+mod windows;
 
 use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
 
 use super::budget::Budget;
-use super::stream::{Remote, Stream};
+use super::stream::Stream;
 use crate::http::h2::frame::{self, FrameHead, Kind};
 use crate::http::h2::hpack::{Decoder, Fields};
 use crate::http::h2::{ErrorCode, PREFACE};
 use crate::limits;
-use crate::settable::{self, Limit};
+use crate::settable;
 use crate::worker::Buffer;
 use crate::worker::clock::Moment;
 
@@ -66,8 +73,13 @@ pub(super) struct Connection {
     peer_frame: usize,
     block: Option<Block>,
     greeted: bool,
+    /// Whether the peer has sent SETTINGS, ...
     settled: bool,
+    /// ... and who waits for that.
+    greeter: Option<Waker>,
     shrunk: bool,
+    /// We said that we will leave.
+    parting: bool,
     /// We take no new streams.
     pub(super) leaving: bool,
     /// The peer takes no new streams.
@@ -117,7 +129,9 @@ impl Connection {
             block: None,
             greeted: role == Role::Client,
             settled: false,
+            greeter: None,
             shrunk: false,
+            parting: false,
             leaving: false,
             left: false,
             dead: false,
@@ -208,207 +222,30 @@ impl Connection {
         self.check_stream(id)
     }
 
-    /// DATA on a stream that is no more.
-    fn stray(&mut self, id: u32, now: Moment) -> Result<(), ErrorCode> {
-        self.chat(now)?;
-        if self.role == Role::Server && !self.leaving && !self.forgotten.contains(&id) {
-            self.forget(id);
-            frame::push_reset(id, ErrorCode::StreamClosed, &mut self.out);
-            return self.spend_reset(now);
-        }
-        Ok(())
-    }
-
-    fn chat(&mut self, now: Moment) -> Result<(), ErrorCode> {
-        let may = self.chatter.spend(now);
-        if may {
-            Ok(())
-        } else {
-            settable::reached(Limit::H2Chatter);
-            Err(ErrorCode::EnhanceYourCalm)
-        }
-    }
-
-    fn spend_reset(&mut self, now: Moment) -> Result<(), ErrorCode> {
-        let may = self.resets.spend(now);
-        if may {
-            Ok(())
-        } else {
-            settable::reached(Limit::H2Resets);
-            Err(ErrorCode::EnhanceYourCalm)
-        }
-    }
-
-    /// Ends a stream for what the peer did. Whoever serves it learns of it.
-    pub(super) fn reset_stream(&mut self, id: u32, code: ErrorCode, now: Moment) -> Result<(), ErrorCode> {
-        self.out.furnish();
-        if let Some(stream) = self.streams.get_mut(&id) {
-            if !stream.is_reset() {
-                frame::push_reset(id, code, &mut self.out);
-            }
-            stream.remote = Remote::Reset(code);
-            stream.ended = true;
-            stream.wake();
-        }
-        match self.role {
-            Role::Server => self.spend_reset(now),
-            Role::Client => Ok(()),
-        }
-    }
-
-    fn forget(&mut self, id: u32) {
-        if self.forgotten.len() >= limits::H2_FORGOTTEN {
-            self.forgotten.pop_front();
-        }
-        self.forgotten.push_back(id);
-    }
-
-    fn keep_fields(&mut self, mut fields: Fields) {
-        fields.clear();
-        if self.spare_fields.len() < limits::H2_SPARE && fields.bytes.capacity() <= limits::BUFFER_BYTES {
-            self.spare_fields.push(fields);
-        }
-    }
-
-    /// Gives DATA bytes of the connection back to the peer, once it is worth a frame.
-    fn give_back(&mut self, count: usize) {
-        self.credit += count;
-        if self.credit >= limits::H2_WINDOW_BYTES as usize / 2 {
-            let credit = u32::try_from(std::mem::take(&mut self.credit)).unwrap_or(0);
-            frame::push_window_update(0, credit, &mut self.out);
-            self.room += i64::from(credit);
-        }
-    }
-
-    /// What was received on a stream has been taken: the peer may send more.
-    pub(super) fn consumed(&mut self, id: u32, count: usize) {
-        self.out.furnish();
-        self.give_back(count);
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return;
-        };
-        stream.credit += count;
-        if stream.remote == Remote::Open && stream.credit >= limits::H2_STREAM_WINDOW_BYTES as usize / 2 {
-            let credit = u32::try_from(std::mem::take(&mut stream.credit)).unwrap_or(0);
-            stream.room += i64::from(credit);
-            frame::push_window_update(id, credit, &mut self.out);
-        }
-    }
-
-    /// Lets go of a stream: what is open of it is reset.
-    pub(super) fn release(&mut self, id: u32) {
-        self.out.furnish();
-        let Some(mut stream) = self.streams.remove(&id) else {
-            return;
-        };
-        let code = match (stream.remote, stream.ended, self.role) {
-            (Remote::Reset(_), ..) | (Remote::Ended, true, _) => None,
-            // The answer is whole; nobody needs the rest of the upload (§8.1).
-            (Remote::Open, true, Role::Server) => Some(ErrorCode::NoError),
-            (_, false, Role::Server) => Some(ErrorCode::Internal),
-            (_, _, Role::Client) => Some(ErrorCode::Cancel),
-        };
-        if let Some(code) = code {
-            frame::push_reset(id, code, &mut self.out);
-        }
-        if stream.remote != Remote::Ended {
-            self.forget(id);
-        }
-        // What passes it on beside its exchange must not wait for ever.
-        stream.wake();
-        self.give_back(stream.received.len());
-        for fields in [stream.head.take(), stream.trailers.take()].into_iter().flatten() {
-            self.keep_fields(fields);
-        }
-        if self.streams.is_empty() {
-            self.rest();
-        }
-    }
-
-    /// Nobody knows for how long there will be no stream: what one after the other needs is kept, and no more.
-    fn rest(&mut self) {
-        let small = limits::H2_TABLE_BYTES;
-        self.spare_fields
-            .retain(|fields| fields.bytes.capacity() <= small);
-        self.spare_fields.truncate(1);
-        self.forgotten.shrink_to(limits::H2_SPARE);
-        self.streams.shrink_to(limits::H2_SPARE);
-    }
-
-    pub(super) fn stream(&mut self, id: u32) -> Option<&mut Stream> {
-        self.streams.get_mut(&id)
-    }
-
-    /// Streams at work.
-    pub(super) fn open_streams(&self) -> usize {
-        self.streams.len()
-    }
-
-    /// Wakes everybody who waits to send.
-    pub(super) fn wake_writers(&mut self) {
-        for waker in self
-            .streams
-            .values_mut()
-            .filter_map(|stream| stream.writer.take())
-        {
-            waker.wake();
-        }
-    }
-
     /// Whether a head has begun and not ended.
     pub(super) const fn is_in_block(&self) -> bool {
         self.block.is_some()
     }
 
-    pub(super) const fn is_dead(&self) -> bool {
-        self.dead
+    /// Whether the peer opens the streams.
+    pub(super) fn is_server(&self) -> bool {
+        self.role == Role::Server
     }
 
-    /// Whether the peer lets no more streams be opened, ever.
-    pub(super) const fn is_left(&self) -> bool {
-        self.left || self.dead || self.next >= limits::H2_LAST_STREAM
+    /// Whether the peer has said how many streams it takes.
+    pub(super) const fn is_settled(&self) -> bool {
+        self.settled
     }
-}
 
-/// Feeds a connection with frames, takes what comes, and checks its bounds.
-#[cfg(fuzzing)]
-pub(super) fn fuzzed(role: Role, frames: &[u8]) {
-    let mut state = Connection::new(role, Moment::default());
-    let mut input = Vec::new();
-    if role == Role::Server {
-        input.extend_from_slice(PREFACE);
+    /// Wakes `waker` when the peer has said how many streams it takes, or never will.
+    pub(super) fn wake_settled(&mut self, waker: Waker) {
+        self.greeter = Some(waker);
     }
-    frame::push_settings(&[], &mut input);
-    input.extend_from_slice(frames);
-    for _ in 0..4 {
-        state.open();
-    }
-    let mut done = 0;
-    while let Ok(step) = state.advance(&input[done..], Moment::default()) {
-        if step.consumed == 0 {
-            break;
+
+    fn wake_greeted(&mut self) {
+        if let Some(waker) = self.greeter.take() {
+            waker.wake();
         }
-        done += step.consumed;
-        let held: usize = state.streams.values().map(|stream| stream.received.len()).sum();
-        let most = match role {
-            Role::Server => limits::H2_WINDOW_BYTES,
-            Role::Client => limits::H2_STREAMS * limits::H2_STREAM_WINDOW_BYTES,
-        };
-        assert!(held <= most as usize);
-        assert!(state.streams.len() <= limits::H2_STREAMS as usize);
-        assert!(state.out.len() <= limits::H2_OUT_MOST_BYTES);
-        if let Some(id) = step.opened.filter(|id| id % 3 == 0) {
-            state.release(id);
-        }
-    }
-}
-
-#[cfg(test)]
-impl Connection {
-    /// Memory that it holds beside what waits to be sent.
-    fn idle_bytes(&self) -> usize {
-        let fields: usize = self.spare_fields.iter().map(Fields::capacity).sum();
-        fields + self.decoder.capacity() + self.streams.capacity() * size_of::<(u32, Stream)>()
     }
 }
 

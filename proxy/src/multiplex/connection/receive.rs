@@ -1,5 +1,6 @@
 //! What each kind of frame does, but those that carry heads.
 
+use super::goodbye::HEARD;
 use super::{Connection, Role};
 use crate::http::h2::ErrorCode;
 use crate::http::h2::frame::{self, FrameHead, Setting};
@@ -120,6 +121,7 @@ impl Connection {
             self.chat(now)?;
         }
         self.settled = true;
+        self.wake_greeted();
         for setting in frame::settings(payload)? {
             match setting {
                 Setting::MaxStreams(most) => self.peer_streams = most as usize,
@@ -149,6 +151,8 @@ impl Connection {
         self.chat(now)?;
         if !head.has(frame::ACK) {
             frame::push_pong(payload, &mut self.out);
+        } else if self.parting && payload == HEARD {
+            self.leave();
         }
         Ok(())
     }

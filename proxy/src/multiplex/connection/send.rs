@@ -1,7 +1,6 @@
-//! What we begin: streams of ours, heads, bodies, and leaving.
+//! What we begin: streams of ours, heads, bodies.
 
 use super::{Connection, Role};
-use crate::http::h2::ErrorCode;
 use crate::http::h2::frame;
 use crate::http::h2::hpack::encode;
 use crate::limits;
@@ -15,14 +14,16 @@ impl Connection {
         }
         let id = self.next;
         self.next += 2;
+        self.chatter.earn(limits::H2_CHATTER_PER_STREAM);
         let stream = self.new_stream();
         self.streams.insert(id, stream);
         Some(id)
     }
 
-    /// Whether a stream of ours could be opened.
+    /// Whether a stream of ours could be opened. Until the peer has said how many it takes, one is all that is asked of it.
     pub(in crate::multiplex) fn may_open(&self) -> bool {
-        let room = self.streams.len() < self.peer_streams.min(limits::H2_STREAMS as usize);
+        let most = if self.settled { self.peer_streams } else { 1 };
+        let room = self.streams.len() < most.min(limits::H2_STREAMS as usize);
         room && !self.left && !self.leaving && !self.dead && self.next < limits::H2_LAST_STREAM
     }
 
@@ -71,34 +72,5 @@ impl Connection {
         self.window -= length;
         self.chatter.earn(limits::H2_CHATTER_PER_DATA);
         frame::push_data(id, data, end, &mut self.out);
-    }
-
-    /// Says that no new streams are taken.
-    pub(in crate::multiplex) fn leave(&mut self) {
-        self.out.furnish();
-        if !std::mem::replace(&mut self.leaving, true) {
-            frame::push_go_away(self.served, ErrorCode::NoError, &mut self.out);
-        }
-    }
-
-    /// Ends everything for the peer's fault.
-    pub(in crate::multiplex) fn fail(&mut self, code: ErrorCode) {
-        self.out.furnish();
-        frame::push_go_away(self.served, code, &mut self.out);
-        self.die();
-    }
-
-    /// Nothing comes or goes any more.
-    pub(in crate::multiplex) fn die(&mut self) {
-        (self.dead, self.leaving) = (true, true);
-        for stream in self.streams.values_mut() {
-            // An answer that came whole is one; a request without a client is none.
-            let whole = stream.remote == Remote::Ended && (stream.ended || self.role == Role::Client);
-            if !whole {
-                stream.remote = Remote::Reset(ErrorCode::Internal);
-            }
-            stream.ended = true;
-            stream.wake();
-        }
     }
 }

@@ -104,6 +104,11 @@ pub fn status(fields: &Fields) -> Option<u16> {
     (name == b":status" && number != 101).then_some(number)
 }
 
+/// Whether a block announces a response that is yet to come.
+pub fn is_interim(fields: &Fields) -> bool {
+    matches!(status(fields), Some(100..200))
+}
+
 /// Checks trailers: ordinary fields only.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! The tasks of a connection and its handles, on real sockets.
 
+mod wakes;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
@@ -93,6 +95,9 @@ fn a_connection_without_streams_is_closed_in_time() {
         server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         server.read_to_end(&mut said).unwrap();
         assert!(said.starts_with(PREFACE));
+        let mut goodbye = Vec::new();
+        frame::push_go_away(0, crate::http::h2::ErrorCode::NoError, &mut goodbye);
+        assert!(said.ends_with(&goodbye), "it is told: {}", said.escape_ascii());
     });
 }
 
