@@ -60,6 +60,11 @@ pub const H2_CHATTER_PER_DATA: u32 = 4;
 pub const H2_FORGOTTEN: usize = 128;
 /// Unused pieces of memory that a connection keeps for its next streams.
 pub const H2_SPARE: usize = 16;
+/// Milliseconds for which requests wait for a server to say how many streams it takes, before they open connections of
+/// their own.
+pub const H2_SETTINGS_MS: u64 = 1000;
+/// How often a request waits for a connection that another opens, before it opens its own.
+pub const H2_WAITS: u32 = 2;
 /// Milliseconds that a client gets to answer the first goodbye, and in which its requests are still taken.
 pub const H2_GOODBYE_MS: u64 = 1000;
 /// Streams that an upstream connection opens in its life, times two.

@@ -17,6 +17,71 @@ fn last_stream(goodbye: &Frame) -> Option<u32> {
 }
 
 #[test]
+fn a_burst_opens_one_connection() -> Result<()> {
+    let scene = Scene::new("")?;
+    let mut client = scene.client()?;
+    let requests: Vec<Frame> = (0..20)
+        .map(|number| Frame::request(number * 2 + 1, "GET", "/", true))
+        .collect();
+    client.push(&requests)?;
+    let mut upstream = Frames::accept_silent(&scene.upstream)?;
+    // As long as the server has not said how many streams it takes, it gets one, and no other connection.
+    let first = request(&mut upstream)?;
+    std::thread::sleep(Duration::from_millis(300));
+    scene.upstream.set_nonblocking(true)?;
+    assert!(scene.upstream.accept().is_err(), "all wait for the first");
+    upstream.push(&[Frame::new(4, 0, 0, &[])])?;
+    let mut streams = vec![first];
+    for _ in 1..20 {
+        streams.push(request(&mut upstream)?);
+    }
+    assert!(scene.upstream.accept().is_err(), "all share the first");
+    let answers: Vec<Frame> = streams
+        .iter()
+        .map(|stream| head(*stream, NO_CONTENT, true))
+        .collect();
+    upstream.push(&answers)?;
+    for _ in 0..20 {
+        assert!(begins(&answer(&mut client)?, NO_CONTENT));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_burst_to_a_server_that_is_not_there_is_refused() -> Result<()> {
+    let gateway = Gateway::builder(crate::one_route("grpc://127.0.0.1:1", "", ""))
+        .workers(1)
+        .start()?;
+    let mut client = Frames::connect(gateway.addr())?;
+    let requests: Vec<Frame> = (0..20)
+        .map(|number| Frame::request(number * 2 + 1, "GET", "/", true))
+        .collect();
+    client.push(&requests)?;
+    for _ in 0..20 {
+        let answer = answer(&mut client)?;
+        assert!(answer.payload.windows(3).any(|it| it == b"502"), "{answer:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_that_says_nothing_holds_nobody_for_ever() -> Result<()> {
+    let scene = Scene::new("")?;
+    let mut client = scene.client()?;
+    client.push(&[
+        Frame::request(1, "GET", "/", true),
+        Frame::request(3, "GET", "/", true),
+    ])?;
+    let mut first = Frames::accept_silent(&scene.upstream)?;
+    request(&mut first)?;
+    let mut second = scene.accept()?;
+    let stream = request(&mut second)?;
+    second.push(&[head(stream, NO_CONTENT, true)])?;
+    assert!(begins(&answer(&mut client)?, NO_CONTENT));
+    Ok(())
+}
+
+#[test]
 fn a_request_on_its_way_is_served_by_a_gateway_that_drains() -> Result<()> {
     let origin =
         Origin::start(|_| Script::respond(204, &[], b"").after(Step::Pause(Duration::from_millis(300))))?;

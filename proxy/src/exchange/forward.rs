@@ -16,7 +16,7 @@ use crate::limits;
 use crate::snapshot::Endpoint;
 use crate::telemetry::counter::Tally;
 use crate::tls::StreamError;
-use crate::upstream::pool::{Key, Leased};
+use crate::upstream::pool::{Key, Leased, Missing};
 use crate::upstream::retry::{Progress, may_retry};
 use crate::upstream::{self, ConnectError};
 use crate::worker::clock::Moment;
@@ -208,6 +208,36 @@ impl Exchange<'_> {
         }
     }
 
+    /// Opens a connection, or waits for a stream of one that another exchange opens.
+    async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        place: &Place<'_>,
+        key: &Key,
+    ) -> Result<Leased, ConnectError> {
+        let (pool, mut waits) = (&self.context.pool, 0);
+        let opener = loop {
+            let missing = pool.borrow_mut().missing(key, waits < limits::H2_WAITS);
+            match missing {
+                Missing::Wanted(opener) => break opener,
+                Missing::Awaited(waiting) => waiting.wait().await?,
+            }
+            waits += 1;
+            let shared = pool.borrow_mut().take(key);
+            if let Some(leased) = shared {
+                return Ok(leased);
+            }
+        };
+        let tls = endpoint.tls.as_ref().map(|tls| (tls, &**place.name));
+        match upstream::connect(key.address, tls, endpoint.connect).await {
+            Ok(stream) => pool.borrow_mut().start(key, stream, opener),
+            Err(error) => {
+                opener.failed(error);
+                Err(error)
+            }
+        }
+    }
+
     async fn lease(
         &self,
         endpoint: &Endpoint,
@@ -226,12 +256,8 @@ impl Exchange<'_> {
         let pooled = self.context.pool.borrow_mut().take(&key);
         let leased = match pooled {
             Some(leased) => leased,
-            None => {
-                let tls = endpoint.tls.as_ref().map(|tls| (tls, &**place.name));
-                // Boxed: few exchanges connect, all would carry the memory.
-                let stream = Box::pin(upstream::connect(address, tls, endpoint.connect)).await?;
-                self.context.pool.borrow_mut().start(&key, stream)?
-            }
+            // Boxed: few exchanges connect, all would carry the memory.
+            None => Box::pin(self.connect(endpoint, place, &key)).await?,
         };
         Ok(Leg {
             key,

@@ -4,11 +4,13 @@
 //! connections different. Before use it is asked once whether the peer closed it or sent something unasked: that would
 //! be taken for the answer to the next request, and every client after it would get another's.
 
+mod opening;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,9 @@ use crate::multiplex::Multiplexed;
 use crate::tls::{Stream, StreamError};
 use crate::wire::Wire;
 use crate::worker::clock::{self, Moment};
+use crate::worker::{self, race, sleep};
+use opening::Opening;
+pub use opening::{Opener, Waiting};
 
 /// What makes two connections different.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +55,15 @@ pub struct Pool {
     idle: HashMap<Key, Vec<Idle>, ahash::RandomState>,
     count: usize,
     shared: HashMap<Key, Vec<Multiplexed>, ahash::RandomState>,
+    opening: HashMap<Key, Vec<Weak<Opening>>, ahash::RandomState>,
+}
+
+/// What there is where no connection could be taken.
+pub enum Missing {
+    /// One is on its way, of which a stream may be had.
+    Awaited(Waiting),
+    /// One must be opened.
+    Wanted(Opener),
 }
 
 impl Pool {
@@ -76,18 +90,45 @@ impl Pool {
         None
     }
 
-    /// Makes the first use of a new connection.
+    /// What to do when nothing could be taken: open a connection, or wait for one that is being opened, which `may_wait`
+    /// allows. To be asked once for each connection that is opened.
+    pub fn missing(&mut self, key: &Key, may_wait: bool) -> Missing {
+        if !key.http2 {
+            return Missing::Wanted(Opener::default());
+        }
+        let list = self.opening.entry(key.clone()).or_default();
+        list.retain(|opening| opening.strong_count() > 0);
+        let found = list.iter().filter_map(Weak::upgrade).find(|it| it.has_room());
+        match found {
+            Some(opening) if may_wait => Missing::Awaited(Waiting::on(opening)),
+            _ => {
+                let opener = Opener::default();
+                list.push(opener.watched());
+                Missing::Wanted(opener)
+            }
+        }
+    }
+
+    /// Makes the first use of a new connection; those who wait for it share it once the server has said how.
     ///
     /// # Errors
     /// [`ConnectError::Tls`] when HTTP/2 is wanted and the server did not agree to it.
-    pub fn start(&mut self, key: &Key, stream: Stream) -> Result<Leased, ConnectError> {
+    pub fn start(&mut self, key: &Key, stream: Stream, opener: Opener) -> Result<Leased, ConnectError> {
         let wire = if key.http2 {
             let refused = ConnectError::Tls(StreamError::Tls);
             if stream.tls().is_some_and(|tls| tls.alpn_protocol() != Some(b"h2")) {
+                opener.failed(refused);
                 return Err(refused);
             }
             let connection = Multiplexed::connect(stream);
             let handle = connection.open().ok_or(refused)?;
+            let settling = connection.clone();
+            worker::spawn(async move {
+                // A server that says nothing gets its one stream, and others their own connections.
+                let patience = sleep(Duration::from_millis(limits::H2_SETTINGS_MS));
+                race(settling.settled(), patience).await;
+                drop(opener);
+            });
             self.shared.entry(key.clone()).or_default().push(connection);
             Wire::Frames(handle)
         } else {
@@ -147,6 +188,10 @@ impl Pool {
             !list.is_empty()
         });
         self.count = count;
+        self.opening.retain(|_, list| {
+            list.retain(|opening| opening.strong_count() > 0);
+            !list.is_empty()
+        });
         self.shared.retain(|_, list| {
             list.retain(|connection| !connection.is_spent());
             !list.is_empty()

@@ -67,7 +67,7 @@ fn a_connection_that_was_closed_or_spoke_unasked_is_passed_over() {
         let good = server.1[0].peer_addr().unwrap().port();
         server.1[1].write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
         server.1.truncate(2);
-        crate::worker::sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await;
         assert_eq!(port(pool.take(&server.key())), Some(good));
         assert!(pool.is_empty());
     });
@@ -98,7 +98,7 @@ fn the_longest_idle_connection_makes_room() {
         let (mut quiet, mut busy, mut pool) = (Server::new(), Server::new(), Pool::default());
         let leased = quiet.lease().await;
         pool.give(&quiet.key(), leased);
-        crate::worker::sleep(Duration::from_millis(2)).await;
+        sleep(Duration::from_millis(2)).await;
         clock::refresh();
         for _ in 0..limits::UPSTREAM_IDLE {
             let leased = busy.lease().await;
