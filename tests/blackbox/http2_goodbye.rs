@@ -141,3 +141,18 @@ fn an_idle_connection_is_told_that_a_gateway_drains() -> Result<()> {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     Ok(())
 }
+
+/// What begins like a preface has as long for its head as any other.
+#[test]
+fn half_a_preface_has_one_deadline() -> Result<()> {
+    let origin = Origin::always(Script::respond(204, &[], b""))?;
+    let gateway = Gateway::start(crate::one_route(&origin.url(), "", ""))?;
+    let mut client = TcpStream::connect(gateway.addr())?;
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\n")?;
+    // A half more than it may take; twice as long was what it took.
+    client.set_read_timeout(Some(Duration::from_secs(15)))?;
+    let mut told = Vec::new();
+    client.read_to_end(&mut told).context("an end in time")?;
+    assert!(told.starts_with(b"HTTP/1.1 4"), "{}", told.escape_ascii());
+    Ok(())
+}

@@ -19,6 +19,7 @@ use crate::settable::{self, Limit};
 use crate::telemetry::counter::Tally;
 use crate::tls::{Agreed, PeerCertificate, Protocol, ServerTls, Stream, StreamError};
 use crate::wire::Wire;
+use crate::worker::clock::Moment;
 use crate::worker::{Activity, Buffer, Conn, Deadline, clock};
 use proxy_protocol::Announced;
 
@@ -27,18 +28,22 @@ pub async fn serve(context: Rc<Context>, conn: Conn, tls: Option<ServerTls>) {
     context.opened();
     let open = Open(Rc::clone(&context));
     match client(&context, conn, tls).await {
-        Ok(mut client) => match begins(&context, &mut client).await {
-            Some(Protocol::Http1) => requests(&context, client).await,
-            Some(Protocol::Http2) => http2::serve(&context, client).await,
-            None => {}
-        },
+        Ok(mut client) => {
+            let mut begun = None;
+            match begins(&context, &mut client, &mut begun).await {
+                Some(Protocol::Http1) => requests(&context, client, begun).await,
+                Some(Protocol::Http2) => http2::serve(&context, client).await,
+                None => {}
+            }
+        }
         Err(unready) => context.instruments.recorder.tally(unready.tally()),
     }
     drop(open);
 }
 
-/// Which protocol a client speaks: what TLS agreed on, or its first bytes. `None` when it is gone.
-async fn begins(context: &Context, client: &mut Client) -> Option<Protocol> {
+/// Which protocol a client speaks: what TLS agreed on, or its first bytes. `None` when it is gone. `begun` becomes when those
+/// came.
+async fn begins(context: &Context, client: &mut Client, begun: &mut Option<Moment>) -> Option<Protocol> {
     let stream = client.wire.bytes()?;
     if let Some(tls) = stream.tls() {
         let http2 = tls.alpn_protocol() == Some(Protocol::Http2.name());
@@ -50,7 +55,7 @@ async fn begins(context: &Context, client: &mut Client) -> Option<Protocol> {
     {
         return None;
     }
-    let slow_at = clock::now() + settable::request_head_s();
+    let slow_at = *begun.insert(clock::now()) + settable::request_head_s();
     loop {
         let seen = client.input.len().min(PREFACE.len());
         if client.input[..seen] != PREFACE[..seen] {
@@ -72,9 +77,9 @@ async fn begins(context: &Context, client: &mut Client) -> Option<Protocol> {
 }
 
 /// HTTP/1: one request after the other.
-async fn requests(context: &Rc<Context>, mut client: Client) {
+async fn requests(context: &Rc<Context>, mut client: Client, mut begun: Option<Moment>) {
     let after = loop {
-        match request(context, &mut client).await {
+        match request(context, &mut client, begun.take()).await {
             After::KeepAlive => {}
             after => break after,
         }
@@ -199,8 +204,9 @@ async fn linger(stream: &mut Stream, input: &mut Buffer) {
     settable::reached(Limit::LingerBytes);
 }
 
-/// Waits for one request and has it served. Memory for it is taken when its first bytes are there.
-async fn request(context: &Rc<Context>, client: &mut Client) -> After {
+/// Waits for one request and has it served. Memory for it is taken when its first bytes are there; `begun` is when they came,
+/// if somebody looked at them before.
+async fn request(context: &Rc<Context>, client: &mut Client, begun: Option<Moment>) -> After {
     let Some(stream) = client.wire.bytes() else {
         return After::Close;
     };
@@ -209,7 +215,7 @@ async fn request(context: &Rc<Context>, client: &mut Client) -> After {
         return After::Close;
     }
     let mut scratch = context.scratch();
-    let after = match head(stream, input, &mut scratch).await {
+    let after = match head(stream, input, &mut scratch, begun).await {
         Head::Request(length) => {
             scratch.received.extend_from_slice(&client.input[..length]);
             client.input.consume(length);
@@ -253,16 +259,22 @@ enum Head {
     Gone,
 }
 
-async fn head(stream: &mut Stream, input: &mut Buffer, scratch: &mut exchange::Scratch) -> Head {
+async fn head(
+    stream: &mut Stream,
+    input: &mut Buffer,
+    scratch: &mut exchange::Scratch,
+    begun: Option<Moment>,
+) -> Head {
     let mut decoder = RequestDecoder::default();
-    let mut slow_at = None;
+    let within = settable::request_head_s();
+    let mut slow_at = begun.map(|begun| begun + within);
     loop {
         match decoder.decode(input, &mut scratch.head) {
             Ok(Some(length)) => return Head::Request(length),
             Ok(None) => {}
             Err(error) => return Head::Refused(error),
         }
-        let slow_at = *slow_at.get_or_insert_with(|| clock::now() + settable::request_head_s());
+        let slow_at = *slow_at.get_or_insert_with(|| clock::now() + within);
         match stream.read_or_idle(input, slow_at - clock::now()).await {
             Ok(Activity::Read) => {}
             Ok(Activity::Idle) => return Head::TooSlow,
