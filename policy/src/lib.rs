@@ -27,6 +27,7 @@ pub mod route;
 pub mod select;
 pub mod stream;
 pub mod table;
+pub mod unix;
 mod verify;
 pub mod vm;
 

@@ -18,8 +18,8 @@ pub const TLS_PASSTHROUGH: u32 = 256;
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// 128 bits, IPv4 mapped.
-    pub address: u128,
+    /// 128 bits, IPv4 mapped; `None` for a Unix socket, which is in no range of addresses.
+    pub address: Option<u128>,
     /// Port.
     pub port: u16,
 }
@@ -63,6 +63,9 @@ fn any_fits(policy: &Policy, tests: Rows<AddressTest>, end: End) -> bool {
     tests.is_empty()
         || policy.rows(tests).any(|test| {
             (test.port == 0 || test.port == u32::from(end.port))
-                && (!test.restricted || contains(policy, test.addresses, end.address))
+                && (!test.restricted
+                    || end
+                        .address
+                        .is_some_and(|address| contains(policy, test.addresses, address)))
         })
 }

@@ -104,6 +104,10 @@ pub const TURN_OPERATIONS: u32 = 64;
 pub const TURN_PAUSE_MS: u64 = 1;
 /// Pause when the process is out of descriptors, in milliseconds.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
+/// Paths of Unix sockets that services and targets name in the process's lifetime.
+pub const UNIX_PATHS: usize = 4096;
+/// Pause until a Unix socket whose queue is full is asked again, in milliseconds.
+pub const UNIX_QUEUE_PAUSE_MS: u64 = 5;
 
 // --- admin ---
 

@@ -56,6 +56,8 @@ mod termination;
 mod tls;
 mod tls_identity;
 mod tunnel;
+mod unix_listeners;
+mod unix_targets;
 mod upgrade;
 mod upstream;
 mod websocket;

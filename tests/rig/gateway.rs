@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, mpsc};
@@ -66,7 +67,8 @@ pub struct GatewayBuilder {
     tls: bool,
     metrics: bool,
     uncompiled: bool,
-    passed: Option<Arc<TcpListener>>,
+    passed: Option<Arc<OwnedFd>>,
+    listen: String,
     quiet: bool,
     driver: Option<Driver>,
     programs: Option<PathBuf>,
@@ -123,9 +125,20 @@ impl GatewayBuilder {
     }
 
     /// Passes a listening socket to the gateway, as systemd does for a socket unit, in place of one of its own.
+    ///
+    /// # Panics
+    /// When it is not bound.
     #[must_use]
     pub fn passed(mut self, listener: TcpListener) -> Self {
-        self.passed = Some(Arc::new(listener));
+        self.listen = listener.local_addr().expect("it is bound").to_string();
+        self.passed = Some(Arc::new(listener.into()));
+        self
+    }
+
+    /// Passes a Unix socket, which a flag must name too.
+    #[must_use]
+    pub fn passed_unix(mut self, listener: UnixListener) -> Self {
+        self.passed = Some(Arc::new(listener.into()));
         self
     }
 
@@ -194,11 +207,7 @@ impl GatewayBuilder {
     /// # Errors
     /// When it does not become ready.
     pub fn start_in(self, scratch: Scratch) -> Result<Gateway> {
-        let listen = match &self.passed {
-            Some(listener) => listener.local_addr()?.to_string(),
-            None => "127.0.0.1:0".to_owned(),
-        };
-        let mut addresses = vec!["--listen".to_owned(), listen];
+        let mut addresses = vec!["--listen".to_owned(), self.listen.clone()];
         if self.tls {
             addresses.extend(["--listen-tls".to_owned(), "127.0.0.1:0".to_owned()]);
         }
@@ -244,7 +253,7 @@ impl GatewayBuilder {
         };
         let log = scratch.path().join(log);
         let mut process = match &self.passed {
-            Some(listener) => Process::start_on(command, OwnedFd::from(listener.try_clone()?), &log)?,
+            Some(listener) => Process::start_on(command, listener.try_clone()?, &log)?,
             None => Process::start(command, &log)?,
         };
         let ready = wait_ready(&mut process)?;
@@ -305,6 +314,7 @@ impl Gateway {
             metrics: false,
             uncompiled: false,
             passed: None,
+            listen: "127.0.0.1:0".to_owned(),
             quiet: false,
             driver: None,
             programs: None,

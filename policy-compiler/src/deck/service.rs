@@ -37,7 +37,7 @@ impl Reader<'_> {
         let protocol = protocol(&mut fields);
         let host = fields.required("host");
         if let Some(host) = &host
-            && let Err(words) = syntax::host_name(&host.value)
+            && let Err(words) = syntax::server(&host.value)
         {
             fields.refuse(host.span, words);
         }
@@ -253,6 +253,11 @@ fn parts(url: &str) -> Result<(&str, &str, i64, Option<String>), &'static str> {
         Some(at) => (&rest[..at], Some(rest[at..].replace(' ', "%20"))),
         None => (rest, None),
     };
+    if policy::unix::path(authority).is_some() {
+        return Err(
+            "a url names no Unix socket: write `host: unix:/path`, and `protocol` and `path` beside it",
+        );
+    }
     if authority.contains('@') || rest.contains(['?', '#']) {
         return Err("a service url has no user, query or fragment");
     }

@@ -82,6 +82,14 @@ pub(super) fn host_name(host: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Where a service is: a host name, an IP address, or a Unix socket (`unix:/path`), which Kong does not have.
+pub(super) fn server(host: &str) -> Result<(), &'static str> {
+    match policy::unix::path(host) {
+        Some(path) => policy::unix::check(path),
+        None => host_name(host),
+    }
+}
+
 /// A service's path: starts with `/`, without `//`.
 pub(super) fn service_path(text: &str) -> Result<(), &'static str> {
     if !text.starts_with('/') {

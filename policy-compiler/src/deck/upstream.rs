@@ -2,6 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use policy::unix;
+
 use super::entity::{Algorithm, HashOn, Target, Upstream, UpstreamIndex};
 use super::fields::{Fields, Text};
 use super::service::narrow;
@@ -159,8 +161,11 @@ impl Reader<'_> {
     }
 }
 
-/// `host:port`, `host`, `address`, `[address]:port` or a bare IPv6 address.
+/// `host:port`, `host`, `address`, `[address]:port` or a bare IPv6 address; or `unix:/path`, which has no port.
 fn address(text: &str) -> Result<(Box<str>, u16), &'static str> {
+    if let Some(path) = unix::path(text) {
+        return unix::check(path).map(|()| (text.into(), 0));
+    }
     if let Ok(address) = text.parse::<Ipv6Addr>() {
         return Ok((address.to_string().into(), defaults::TARGET_PORT));
     }

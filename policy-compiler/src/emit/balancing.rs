@@ -24,7 +24,9 @@ pub(super) fn write(context: &mut Context<'_>) {
                 "the target takes its share of the requests",
             );
         }
-        let name = if target.host.contains(':') {
+        let name = if policy::unix::path(&target.host).is_some() {
+            target.host.to_string()
+        } else if target.host.contains(':') {
             format!("[{}]:{}", target.host, target.port)
         } else {
             format!("{}:{}", target.host, target.port)

@@ -11,6 +11,7 @@ use crate::table::{
 };
 
 use super::order::each;
+use crate::unix;
 
 pub(super) fn check(policy: &Policy) -> Result<(), Fault> {
     texts(policy)?;
@@ -29,19 +30,21 @@ enum Sent {
     Name,
     /// A header value.
     Value,
-    /// A host, or part of a request target.
+    /// Part of a request target.
     Target,
+    /// A host, or a Unix socket.
+    Host,
 }
 
 /// Columns that reach a peer as they stand. Lines and edits are checked beside each other's fields.
 const SENT: [(Table, &str, Sent); 26] = [
-    (Table::Service, "host", Sent::Target),
+    (Table::Service, "host", Sent::Host),
     (Table::Service, "path", Sent::Target),
     (Table::Upstream, "host_header", Sent::Target),
     (Table::Upstream, "hash_name", Sent::Value),
     (Table::Upstream, "hash_fallback_name", Sent::Value),
     (Table::Upstream, "cookie_path", Sent::Value),
-    (Table::Target, "host", Sent::Target),
+    (Table::Target, "host", Sent::Host),
     (Table::Probe, "path", Sent::Target),
     (Table::Probe, "server_name", Sent::Target),
     (Table::Consumer, "id", Sent::Value),
@@ -76,7 +79,10 @@ fn texts(policy: &Policy) -> Result<(), Fault> {
             let fits = match sent {
                 Sent::Name => text.is_empty() || may_be_set(text),
                 Sent::Value => is_value(text),
-                Sent::Target => text.bytes().all(|byte| byte > b' ' && byte != 0x7f),
+                Sent::Target => is_target(text),
+                Sent::Host => {
+                    is_target(text) && unix::path(text).is_none_or(|path| unix::check(path).is_ok())
+                }
             };
             if !fits {
                 return Err(Fault {
@@ -135,6 +141,11 @@ fn is_token(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// What may stand in a request target or a `Host`: visible characters.
+fn is_target(text: &str) -> bool {
+    text.bytes().all(|byte| byte > b' ' && byte != 0x7f)
 }
 
 /// RFC 9110 §5.5: no controls but HTAB.

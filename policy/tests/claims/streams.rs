@@ -17,7 +17,10 @@ fn sample(all: &[Wanted]) -> Sample {
 }
 
 fn found(sample: &Sample, name: Option<&[u8]>, from: (u128, u16), to: (u128, u16)) -> Option<u32> {
-    let end = |(address, port)| End { address, port };
+    let end = |(address, port)| End {
+        address: Some(address),
+        port,
+    };
     let connection = Connection {
         source: end(from),
         destination: end(to),
@@ -107,4 +110,36 @@ fn connections_and_requests_keep_to_their_own() {
     assert_eq!(scheme, Some(fault("StreamRoute", 0, FaultKind::Value("service"))));
     let port = patched(&sample, Table::AddressTest, 0, "port", &[(0, 65_536)]);
     assert_eq!(port, Some(fault("AddressTest", 0, FaultKind::Value("port"))));
+}
+
+#[test]
+fn a_unix_socket_is_in_no_range_of_addresses() {
+    let anywhere = (Some((0, u128::MAX)), 0);
+    let sample = sample(&[
+        Wanted {
+            protocols: TCP,
+            sources: vec![anywhere],
+            ..Wanted::default()
+        },
+        Wanted {
+            protocols: TCP,
+            destinations: vec![anywhere, (None, 443)],
+            ..Wanted::default()
+        },
+        Wanted {
+            protocols: TCP,
+            snis: vec!["a.test"],
+            ..Wanted::default()
+        },
+    ]);
+    let unix = End {
+        address: None,
+        port: 0,
+    };
+    let connection = Connection {
+        source: unix,
+        destination: unix,
+        server_name: None,
+    };
+    assert_eq!(stream::find(&sample.policy, &connection).map(Id::number), Some(2));
 }

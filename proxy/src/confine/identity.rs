@@ -134,6 +134,28 @@ impl Identity {
     }
 }
 
+/// The number of a user, by name or number.
+///
+/// # Errors
+/// [`IdentityError`] when there is none of that name.
+pub fn user_number(user: &str) -> Result<u32, IdentityError> {
+    if let Ok(number) = user.parse() {
+        return Ok(number);
+    }
+    match User::from_name(user).map_err(IdentityError::Database)? {
+        Some(known) => Ok(known.uid.as_raw()),
+        None => Err(IdentityError::User(user.to_owned())),
+    }
+}
+
+/// The number of a group, by name or number.
+///
+/// # Errors
+/// [`IdentityError`] when there is none of that name.
+pub fn group_number(group: &str) -> Result<u32, IdentityError> {
+    find_group(group).map(Gid::as_raw)
+}
+
 fn find_group(group: &str) -> Result<Gid, IdentityError> {
     if let Ok(number) = group.parse() {
         return Ok(Gid::from_raw(number));

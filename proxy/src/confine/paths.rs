@@ -44,6 +44,8 @@ pub struct Places {
     pub streams: Vec<PathBuf>,
     /// The admin socket comes and goes there.
     pub admin: PathBuf,
+    /// Sockets that are listened on are removed there.
+    pub sockets: Vec<PathBuf>,
 }
 
 impl Places {
@@ -62,6 +64,11 @@ impl Places {
     /// Sets where the admin socket is.
     pub fn set_admin(&mut self, socket: &Path) {
         self.admin = folder(socket);
+    }
+
+    /// Adds where a socket is that is listened on.
+    pub fn add_socket(&mut self, socket: &Path) {
+        self.sockets.push(folder(socket));
     }
 
     /// Adds where a log is written: its folder, or itself if it is no file.
@@ -135,6 +142,7 @@ pub(super) fn close_others(places: &Places) -> Result<Enforced, RulesetError> {
         ))?
         .add_rules(path_beneath_rules(&places.logs, log))?
         .add_rules(path_beneath_rules([&places.admin], admin))?
+        .add_rules(path_beneath_rules(&places.sockets, AccessFs::RemoveFile))?
         .add_rules(path_beneath_rules(devices, AccessFs::WriteFile))?;
     Ok(match ruleset.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => Enforced::Fully,

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::SourceError;
 use super::takeover::TakeOverError;
 use crate::confine::ConfineError;
 use crate::confine::identity::{Identity, IdentityError};
+use crate::node::Listen;
 use crate::snapshot::SnapshotError;
 
 /// Why the gateway does not start.
@@ -19,7 +19,7 @@ pub enum StartError {
     /// The policy cannot be put to work.
     Snapshot(SnapshotError),
     /// An address cannot be bound.
-    Bind(SocketAddr, io::Error),
+    Bind(Listen, io::Error),
     /// The admin socket cannot be bound.
     Admin(PathBuf, io::Error),
     /// The running gateway does not hand over.

@@ -10,6 +10,7 @@ mod prepare;
 mod prober;
 mod publish;
 mod signal;
+mod socket_file;
 mod source;
 mod takeover;
 mod workers;
@@ -123,8 +124,9 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     let ending = serve(&inbox, &mut publisher, &log, &mut || memory.look(&workers));
     drop(metrics);
     // Nothing is handed over any more, and the listeners end with the workers' own.
-    if let Ok(mut sockets) = sockets.lock() {
-        *sockets = None;
+    let listeners = sockets.lock().ok().and_then(|mut sockets| sockets.take());
+    if let Some(listeners) = listeners {
+        listeners.end(ending == Ending::HandedOver);
     }
     drain(&node, &inbox, &workers, ending, &mut || memory.look(&workers));
     // The last owner of the log waits until everything is written.

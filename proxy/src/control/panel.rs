@@ -26,7 +26,7 @@ use crate::telemetry::counter::Counters;
 use crate::telemetry::prometheus::{self, DnsCounts, Gauges, HealthState, Lateness, TargetHealth};
 use crate::upstream::resolve::message::Kind;
 use crate::upstream::resolve::{Listed, Resolver};
-use crate::worker::{Driver, clock};
+use crate::worker::{Address, Driver, clock};
 
 /// The node's panel.
 pub(super) struct NodePanel {
@@ -241,7 +241,7 @@ impl Panel for NodePanel {
         let relieved = match sockets {
             None => refuse(to, "the gateway is stopping").map(|()| false),
             Some(Err(error)) => refuse(to, &error.to_string()).map(|()| false),
-            Some(Ok(sockets)) => takeover::hand_over(to, &sockets),
+            Some(Ok((sockets, files))) => takeover::hand_over(to, &sockets, &files),
         };
         if let Ok(true) = relieved {
             eprintln!("tollgate: another process accepts now; this one finishes what runs");
@@ -329,7 +329,7 @@ impl<'s> Described<'s> {
                 running: upstream.bound.as_ref().map(|_| health.running()),
             }
         };
-        let addresses: Vec<SocketAddr> = addresses(&target.server, known).collect();
+        let addresses: Vec<Address> = addresses(&target.server, known).collect();
         Self {
             upstream,
             target,
@@ -370,13 +370,13 @@ impl<'s> Described<'s> {
 }
 
 /// Where a server is, as the resolver knows.
-fn addresses<'k>(server: &'k Server, known: &'k [Listed]) -> impl Iterator<Item = SocketAddr> + 'k {
+fn addresses<'k>(server: &'k Server, known: &'k [Listed]) -> impl Iterator<Item = Address> + 'k {
     let listed = known
         .iter()
         .filter(|listed| server.literal.is_none() && *listed.name == *server.host);
     let named = listed
         .flat_map(|listed| &listed.addresses)
-        .map(|it| it.socket(server.port));
+        .map(|it| Address::Ip(it.socket(server.port)));
     server.literal.into_iter().chain(named)
 }
 

@@ -5,13 +5,13 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::listeners::{Inherited, Listeners};
 use super::panel::Process;
 use super::publish::{self, Publisher};
-use super::takeover::Predecessor;
+use super::takeover::{Passed, Predecessor};
 use super::workers::WorkerHandle;
 use super::{Sockets, Source, StartError};
 use crate::admin::{self, AdminSocket, Panel, Serving};
@@ -134,6 +134,9 @@ fn places(node: &Node, source: &Source) -> Places {
         .chain([given])
         .for_each(|path| places.add_read(&path));
     places.set_admin(&node.admin);
+    for socket in node.unix_listeners() {
+        places.add_socket(Path::new(&*socket.path));
+    }
     places
 }
 
@@ -159,7 +162,11 @@ fn confined(
 /// The process to take over from, and what it and the service manager opened for this one.
 fn predecessor(node: &Node, take_over: bool) -> Result<(Option<Predecessor>, Inherited), StartError> {
     if !take_over {
-        return Ok((None, Inherited::new(passed())));
+        let passed = passed().into_iter().map(|socket| Passed {
+            socket,
+            with_file: false,
+        });
+        return Ok((None, Inherited::new(passed.collect())));
     }
     let asked = Predecessor::ask(&node.admin);
     let (predecessor, sockets) = asked.map_err(|error| StartError::TakeOver(node.admin.clone(), error))?;
@@ -205,6 +212,11 @@ impl Open {
             match predecessor.relieve() {
                 true => eprintln!("tollgate: took over from process {pid}, which drains"),
                 false => eprintln!("tollgate: took over from process {pid}, which is gone"),
+            }
+            if let Ok(mut sockets) = sockets.lock()
+                && let Some(listeners) = sockets.as_mut()
+            {
+                listeners.adopt_files();
             }
         }
         Ok(metrics)

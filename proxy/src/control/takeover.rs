@@ -52,6 +52,15 @@ impl fmt::Display for TakeOverError {
 
 impl std::error::Error for TakeOverError {}
 
+/// A socket that was open before this process.
+#[derive(Debug)]
+pub(super) struct Passed {
+    /// The socket.
+    pub(super) socket: OwnedFd,
+    /// Whether who opened it would remove its file.
+    pub(super) with_file: bool,
+}
+
 /// The process that runs until this one does.
 pub(super) struct Predecessor {
     stream: UnixStream,
@@ -64,7 +73,7 @@ impl Predecessor {
     ///
     /// # Errors
     /// [`TakeOverError`]; it goes on as before.
-    pub(super) fn ask(admin: &Path) -> Result<(Self, Vec<OwnedFd>), TakeOverError> {
+    pub(super) fn ask(admin: &Path) -> Result<(Self, Vec<Passed>), TakeOverError> {
         let mut stream = UnixStream::connect(admin).map_err(TakeOverError::NotRunning)?;
         let timeout = Some(Duration::from_secs(limits::HAND_OVER_S));
         stream
@@ -84,13 +93,17 @@ impl Predecessor {
 }
 
 /// Reads the answer and the sockets that come with it. Every byte is read together with what it carries.
-fn receive(stream: &UnixStream) -> Result<Vec<OwnedFd>, TakeOverError> {
+fn receive(stream: &UnixStream) -> Result<Vec<Passed>, TakeOverError> {
     let (mut answer, mut sockets) = (Vec::new(), Vec::new());
     loop {
-        if let Some(expected) = expected(&answer)?
-            && sockets.len() >= expected
+        if let Some(announced) = announced(&answer)?
+            && sockets.len() >= announced.sockets
         {
-            return Ok(sockets);
+            let each = sockets.into_iter().enumerate().map(|(number, socket)| Passed {
+                socket,
+                with_file: announced.files.contains(&number),
+            });
+            return Ok(each.collect());
         }
         let mut bytes = [0; 1024];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
@@ -112,8 +125,16 @@ fn receive(stream: &UnixStream) -> Result<Vec<OwnedFd>, TakeOverError> {
     }
 }
 
-/// How many sockets an answer announces, once its head is there. An answer that hands nothing over is read to its end.
-fn expected(answer: &[u8]) -> Result<Option<usize>, TakeOverError> {
+/// What an answer hands over.
+struct Handed {
+    /// How many sockets.
+    sockets: usize,
+    /// Which of them come with their files.
+    files: Vec<usize>,
+}
+
+/// What an answer announces, once its head is there. An answer that hands nothing over is read to its end.
+fn announced(answer: &[u8]) -> Result<Option<Handed>, TakeOverError> {
     let text = String::from_utf8_lossy(answer);
     let Some((head, _)) = text.split_once("\r\n\r\n") else {
         return Ok(None);
@@ -121,23 +142,29 @@ fn expected(answer: &[u8]) -> Result<Option<usize>, TakeOverError> {
     if !head.starts_with("HTTP/1.1 101 ") {
         return Ok(None);
     }
-    let mut lines = head.lines();
-    let announced = lines.find_map(|line| line.strip_prefix("Sockets: ")?.parse().ok());
-    announced
-        .map(Some)
-        .ok_or_else(|| TakeOverError::Refused(head.to_owned()))
+    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+    let sockets = field("Sockets: ").and_then(|count| count.parse().ok());
+    // A gateway that knows no Unix sockets says nothing of files.
+    let files = field("Files: ").unwrap_or_default().split_ascii_whitespace();
+    let files = files.filter_map(|number| number.parse().ok()).collect();
+    match sockets {
+        Some(sockets) => Ok(Some(Handed { sockets, files })),
+        None => Err(TakeOverError::Refused(head.to_owned())),
+    }
 }
 
-/// Hands sockets to who asked, and waits until it accepts connections from them. False when it gave up.
+/// Hands sockets to who asked, those that `files` counts with their files, and waits until it accepts connections from them. False when it gave up.
 ///
 /// # Errors
 /// When the connection breaks, which changes nothing either.
-pub(super) fn hand_over(stream: &UnixStream, sockets: &[impl AsFd]) -> io::Result<bool> {
+pub(super) fn hand_over(stream: &UnixStream, sockets: &[impl AsFd], files: &[usize]) -> io::Result<bool> {
     let mut writer = stream;
+    let files: Vec<String> = files.iter().map(ToString::to_string).collect();
     write!(
         writer,
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tollgate\r\nSockets: {}\r\n\r\n",
-        sockets.len()
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tollgate\r\nSockets: {}\r\nFiles: {}\r\n\r\n",
+        sockets.len(),
+        files.join(" ")
     )?;
     let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
     for batch in sockets.chunks(BATCH) {
@@ -171,11 +198,13 @@ mod tests {
             let (stream, _) = admin.accept().unwrap();
             let mut ask = vec![0; ASK.len()];
             io::Read::read_exact(&mut &stream, &mut ask).unwrap();
-            hand_over(&stream, &sockets).unwrap()
+            hand_over(&stream, &sockets, &[1, BATCH + 1]).unwrap()
         });
         let (predecessor, taken) = Predecessor::ask(&path).unwrap();
         assert_eq!(predecessor.pid, i32::try_from(std::process::id()).ok());
-        let taken: Vec<TcpListener> = taken.into_iter().map(Into::into).collect();
+        let files: Vec<usize> = (0..taken.len()).filter(|it| taken[*it].with_file).collect();
+        assert_eq!(files, [1, BATCH + 1]);
+        let taken: Vec<TcpListener> = taken.into_iter().map(|it| it.socket.into()).collect();
         let same: Vec<_> = taken.iter().map(|it| it.local_addr().unwrap()).collect();
         assert_eq!(same, addresses);
         assert!(predecessor.relieve());
@@ -188,7 +217,7 @@ mod tests {
     fn who_ends_before_it_is_ready_relieves_nobody() {
         let (old, new) = UnixStream::pair().unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let old = std::thread::spawn(move || hand_over(&old, &[socket]).unwrap());
+        let old = std::thread::spawn(move || hand_over(&old, &[socket], &[]).unwrap());
         assert_eq!(receive(&new).unwrap().len(), 1);
         drop(new);
         assert!(!old.join().unwrap());

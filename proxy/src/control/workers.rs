@@ -5,7 +5,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +25,7 @@ use crate::stream;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::{Counters, Tally};
 use crate::upstream::resolve::{Names, Resolver};
-use crate::worker::{self, Accepted, Acceptor, Driver};
+use crate::worker::{self, Accepted, Acceptor, Driver, Listening};
 
 /// One worker as the main thread sees it.
 pub(crate) struct WorkerHandle {
@@ -48,7 +47,7 @@ impl WorkerHandle {
     }
 
     /// Lets it accept from these sockets.
-    pub(super) fn accept(&self, sockets: Vec<(TcpListener, Serves)>) {
+    pub(super) fn accept(&self, sockets: Vec<(Listening, Serves)>) {
         self.tell(|worker| worker.accept(sockets));
     }
 
@@ -108,7 +107,7 @@ thread_local! {
 }
 
 impl Worker {
-    fn accept(&self, sockets: Vec<(TcpListener, Serves)>) {
+    fn accept(&self, sockets: Vec<(Listening, Serves)>) {
         for (socket, serves) in sockets {
             let acceptor = match Acceptor::new(socket) {
                 Ok(acceptor) => Rc::new(acceptor),

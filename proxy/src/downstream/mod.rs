@@ -7,8 +7,10 @@ mod http2;
 pub mod proxy_protocol;
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::rc::Rc;
+
+use policy::unix;
 
 use crate::exchange::{self, After, Client, Context, Peer, timed_out};
 use crate::http::h1::HeadError;
@@ -120,11 +122,11 @@ impl Unready {
 async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Result<Client, Unready> {
     let (mut peer, local) = (conn.peer(), conn.local());
     let mut received = Buffer::empty();
-    if context.node.proxy_protocol && context.node.trusts(address_bits(peer.ip())) {
+    if context.node.proxy_protocol && context.node.trusts(peer.map(bits)) {
         // Boxed, as everything that a connection does once: it must not carry the memory for good.
         let announced = Box::pin(announced(&mut conn, &mut received)).await;
         match announced.ok_or(Unready::Unannounced)? {
-            Announced::Client(client) => peer = client,
+            Announced::Client(client) => peer = Some(client),
             Announced::Peer => {}
         }
     }
@@ -147,16 +149,16 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
         Some(rustls::Connection::Server(session)) => session.server_name().unwrap_or("").to_ascii_lowercase(),
         _ => String::new(),
     };
-    let address = match peer.ip() {
-        IpAddr::V6(address) => address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4),
-        address @ IpAddr::V4(_) => address,
-    };
     let certificate = stream.tls().and_then(PeerCertificate::of);
+    let default_port = if stream.tls().is_some() { 443 } else { 80 };
     let peer = Peer {
-        address: address_bits(address),
-        address_text: address.to_string(),
-        port: peer.port(),
-        local_port: local.port(),
+        address: peer.map(bits),
+        address_text: match peer {
+            Some(peer) => peer.ip().to_canonical().to_string(),
+            None => unix::PREFIX.to_owned(),
+        },
+        port: peer.map_or(0, |peer| peer.port()),
+        local_port: local.map_or(default_port, |local| local.port()),
         tls: stream.tls().and_then(Agreed::of),
         known: Cell::new(certificate.is_some()),
         certificate,
@@ -170,6 +172,11 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
         patience: Deadline::on_waker(),
         requests: 0,
     })
+}
+
+/// An address as policy compares it.
+pub(crate) fn bits(end: SocketAddr) -> u128 {
+    address_bits(end.ip())
 }
 
 /// Reads a PROXY header, and perhaps more. `None` when there is none.

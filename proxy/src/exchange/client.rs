@@ -35,13 +35,13 @@ pub struct Client {
 
 /// What holds for a client's connection as long as it lives.
 pub struct Peer {
-    /// Its address, IPv4 mapped.
-    pub address: u128,
-    /// The same as text.
+    /// Its address, IPv4 mapped; `None` on a Unix socket.
+    pub address: Option<u128>,
+    /// The same as text, `unix:` where there is none.
     pub address_text: String,
-    /// Its port.
+    /// Its port; 0 on a Unix socket.
     pub port: u16,
-    /// The listener's port.
+    /// The listener's port; a Unix socket has that of the scheme.
     pub local_port: u16,
     /// The TLS session, when there is one.
     pub tls: Option<Agreed>,

@@ -1,7 +1,6 @@
 //! Finds a connection and makes a try on it, another where that is safe: [`send`](super::send) sends the request, and
 //! [`receive`](super::receive) waits for the response head.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use crate::upstream::pool::{Key, Leased, Missing};
 use crate::upstream::retry::{Progress, may_retry};
 use crate::upstream::{self, ConnectError};
 use crate::worker::clock::Moment;
-use crate::worker::{Buffer, ConnError, clock};
+use crate::worker::{Address, Buffer, ConnError, clock};
 
 /// A connection to an upstream that carries this exchange.
 pub(super) struct Leg {
@@ -160,7 +159,7 @@ impl Exchange<'_> {
         place: &Place<'_>,
         sending: &Sending,
         tries: u32,
-        found: &mut Option<(SocketAddr, Moment)>,
+        found: &mut Option<(Address, Moment)>,
     ) -> Result<Leg, Failure> {
         let mut progress = Progress {
             tries,
@@ -173,7 +172,7 @@ impl Exchange<'_> {
         let (server, names) = (place.server, &self.context.names);
         let address = match place.address {
             Some(address) => Some(address),
-            None => names.resolve(&server.host, server.port).await,
+            None => names.resolve(&server.host, server.port).await.map(Address::Ip),
         };
         let address = address.ok_or(failed(Refusal::Unresolved, progress))?;
         *found = Some((address, clock::now()));
@@ -242,7 +241,7 @@ impl Exchange<'_> {
         &self,
         endpoint: &Endpoint,
         place: &Place<'_>,
-        address: SocketAddr,
+        address: Address,
     ) -> Result<Leg, ConnectError> {
         let tls = endpoint
             .tls

@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use policy::table::{Algorithm, HashOn, Id, Upstream};
+use policy::unix;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::Exchange;
@@ -53,7 +54,7 @@ impl Exchange<'_> {
         match what {
             HashOn::None => None,
             HashOn::Consumer => self.hash_of_consumer(),
-            HashOn::Ip => Some(xxh3_64(&self.record.client.to_be_bytes())),
+            HashOn::Ip => Some(hash_of_client(self.record.client)),
             HashOn::Header => self.hash_of_header(name.as_bytes()),
             HashOn::Cookie => Some(self.hash_of_cookie(name.as_bytes(), upstream)),
             HashOn::Path => Some(xxh3_64(&self.scratch.path)),
@@ -208,5 +209,13 @@ mod tests {
         assert_eq!(hash(&[]), None);
         assert_eq!(hash(&[b"a"]), Some(xxh3_64(b"a")));
         assert_ne!(hash(&[b"a", b"b"]), hash(&[b"b", b"a"]));
+    }
+}
+
+/// Clients on Unix sockets have no address to be told apart by.
+pub(crate) fn hash_of_client(address: Option<u128>) -> u64 {
+    match address {
+        Some(address) => xxh3_64(&address.to_be_bytes()),
+        None => xxh3_64(unix::PREFIX.as_bytes()),
     }
 }

@@ -151,7 +151,7 @@ impl Exchange<'_> {
             .get(KnownHeader::XRealIp)
             .and_then(|value| str::from_utf8(value).ok());
         if let Some(address) = named.and_then(|text| text.parse().ok()) {
-            self.record.client = address_bits(address);
+            self.record.client = Some(address_bits(address));
         }
     }
 
@@ -240,7 +240,7 @@ impl Exchange<'_> {
             peer: Peer {
                 secure,
                 server_name: self.client.peer.server_name.as_bytes(),
-                client: Some(self.record.client),
+                client: self.record.client,
             },
             body: self.record.body_read.then_some(scratch.body.as_slice()),
             scratch: &mut scratch.decoded,

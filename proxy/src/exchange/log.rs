@@ -1,13 +1,16 @@
 //! One exchange as the access log has it: Kong's log object, from the record and the heads that are still in memory.
 
+use std::net::SocketAddr;
+
 use policy::table::{self, Id};
 
 use super::finish::Times;
 use super::model;
 use super::record::{Record, TRIES};
-use super::refusal::{address, milliseconds};
+use super::refusal::milliseconds;
 use super::{Exchange, Scratch};
 use crate::http::outgoing::OutgoingHeaders;
+use crate::node::address_of;
 use crate::telemetry::access_log::{
     FailedTry, Fields, Latencies, LogCall, LogCertificate, LogEntry, LogRequest, LogResponse, LogTls, LogTry,
 };
@@ -71,7 +74,7 @@ impl Exchange<'_> {
             route: route.map(|row| policy.text(row.json)),
             service: service.map(|row| policy.text(row.json)),
             consumer: consumer.map(|row| policy.text(row.json)),
-            client_ip: address(record.client),
+            client_ip: record.client.map(address_of),
             started_at_ms: record.began_unix_ms,
             source: record.source.into(),
             correlation_id: record.correlation.as_deref(),
@@ -129,7 +132,7 @@ fn made(record: &Record) -> usize {
 /// The tries as the log has them, and the status of each one's response.
 fn tries(record: &Record) -> ([LogTry; TRIES], [u16; TRIES]) {
     let unused = LogTry {
-        address: ([0; 4], 0).into(),
+        address: SocketAddr::from(([0; 4], 0)).into(),
         began_unix_ns: 0,
         took_ns: 0,
         failed: None,

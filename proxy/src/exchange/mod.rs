@@ -40,6 +40,7 @@ use std::rc::Rc;
 
 pub use client::{Client, Peer};
 pub use context::{Context, Instruments, Presence, Scratch};
+pub(crate) use hash_key::hash_of_client;
 pub use request_id::{RequestId, RequestIds, Uuid};
 
 use crate::http::body::BodyReader;

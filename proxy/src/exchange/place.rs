@@ -1,7 +1,6 @@
 //! Where a try goes, and what it teaches about the target that it went to.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +12,13 @@ use super::{Exchange, Vanished};
 use crate::limits;
 use crate::snapshot::{Endpoint, Epoch, Missed, Selection, Server};
 use crate::upstream::health::Seen;
-use crate::worker::{First, race};
+use crate::worker::{Address, First, race};
 
 /// Where a try goes. A target carries the try for as long as this lives.
 pub(super) struct Place<'s> {
     pub(super) server: &'s Server,
     /// The server's address, when it is known already.
-    pub(super) address: Option<SocketAddr>,
+    pub(super) address: Option<Address>,
     /// What Host says.
     pub(super) authority: &'s str,
     /// What TLS asks for.

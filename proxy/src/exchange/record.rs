@@ -5,6 +5,7 @@ use policy::table::{Id, Subroute};
 use super::gate::Ledger;
 use super::hash_key::HashCookie;
 use super::request_id::RequestId;
+use crate::worker::Address;
 use crate::worker::clock::{self, Moment};
 
 /// Who made the response.
@@ -22,7 +23,7 @@ pub(super) const CLIENT_LEFT: u16 = 499;
 /// A try to get a response from a server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Try {
-    pub(super) address: std::net::SocketAddr,
+    pub(super) address: Address,
     pub(super) began_unix_ns: u64,
     /// How long finding the address took.
     pub(super) took_ns: u64,
@@ -50,8 +51,8 @@ pub(super) struct Record {
     pub(super) received_bytes: u64,
     pub(super) sent_bytes: u64,
     pub(super) tries: [Option<Try>; TRIES],
-    /// The client's address, IPv4 mapped.
-    pub(super) client: u128,
+    /// The client's address, IPv4 mapped; `None` on a Unix socket.
+    pub(super) client: Option<u128>,
     /// Whether the client's side is encrypted.
     pub(super) secure: bool,
     /// The port that the request names.
@@ -81,7 +82,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(id: RequestId, head_bytes: usize, client: u128, secure: bool) -> Self {
+    pub(super) fn begin(id: RequestId, head_bytes: usize, client: Option<u128>, secure: bool) -> Self {
         Self {
             id,
             began: clock::now(),

@@ -1,11 +1,11 @@
 //! The one door by which every answer leaves that the gateway makes itself.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 
 use policy::isa::Entry;
 use policy::table::{self, BodyShape, Cors, Id, MessageTail, Size};
+use policy::unix;
 
 use super::relay::is_silent;
 use super::{Exchange, Vanished};
@@ -15,6 +15,7 @@ use crate::http::known::KnownHeader;
 use crate::http::refusal_body::{self, BodyType};
 use crate::http::status;
 use crate::http::upgrade::HandshakeFault;
+use crate::node::address_of;
 use crate::settable::{self, Limit};
 
 /// How the gateway calls itself in `Server` and `Via`.
@@ -134,7 +135,12 @@ impl Exchange<'_> {
                 let row = policy.get(id);
                 message.push_str(policy.text(row.message));
                 if row.tail == MessageTail::ClientAddress {
-                    let _ = write!(message, "{}", address(self.record.client));
+                    match self.record.client {
+                        Some(client) => {
+                            let _ = write!(message, "{}", address_of(client));
+                        }
+                        None => message.push_str(unix::PREFIX),
+                    }
                 }
                 for line in policy.rows(row.headers) {
                     fields.set(policy.bytes(line.name), policy.bytes(line.value));
@@ -349,10 +355,4 @@ fn handshake_refusal(fault: HandshakeFault, fields: &mut crate::http::outgoing::
 /// Whole milliseconds.
 pub(super) fn milliseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// An address as it is written for people.
-pub(super) fn address(bits: u128) -> IpAddr {
-    let address = Ipv6Addr::from(bits);
-    address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)
 }

@@ -6,7 +6,7 @@ use policy::table::{Acl, Correlation, EditList};
 
 use super::Exchange;
 use super::forward::Leg;
-use super::refusal::{PRODUCT, Refusal, address};
+use super::refusal::{PRODUCT, Refusal};
 use crate::http::forwarding::Forwarding;
 use crate::http::h1::encode::{self, Connection, Framing};
 use crate::http::h2;
@@ -14,6 +14,7 @@ use crate::http::headers::Span;
 use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
 use crate::http::upstream_path;
+use crate::node::address_of;
 use crate::snapshot::Endpoint;
 
 /// How the request goes out.
@@ -52,8 +53,11 @@ impl Exchange<'_> {
         let edited = self.apply_request(&mut fields, &received);
         let headers = self.scratch.head.headers.on(&received);
         let prefix = stripped.and_then(|length| upstream_path::stripped_prefix(&self.scratch.path, length));
-        let named =
-            (self.record.client != self.client.peer.address).then(|| address(self.record.client).to_string());
+        let named = self
+            .record
+            .client
+            .filter(|_| self.record.client != self.client.peer.address);
+        let named = named.map(|client| address_of(client).to_string());
         Forwarding {
             peer: &self.client.peer.address_text,
             client: named.as_deref().unwrap_or(&self.client.peer.address_text),

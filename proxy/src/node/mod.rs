@@ -3,13 +3,15 @@
 //! Every setting is a flag, a `TOLLGATE_*` variable and a key of the node file; the first that is given wins, in
 //! this order. Nothing here is about policy, which is the same on every node.
 
+mod listen;
 mod memory;
+mod network;
 mod stream_listen;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -19,7 +21,9 @@ use clap::{Args, ValueEnum};
 use policy::path::{EmptySegments, EncodedSeparators, NotAChoice, Parameters, PathRules};
 use serde::Deserialize;
 
+pub use listen::{Listen, ListenError, Listens, UnixListen};
 pub use memory::{Bytes, BytesError};
+pub use network::{Network, NetworkError, address_bits, address_of};
 pub use stream_listen::{StreamListen, StreamListenError};
 
 use crate::confine::Confine;
@@ -45,12 +49,13 @@ pub enum DriverChoice {
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Plaintext listener; may be given several times [default: 0.0.0.0:8000]
-    #[arg(long, value_name = "ADDR", env = "TOLLGATE_LISTEN", value_delimiter = ',')]
-    pub listen: Vec<SocketAddr>,
+    /// Plaintext listener: an address, or a Unix socket as unix:/run/http.sock, which may have ,mode=0666 ,user=NAME and
+    /// ,group=NAME behind it; may be given several times [default: 0.0.0.0:8000]
+    #[arg(long, value_name = "ADDR", env = "TOLLGATE_LISTEN")]
+    pub listen: Vec<Listens>,
     /// TLS listener; may be given several times [default: 0.0.0.0:8443 if the policy has certificates]
-    #[arg(long, value_name = "ADDR", env = "TOLLGATE_LISTEN_TLS", value_delimiter = ',')]
-    pub listen_tls: Vec<SocketAddr>,
+    #[arg(long, value_name = "ADDR", env = "TOLLGATE_LISTEN_TLS")]
+    pub listen_tls: Vec<Listens>,
     /// Oldest version of TLS that clients may speak [default: 1.2]
     #[arg(long, value_enum, value_name = "VERSION", env = "TOLLGATE_TLS_MIN")]
     pub tls_min: Option<OldestTls>,
@@ -74,7 +79,7 @@ pub struct Settings {
     /// a newer one into use; may be given several times
     #[arg(long, value_name = "FILE", env = "TOLLGATE_OCSP", value_delimiter = ',')]
     pub ocsp: Vec<PathBuf>,
-    /// Listener that serves only GET /metrics, for Prometheus [default: none]
+    /// Listener that serves only GET /metrics, for Prometheus; the admin socket serves it too [default: none]
     #[arg(long, value_name = "ADDR", env = "TOLLGATE_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
     /// Worker threads, each pinned to a core [default: one for each core]
@@ -87,7 +92,8 @@ pub struct Settings {
     /// How workers wait for the kernel [default: auto]
     #[arg(long, value_enum, env = "TOLLGATE_DRIVER")]
     pub driver: Option<DriverChoice>,
-    /// Peer whose X-Forwarded-* headers are believed: an address or a network; may be given several times
+    /// Peer whose X-Forwarded-* headers are believed: an address or a network, or `unix:` for those on Unix sockets; may be
+    /// given several times
     #[arg(
         long = "trusted-ip",
         value_name = "CIDR",
@@ -230,73 +236,6 @@ fn parsed_all<'de, D: serde::Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     parsed.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
 }
 
-/// A network of addresses, as the gateway compares them: IPv4 mapped into IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: u128,
-    prefix: u32,
-}
-
-impl Network {
-    /// Whether an address is in it.
-    pub fn contains(self, address: u128) -> bool {
-        let shift = 128 - self.prefix;
-        shift == 128 || (address ^ self.address) >> shift == 0
-    }
-}
-
-/// An address as 128 bits, IPv4 mapped (`::ffff:a.b.c.d`).
-pub fn address_bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(address.to_ipv6_mapped()),
-        IpAddr::V6(address) => u128::from(address),
-    }
-}
-
-impl FromStr for Network {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_error| NetworkError)?;
-        let (offset, width) = if address.is_ipv4() { (96, 32) } else { (0, 128) };
-        let prefix = match prefix {
-            Some(prefix) => prefix
-                .parse()
-                .ok()
-                .filter(|&bits: &u32| bits <= width)
-                .ok_or(NetworkError)?,
-            None => width,
-        };
-        Ok(Self {
-            address: address_bits(address),
-            prefix: prefix + offset,
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Network {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// Not an address or network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NetworkError;
-
-impl fmt::Display for NetworkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected an address or a network such as 10.0.0.0/8")
-    }
-}
-
-impl std::error::Error for NetworkError {}
-
 /// Why settings cannot be used.
 #[derive(Debug)]
 pub enum SettingsError {
@@ -340,9 +279,9 @@ impl std::error::Error for SettingsError {}
 #[derive(Clone, Debug)]
 pub struct Node {
     /// Plaintext listeners.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     /// TLS listeners; `None` takes [`DEFAULT_TLS`] when the policy has certificates.
-    pub listen_tls: Option<Vec<SocketAddr>>,
+    pub listen_tls: Option<Vec<Listen>>,
     /// Oldest version of TLS that clients may speak.
     pub tls_min: OldestTls,
     /// Listeners for connections.
@@ -398,8 +337,12 @@ pub struct Node {
 }
 
 /// Where TLS is served when nothing is said and the policy has certificates.
-pub const DEFAULT_TLS: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8443);
-const DEFAULT_PLAIN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8000);
+pub const DEFAULT_TLS: Listen = anywhere(8443);
+const DEFAULT_PLAIN: Listen = anywhere(8000);
+
+const fn anywhere(port: u16) -> Listen {
+    Listen::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))
+}
 
 impl Node {
     /// Completes flags and variables by the node file and the defaults.
@@ -412,8 +355,8 @@ impl Node {
             None => Settings::default(),
         };
         let dns = dns(&flags, &file);
-        let listen_tls = first(flags.listen_tls, file.listen_tls);
-        let mut listen = first(flags.listen, file.listen);
+        let listen_tls = all(first(flags.listen_tls, file.listen_tls));
+        let mut listen = all(first(flags.listen, file.listen));
         if listen.is_empty() && listen_tls.is_empty() {
             listen.push(DEFAULT_PLAIN);
         }
@@ -475,8 +418,22 @@ impl Node {
         })
     }
 
-    /// Whether a peer's forwarding headers are believed.
-    pub fn trusts(&self, address: u128) -> bool {
+    /// The Unix sockets among the listeners.
+    pub fn unix_listeners(&self) -> impl Iterator<Item = &UnixListen> {
+        let streams = self.stream_listen.iter().map(|stream| &stream.at);
+        let all = self
+            .listen
+            .iter()
+            .chain(self.listen_tls.iter().flatten())
+            .chain(streams);
+        all.filter_map(|listen| match listen {
+            Listen::Ip(_) => None,
+            Listen::Unix(listen) => Some(listen),
+        })
+    }
+
+    /// Whether a peer's forwarding headers are believed. `None` is a peer on a Unix socket.
+    pub fn trusts(&self, address: Option<u128>) -> bool {
         self.trusted.iter().any(|network| network.contains(address))
     }
 }
@@ -531,6 +488,10 @@ fn kernel(name: &str) -> String {
 
 fn first<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
     if flags.is_empty() { file } else { flags }
+}
+
+fn all(listens: Vec<Listens>) -> Vec<Listen> {
+    listens.into_iter().flat_map(|Listens(each)| each).collect()
 }
 
 fn cores() -> usize {

@@ -1,27 +1,40 @@
-//! Kong's `stream_listen`: an address, and whether connections to it begin with TLS.
+//! Kong's `stream_listen`: where connections are taken, and whether they begin with TLS.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::listen::{Listen, ListenError};
+
 /// A listener for connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamListen {
     /// Where.
-    pub address: SocketAddr,
+    pub at: Listen,
     /// Whether connections begin with TLS (`ssl`).
     pub secure: bool,
 }
 
-/// Neither an address nor one with `ssl`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamListenError;
+/// Why a text is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamListenError {
+    /// Nowhere to listen.
+    At(ListenError),
+    /// More than that, `ssl`, and options of a Unix socket.
+    Word(String),
+}
 
 impl fmt::Display for StreamListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected an address such as 0.0.0.0:6379, with ` ssl` or `,ssl` behind it for TLS")
+        match self {
+            Self::At(error) => error.fmt(f),
+            Self::Word(word) => write!(
+                f,
+                "`{word}` is not what may follow an address: expected 0.0.0.0:6379 or unix:/run/redis.sock, with ` ssl` or \
+                 `,ssl` behind it for TLS"
+            ),
+        }
     }
 }
 
@@ -32,14 +45,18 @@ impl FromStr for StreamListen {
 
     fn from_str(text: &str) -> Result<Self, StreamListenError> {
         let mut words = text.split([' ', ',']).filter(|word| !word.is_empty());
-        let address = words.next().and_then(|word| word.parse().ok());
-        let secure = match (words.next(), words.next()) {
-            (None, _) => false,
-            (Some("ssl"), None) => true,
-            _ => return Err(StreamListenError),
-        };
-        let address = address.ok_or(StreamListenError)?;
-        Ok(Self { address, secure })
+        let mut at = Listen::open(words.next().unwrap_or_default()).map_err(StreamListenError::At)?;
+        let mut secure = false;
+        for word in words {
+            if at.option(word).map_err(StreamListenError::At)? {
+                continue;
+            }
+            if secure || word != "ssl" {
+                return Err(StreamListenError::Word(word.to_owned()));
+            }
+            secure = true;
+        }
+        Ok(Self { at, secure })
     }
 }
 
@@ -52,18 +69,23 @@ impl<'de> Deserialize<'de> for StreamListen {
 
 #[cfg(test)]
 mod tests {
+    use super::super::listen::UnixListen;
     use super::*;
 
     #[test]
     fn a_listener_is_an_address_and_perhaps_ssl() {
         let of = |text: &str| text.parse::<StreamListen>();
-        let address = "127.0.0.1:6379".parse().expect("an address");
+        let at = Listen::Ip("127.0.0.1:6379".parse().expect("an address"));
         for (text, secure) in [
             ("127.0.0.1:6379", false),
             ("127.0.0.1:6379,ssl", true),
             ("127.0.0.1:6379 ssl", true),
         ] {
-            assert_eq!(of(text), Ok(StreamListen { address, secure }), "{text}");
+            let expected = StreamListen {
+                at: at.clone(),
+                secure,
+            };
+            assert_eq!(of(text), Ok(expected), "{text}");
         }
         for text in [
             "",
@@ -71,8 +93,29 @@ mod tests {
             "127.0.0.1",
             "127.0.0.1:6379 udp",
             "127.0.0.1:6379 ssl ssl",
+            "127.0.0.1:6379,mode=0660",
         ] {
-            assert_eq!(of(text), Err(StreamListenError), "{text}");
+            assert!(of(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_may_have_options_and_ssl_in_any_order() {
+        let at = Listen::Unix(UnixListen {
+            path: "/run/redis.sock".into(),
+            mode: 0o666,
+            user: None,
+            group: None,
+        });
+        for text in [
+            "unix:/run/redis.sock,ssl,mode=0666",
+            "unix:/run/redis.sock mode=0666 ssl",
+        ] {
+            let expected = StreamListen {
+                at: at.clone(),
+                secure: true,
+            };
+            assert_eq!(text.parse(), Ok(expected), "{text}");
         }
     }
 }

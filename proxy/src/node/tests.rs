@@ -1,22 +1,5 @@
 use super::*;
 
-fn bits(text: &str) -> u128 {
-    address_bits(text.parse().expect("an address"))
-}
-
-#[test]
-fn networks_contain_their_addresses_only() {
-    let network: Network = "10.0.0.0/8".parse().expect("a network");
-    assert!(network.contains(bits("10.255.0.1")));
-    assert!(!network.contains(bits("11.0.0.1")));
-    assert!(!network.contains(bits("::1")));
-    let all: Network = "::/0".parse().expect("a network");
-    assert!(all.contains(bits("203.0.113.9")));
-    let one: Network = "2001:db8::1".parse().expect("an address");
-    assert!(one.contains(bits("2001:db8::1")) && !one.contains(bits("2001:db8::2")));
-    assert_eq!("10.0.0.0/33".parse::<Network>(), Err(NetworkError));
-}
-
 #[test]
 fn flags_win_over_the_file() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::table::{self, Compat, Id, Priority, Rows, Scheme, Verify};
-use policy::{Fault, Policy};
+use policy::{Fault, Policy, unix};
 use rustls::server::ProducesTickets;
 
 use crate::limits;
@@ -27,7 +27,7 @@ use crate::telemetry::counter::Counters;
 use crate::telemetry::prometheus::UpstreamCounts;
 use crate::tls::{ClientConfigs, ClientTls, Demands, OcspError, Protocol, ServerTls, TlsSetupError};
 use crate::upstream::resolve::Names;
-use crate::worker::prefer_huge_pages;
+use crate::worker::{Address, UnixPath, prefer_huge_pages};
 pub use epoch::Epoch;
 pub use peers::{Missed, Peer, Selection};
 pub use reports::Reports;
@@ -53,6 +53,8 @@ pub enum SnapshotError {
     Captures(String),
     /// More log files than are ever opened: the one for which there is no room.
     LogFiles(String),
+    /// More Unix sockets than are ever connected to: the one for which there is no room.
+    UnixPaths(String),
 }
 
 impl fmt::Display for SnapshotError {
@@ -65,6 +67,11 @@ impl fmt::Display for SnapshotError {
             Self::NodeFile(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Ocsp(path, error) => write!(f, "cannot staple {}: {error}", path.display()),
             Self::Captures(pattern) => write!(f, "the captures of `{pattern}` cannot be had"),
+            Self::UnixPaths(path) => write!(
+                f,
+                "no room for the Unix socket {path}: {} were named since start\nhelp: restart the gateway",
+                limits::UNIX_PATHS
+            ),
             Self::LogFiles(path) => write!(
                 f,
                 "no room for the log file {path}: {} were named since start\nhelp: restart the gateway",
@@ -103,35 +110,46 @@ pub struct Endpoint {
 /// A server by name or address. What is needed for each request is made once.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Host name or address, an IPv6 one without brackets: also what TLS knows it by.
+    /// Host name or address, an IPv6 one without brackets: also what TLS knows it by. That of a Unix socket is
+    /// [`unix::HOST`].
     pub host: Arc<str>,
     /// Port.
     pub port: u16,
-    /// The address, when the host is one.
-    pub literal: Option<SocketAddr>,
+    /// The address, when the host is one, or a Unix socket.
+    pub literal: Option<Address>,
 }
 
 impl Server {
-    /// A host as URLs write it, and a port.
-    pub fn new(host: &str, port: u16) -> Self {
+    /// A host as URLs write it or a Unix socket, and a port.
+    ///
+    /// # Errors
+    /// [`SnapshotError::UnixPaths`]
+    pub fn new(host: &str, port: u16) -> Result<Self, SnapshotError> {
+        if let Some(path) = unix::path(host) {
+            let path = UnixPath::new(path).ok_or_else(|| SnapshotError::UnixPaths(path.to_owned()))?;
+            return Ok(Self {
+                host: unix::HOST.into(),
+                port,
+                literal: Some(Address::Unix(path)),
+            });
+        }
         let host = unbracketed(host);
-        Self {
+        let literal = host.parse().ok();
+        Ok(Self {
             host: host.into(),
             port,
-            literal: host
-                .parse()
-                .ok()
-                .map(|address: IpAddr| SocketAddr::new(address, port)),
-        }
+            literal: literal.map(|address: IpAddr| SocketAddr::new(address, port).into()),
+        })
     }
 
     /// Where it is, as far as this worker was told: `None` before.
-    pub fn addresses(&self, names: &Names) -> Option<Vec<SocketAddr>> {
+    pub fn addresses(&self, names: &Names) -> Option<Vec<Address>> {
         match self.literal {
             Some(address) => Some(vec![address]),
             None => {
                 let known = names.known(&self.host)?;
-                Some(known.addresses.iter().map(|it| it.socket(self.port)).collect())
+                let each = known.addresses.iter().map(|it| it.socket(self.port).into());
+                Some(each.collect())
             }
         }
     }
@@ -275,7 +293,7 @@ fn endpoints(
                     .map_err(named(policy.text(row.name)))?,
                 ),
             };
-            Ok(endpoint(policy, &row, tls))
+            endpoint(policy, &row, tls)
         })
         .collect()
 }
@@ -309,12 +327,16 @@ const fn protocol(scheme: Scheme) -> Option<Protocol> {
     }
 }
 
-fn endpoint(policy: &Policy, row: &table::Service, tls: Option<ClientTls>) -> Endpoint {
+fn endpoint(
+    policy: &Policy,
+    row: &table::Service,
+    tls: Option<ClientTls>,
+) -> Result<Endpoint, SnapshotError> {
     let port = u16::try_from(row.port).unwrap_or(0);
     let path = policy.text(row.path);
     let milliseconds = |value: u32| Duration::from_millis(u64::from(value));
-    Endpoint {
-        server: Server::new(policy.text(row.host), port),
+    Ok(Endpoint {
+        server: Server::new(policy.text(row.host), port)?,
         authority: authority(policy.text(row.host), port, if tls.is_some() { 443 } else { 80 }),
         path: if path.is_empty() { "/" } else { path }.into(),
         retries: row.retries,
@@ -324,11 +346,14 @@ fn endpoint(policy: &Policy, row: &table::Service, tls: Option<ClientTls>) -> En
         tls,
         http2: protocol(row.scheme) == Some(Protocol::Http2),
         upstream: row.upstream,
-    }
+    })
 }
 
+/// What `Host` says of a server. A Unix socket has no port.
 fn authority(host: &str, port: u16, default: u16) -> Box<str> {
-    if port == default {
+    if unix::path(host).is_some() {
+        unix::HOST.into()
+    } else if port == default {
         host.into()
     } else {
         format!("{host}:{port}").into()
@@ -375,9 +400,20 @@ mod tests {
             ("[2001:db8::1]", "2001:db8::1", Some("[2001:db8::1]:80")),
             ("api.test", "api.test", None),
         ] {
-            let server = Server::new(host, 80);
+            let server = Server::new(host, 80).unwrap();
+            let address = literal.map(|text| text.parse::<SocketAddr>().unwrap());
             assert_eq!(&*server.host, bare);
-            assert_eq!(server.literal, literal.map(|text| text.parse().unwrap()));
+            assert_eq!(server.literal, address.map(Address::Ip));
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_is_an_address_whose_host_is_localhost() {
+        let server = Server::new("unix:/run/app.sock", 80).unwrap();
+        assert_eq!(&*server.host, "localhost");
+        assert_eq!(server.literal.unwrap().to_string(), "unix:/run/app.sock");
+        for port in [0, 80, 8000] {
+            assert_eq!(&*authority("unix:/run/app.sock", port, 80), "localhost");
         }
     }
 }

@@ -5,7 +5,6 @@
 //! addresses change, the peers that stay keep what they carry and how they are; only then is memory taken.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +14,14 @@ use crate::upstream::balance::{Balancer, Choice, Load};
 use crate::upstream::health::{AddressHealth, Outliers, Seen};
 use crate::upstream::queue::{Line, Slot};
 use crate::upstream::resolve::{Answer, Names, SHARES};
-use crate::worker::clock;
+use crate::worker::{Address, clock};
 
 /// One address of a target.
 pub struct Peer {
     /// The target's number within the upstream.
     pub target: usize,
     /// Where; `None` while its name is not known.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Address>,
     /// How it is, once its address is known.
     pub health: Option<Arc<AddressHealth>>,
     weight: u32,
@@ -97,7 +96,7 @@ fn selection(peers: &[Rc<Peer>], choice: Choice, slot: Option<Slot>) -> Selectio
 }
 
 /// Loads by the target's name and address.
-pub(super) type Loads = HashMap<(Box<str>, Option<SocketAddr>), Rc<Load>>;
+pub(super) type Loads = HashMap<(Box<str>, Option<Address>), Rc<Load>>;
 
 /// The peers of one upstream.
 pub(super) struct Peers {
@@ -250,7 +249,7 @@ fn peers(upstream: &Upstream, answers: &[Option<Arc<Answer>>]) -> Vec<Rc<Peer>> 
     let mut peers = Vec::new();
     for (number, (target, answer)) in upstream.targets.iter().zip(answers).enumerate() {
         let weight = target.weight.saturating_mul(SHARES);
-        let peer = |address: Option<SocketAddr>, weight: u32| {
+        let peer = |address: Option<Address>, weight: u32| {
             Rc::new(Peer {
                 target: number,
                 address,
@@ -263,10 +262,10 @@ fn peers(upstream: &Upstream, answers: &[Option<Arc<Answer>>]) -> Vec<Rc<Peer>> 
             Some(answer) => {
                 // Without weight a target takes no traffic, whatever its records say.
                 let share = |own: Option<u32>| if weight == 0 { 0 } else { own.unwrap_or(weight) };
-                let addresses: Vec<SocketAddr> = answer
+                let addresses: Vec<Address> = answer
                     .addresses
                     .iter()
-                    .map(|it| it.socket(target.server.port))
+                    .map(|it| Address::Ip(it.socket(target.server.port)))
                     .collect();
                 let each = addresses.iter().zip(&answer.addresses);
                 peers.extend(each.map(|(socket, address)| peer(Some(*socket), share(address.weight))));
@@ -304,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_weight_grows_in_a_straight_line_from_a_tenth() {
-        let address: SocketAddr = "192.0.2.1:80".parse().unwrap();
+        let address = Address::Ip("192.0.2.1:80".parse().unwrap());
         let peer = |arrives| Peer {
             target: 0,
             address: Some(address),

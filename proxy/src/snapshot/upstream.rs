@@ -143,7 +143,7 @@ pub(super) fn prepare(
             let known = known.and_then(|known| known.health.get(&(id, name)));
             let target = Target {
                 name: name.into(),
-                server: Server::new(host, port),
+                server: Server::new(host, port)?,
                 authority: [authority(host, port, 80), authority(host, port, 443)],
                 weight: target.weight,
                 health: known.map_or_else(
@@ -154,9 +154,9 @@ pub(super) fn prepare(
             if let Some(address) = target.server.literal {
                 target.health.of(address);
             }
-            target
+            Ok(target)
         })
-        .collect();
+        .collect::<Result<_, SnapshotError>>()?;
     let host_header = policy.text(row.host_header);
     let name = Authority::parse(host_header.as_bytes())
         .and_then(|authority| str::from_utf8(authority.host).ok())

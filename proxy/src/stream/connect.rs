@@ -1,18 +1,17 @@
 //! Finding a server for a session: targets, tries, and what they teach about the targets.
 
-use std::net::SocketAddr;
-
 use policy::table::{Algorithm, HashOn, Id, Upstream};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Session;
+use crate::exchange::hash_of_client;
 use crate::limits;
 use crate::snapshot::{Endpoint, Epoch, Selection, Server};
 use crate::telemetry::access_log::{FailedTry, LogTry};
 use crate::tls::{Stream, StreamError};
 use crate::upstream::health::Seen;
 use crate::upstream::{self, ConnectError};
-use crate::worker::{ConnError, clock};
+use crate::worker::{Address, ConnError, clock};
 
 /// nginx's statuses of a session without a server.
 const NO_SERVER: u16 = 503;
@@ -22,7 +21,7 @@ const UNREACHABLE: u16 = 502;
 struct Place<'s> {
     server: &'s Server,
     /// Where; `None` while its name is not known.
-    address: Option<SocketAddr>,
+    address: Option<Address>,
     /// What TLS asks for.
     name: &'s str,
     target: Option<(Id<Upstream>, Selection)>,
@@ -119,7 +118,7 @@ impl Session<'_> {
         let (server, names) = (place.server, &self.context.names);
         let address = match place.address {
             Some(address) => Some(address),
-            None => names.resolve(&server.host, server.port).await,
+            None => names.resolve(&server.host, server.port).await.map(Address::Ip),
         };
         // A name without an address is not the target's failure.
         let address = address.ok_or((NO_SERVER, None))?;
@@ -152,14 +151,14 @@ impl Session<'_> {
         let row = self.policy().get(upstream);
         let by_address = [row.hash_on, row.hash_fallback].contains(&HashOn::Ip);
         match row.algorithm {
-            Algorithm::ConsistentHashing if by_address => xxh3_64(&self.source.address.to_be_bytes()),
+            Algorithm::ConsistentHashing if by_address => hash_of_client(self.source.address),
             Algorithm::ConsistentHashing => xxh3_64(b""),
             _ => 0,
         }
     }
 }
 
-async fn open(endpoint: &Endpoint, address: SocketAddr, name: &str) -> Result<Stream, StreamError> {
+async fn open(endpoint: &Endpoint, address: Address, name: &str) -> Result<Stream, StreamError> {
     let tls = endpoint.tls.as_ref().map(|tls| (tls, name));
     let opened = upstream::connect(address, tls, endpoint.connect).await;
     opened.map_err(|error| match error {

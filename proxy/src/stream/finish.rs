@@ -1,6 +1,5 @@
 //! The end of a session: counts it and writes it down, as its policy says.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use policy::isa::Entry;
@@ -9,6 +8,7 @@ use rustls::Connection;
 
 use super::Session;
 use crate::limits;
+use crate::node::address_of;
 use crate::telemetry::access_log::{LogCertificate, LogSession, LogTls, LogTry};
 use crate::telemetry::counter::{self, Groups, Source};
 use crate::tls::{Agreed, PeerCertificate};
@@ -117,7 +117,7 @@ impl Session<'_> {
             tries: &record.tries,
             route: policy.text(route.json),
             service: service.map(|row| policy.text(row.json)),
-            client_ip: address(self.source.address),
+            client_ip: self.source.address.map(address_of),
             started_at_ms: record.began_unix_ms,
             server_name: record.server_name.as_deref().filter(|name| !name.is_empty()),
             certificate: record.certificate.as_ref().map(LogCertificate::of),
@@ -134,9 +134,4 @@ impl Session<'_> {
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn address(bits: u128) -> IpAddr {
-    let address = Ipv6Addr::from(bits);
-    address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)
 }

@@ -12,6 +12,7 @@ pub mod relay;
 mod tests;
 mod view;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -24,7 +25,6 @@ use crate::downstream::proxy_protocol::Announced;
 use crate::downstream::{self, Open};
 use crate::exchange::Context;
 use crate::limits;
-use crate::node::address_bits;
 use crate::snapshot::Epoch;
 use crate::telemetry::counter::Tally;
 use crate::tls::{Stream, StreamError};
@@ -58,9 +58,9 @@ struct Arrival {
 /// Reads a PROXY header and a ClientHello, where they are due.
 async fn arrive(context: &Context, conn: &mut Conn, secure: bool) -> Result<Arrival, Tally> {
     let (mut peer, mut received) = (conn.peer(), Buffer::empty());
-    if context.node.proxy_protocol && context.node.trusts(address_bits(peer.ip())) {
+    if context.node.proxy_protocol && context.node.trusts(peer.map(downstream::bits)) {
         match downstream::announced(conn, &mut received).await {
-            Some(Announced::Client(client)) => peer = client,
+            Some(Announced::Client(client)) => peer = Some(client),
             Some(Announced::Peer) => {}
             None => return Err(Tally::ProxyHeadersRefused),
         }
@@ -71,15 +71,18 @@ async fn arrive(context: &Context, conn: &mut Conn, secure: bool) -> Result<Arri
     } else {
         None
     };
-    let source = End {
-        address: address_bits(peer.ip()),
-        port: peer.port(),
-    };
     Ok(Arrival {
-        source,
+        source: end(peer),
         server_name,
         received,
     })
+}
+
+fn end(address: Option<SocketAddr>) -> End {
+    End {
+        address: address.map(downstream::bits),
+        port: address.map_or(0, |address| address.port()),
+    }
 }
 
 /// Reads until the ClientHello is whole, and perhaps more. `None` when there is none.
@@ -97,10 +100,7 @@ async fn hello(conn: &mut Conn, received: &mut Buffer) -> Option<String> {
 
 async fn session(context: &Context, conn: Conn, arrival: Arrival) {
     let epoch = context.pin();
-    let destination = End {
-        address: address_bits(conn.local().ip()),
-        port: conn.local().port(),
-    };
+    let destination = end(conn.local());
     let connection = Connection {
         source: arrival.source,
         destination,

@@ -5,8 +5,8 @@ use policy::field::{BodyLength, Exchange, Found, Method, Span, Taken};
 use policy::table::{Budget, Id, Quota};
 use policy::vm::State;
 
-/// The client's address, IPv4 mapped.
-pub(super) struct View(pub(super) u128);
+/// The client's address, IPv4 mapped; `None` on a Unix socket.
+pub(super) struct View(pub(super) Option<u128>);
 
 impl Exchange for View {
     fn method(&self) -> Method {
@@ -62,7 +62,7 @@ impl Exchange for View {
     }
 
     fn client_address(&self) -> Option<u128> {
-        Some(self.0)
+        self.0
     }
 
     fn body_length(&self) -> BodyLength {

@@ -10,11 +10,10 @@ pub mod queue;
 pub mod resolve;
 pub mod retry;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::tls::{ClientTls, Stream, StreamError};
-use crate::worker::Conn;
+use crate::worker::{Address, Conn};
 
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub enum ConnectError {
 /// # Errors
 /// [`ConnectError`]; nothing was sent that a server could take for a request.
 pub async fn connect(
-    address: SocketAddr,
+    address: Address,
     tls: Option<(&ClientTls, &str)>,
     within: Duration,
 ) -> Result<Stream, ConnectError> {

@@ -1,4 +1,4 @@
-//! A TCP connection of a worker.
+//! A connection of a worker: TCP, or a stream between Unix sockets. The kernel treats a descriptor of either alike.
 //!
 //! Reads append to a [`Buffer`], writes send one. Both may wait under a deadline, which ends the connection when it
 //! passes (see `deadline`). A read or write that was started must be awaited to its end.
@@ -13,6 +13,7 @@ use monoio::buf::IoBufMut as _;
 use monoio::io::{AsyncReadRent as _, AsyncWriteRentExt as _, CancelableAsyncReadRent as _, Canceller};
 use monoio::net::TcpStream;
 
+use super::address::{Address, UnixPath};
 use super::buffer::Buffer;
 use super::clock;
 use super::deadline::Deadline;
@@ -63,20 +64,26 @@ pub enum Arrived {
     All,
 }
 
-/// A TCP connection. Field order matters: the deadline must forget the descriptor before it is closed.
+/// A connection. Field order matters: the deadline must forget the descriptor before it is closed.
 pub struct Conn {
     deadline: Deadline,
     idle: Option<Deadline>,
     canceller: Option<Canceller>,
     stream: TcpStream,
-    peer: SocketAddr,
-    local: SocketAddr,
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
 }
 
 impl Conn {
-    pub(super) fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
+    /// `peer` is `None` for a Unix socket.
+    pub(super) fn new(stream: TcpStream, peer: Option<SocketAddr>) -> io::Result<Self> {
+        let local = match peer {
+            Some(_) => {
+                stream.set_nodelay(true)?;
+                Some(stream.local_addr()?)
+            }
+            None => None,
+        };
         let deadline = Deadline::on_socket(stream.as_raw_fd());
         Ok(Self {
             deadline,
@@ -92,7 +99,36 @@ impl Conn {
     ///
     /// # Errors
     /// [`ConnError::TimedOut`] when the peer does not answer in time, else what the system says.
-    pub async fn connect(address: SocketAddr, within: Duration) -> Result<Self, ConnError> {
+    pub async fn connect(address: Address, within: Duration) -> Result<Self, ConnError> {
+        match address {
+            Address::Ip(address) => Self::connect_ip(address, within).await,
+            Address::Unix(path) => Self::connect_unix(path, within).await,
+        }
+    }
+
+    /// A Unix socket takes or refuses at once, unless its queue is full: then nothing tells when to ask again.
+    async fn connect_unix(path: UnixPath, within: Duration) -> Result<Self, ConnError> {
+        let broken = |error: io::Error| ConnError::Broken(error.kind());
+        let address = socket2::SockAddr::unix(path.as_str()).map_err(broken)?;
+        let socket =
+            socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).map_err(broken)?;
+        socket.set_nonblocking(true).map_err(broken)?;
+        let late = clock::now() + within;
+        while let Err(error) = socket.connect(&address) {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                return Err(broken(error));
+            }
+            if clock::now() >= late {
+                return Err(ConnError::TimedOut);
+            }
+            sleep(Duration::from_millis(limits::UNIX_QUEUE_PAUSE_MS)).await;
+            clock::refresh();
+        }
+        let stream = TcpStream::from_std(socket.into()).map_err(broken)?;
+        Self::new(stream, None).map_err(broken)
+    }
+
+    async fn connect_ip(address: SocketAddr, within: Duration) -> Result<Self, ConnError> {
         let broken = |error: io::Error| ConnError::Broken(error.kind());
         let socket = socket2::Socket::new(
             socket2::Domain::for_address(address),
@@ -115,18 +151,18 @@ impl Conn {
         ready.map_err(broken)?;
         drop(deadline);
         match socket2::SockRef::from(&super::socket::borrow(&stream)).take_error() {
-            Ok(None) => Self::new(stream, address).map_err(broken),
+            Ok(None) => Self::new(stream, Some(address)).map_err(broken),
             Ok(Some(error)) | Err(error) => Err(broken(error)),
         }
     }
 
-    /// The other end.
-    pub const fn peer(&self) -> SocketAddr {
+    /// The other end; `None` for a Unix socket.
+    pub const fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// This end.
-    pub const fn local(&self) -> SocketAddr {
+    /// This end; `None` for a Unix socket.
+    pub const fn local(&self) -> Option<SocketAddr> {
         self.local
     }
 

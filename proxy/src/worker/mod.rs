@@ -7,6 +7,7 @@
 //! parks until the process ends.
 
 mod accept;
+mod address;
 mod buffer;
 pub mod clock;
 mod conn;
@@ -26,7 +27,8 @@ use std::mem::ManuallyDrop;
 
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
-pub use accept::{Accepted, Acceptor};
+pub use accept::{Accepted, Acceptor, Listening};
+pub use address::{Address, UnixPath};
 pub use buffer::Buffer;
 pub use conn::{Aborter, Activity, Arrived, Conn, ConnError};
 pub use deadline::{Deadline, close_all, close_idle, is_closing, on_tick};

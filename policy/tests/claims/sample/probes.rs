@@ -46,7 +46,7 @@ pub(crate) fn probes() -> Vec<Request> {
 /// Connections that reach every route for them.
 pub(crate) fn connect(policy: &Policy) {
     for name in [None, Some(&b"a.test"[..]), Some(b"x.b.test"), Some(b"")] {
-        for (address, port) in [(5, 443), (15, 4000), (u128::MAX, 0)] {
+        for (address, port) in [(Some(5), 443), (Some(15), 4000), (Some(u128::MAX), 0), (None, 0)] {
             let end = stream::End { address, port };
             let connection = stream::Connection {
                 source: end,

@@ -462,6 +462,11 @@ fn texts_that_are_sent_hold_no_line_breaks() {
         (Table::Service, "path", "/a b"),
         (Table::Service, "host", "a\tb"),
         (Table::Target, "host", "a\r"),
+        (Table::Service, "host", "unix:app.sock"),
+        (Table::Service, "host", "unix:@abstract"),
+        (Table::Target, "host", "unix:/run/"),
+        (Table::Target, "host", "unix:/run/a\0b"),
+        (Table::Target, "host", &format!("unix:/{}", "a".repeat(107))),
         (Table::Upstream, "host_header", "a b"),
         (Table::Credential, "identifier", "a\n"),
         (Table::Group, "name", "a\n"),
@@ -475,6 +480,7 @@ fn texts_that_are_sent_hold_no_line_breaks() {
         );
     }
     assert_eq!(forge(Table::Service, "path", "/é"), None);
+    assert_eq!(forge(Table::Service, "host", "unix:/run/app.sock"), None);
 }
 
 #[test]

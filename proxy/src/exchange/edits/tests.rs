@@ -128,7 +128,7 @@ fn edited(sent: &Sent<'_>, lists: &[&[Row<'_>]]) -> Request {
     let mut fields = outgoing.start_request(headers.on(&received), &received);
     let (mut path, mut query) = (b"/up".to_vec(), QUERY.as_bytes().to_vec());
     let mut body = sent.body.unwrap_or_default().as_bytes().to_vec();
-    let mut record = Record::begin([b'0'; 32], 0, 0, false);
+    let mut record = Record::begin([b'0'; 32], 0, None, false);
     (record.has_query, record.body_read) = (true, sent.body.is_some());
     let mut result = Ok(());
     for id in policy.all::<EditList>().ids() {

@@ -11,11 +11,11 @@ use super::Running;
 use crate::ai::usage::Usage;
 use crate::exchange::Exchange;
 use crate::exchange::quota::Caller;
-use crate::exchange::refusal::address;
 use crate::http::known::KnownHeader;
 use crate::http::outgoing::Outgoing;
 use crate::http::write::push_decimal;
 use crate::limits;
+use crate::node::address_of;
 use crate::quota::headers::BudgetHeaders;
 use crate::quota::reservation::{self, Reservation, Reserve, Standing};
 use crate::quota::window::Span;
@@ -214,7 +214,7 @@ fn identifier(policy: &Policy, budget: &Budget, caller: &Caller<'_>) -> Vec<u8> 
         LimitBy::Ip => None,
     };
     found.map_or_else(
-        || address(caller.address.unwrap_or(0)).to_string().into_bytes(),
+        || address_of(caller.address.unwrap_or(0)).to_string().into_bytes(),
         <[u8]>::to_vec,
     )
 }
@@ -271,7 +271,7 @@ fn value(
             })
             .collect(),
         ConditionKind::Header => vec![caller.headers.find(key.as_bytes())?.to_vec()],
-        ConditionKind::Ip => vec![address(caller.address?).to_string().into_bytes()],
+        ConditionKind::Ip => vec![address_of(caller.address?).to_string().into_bytes()],
         ConditionKind::Model => vec![running.call.model.clone().into_bytes()],
         ConditionKind::Path => vec![caller.path.to_vec()],
         ConditionKind::Provider => vec![model.provider.name().as_bytes().to_vec()],

@@ -11,6 +11,7 @@ use crate::http::write::push_decimal;
 use crate::telemetry::counter::{Mode, Source};
 use crate::telemetry::decimal::Millionths;
 use crate::tls::PeerCertificate;
+use crate::worker::Address;
 
 /// One finished exchange.
 #[derive(Clone, Copy)]
@@ -35,8 +36,8 @@ pub struct LogEntry<'e> {
     pub service: Option<&'e str>,
     /// The consumer as JSON.
     pub consumer: Option<&'e str>,
-    /// The client's address.
-    pub client_ip: IpAddr,
+    /// The client's address; `None` on a Unix socket.
+    pub client_ip: Option<IpAddr>,
     /// When the request began, in Unix milliseconds.
     pub started_at_ms: u64,
     /// Who made the response.
@@ -148,7 +149,7 @@ pub struct Latencies {
 #[derive(Clone, Copy, Debug)]
 pub struct LogTry {
     /// The address that was chosen.
-    pub address: std::net::SocketAddr,
+    pub address: Address,
     /// When it was chosen, in Unix nanoseconds.
     pub began_unix_ns: u64,
     /// How long choosing took, in nanoseconds.
@@ -232,7 +233,7 @@ impl LogEntry<'_> {
                 line.raw(name, json);
             }
         }
-        write_address(line.member(b"client_ip"), self.client_ip);
+        write_client(line.member(b"client_ip"), self.client_ip);
         line.number("started_at", self.started_at_ms);
         line.text(
             "source",
@@ -308,8 +309,13 @@ impl LogEntry<'_> {
 impl LogTry {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let mut object = Scope::object(out);
-        write_address(object.member(b"ip"), self.address.ip());
-        object.number("port", u64::from(self.address.port()));
+        match self.address {
+            Address::Ip(address) => {
+                write_quoted(object.member(b"ip"), address.ip());
+                object.number("port", u64::from(address.port()));
+            }
+            Address::Unix(_) => write_quoted(object.member(b"ip"), self.address),
+        }
         object.number("balancer_start", self.began_unix_ns / 1_000_000);
         object.number("balancer_start_ns", self.began_unix_ns);
         object.number("balancer_latency", self.took_ns / 1_000_000);
@@ -371,8 +377,17 @@ fn write_number(out: &mut Vec<u8>, number: impl Display) {
     let _never_fails = write!(out, "{number}");
 }
 
-pub(super) fn write_address(out: &mut Vec<u8>, address: IpAddr) {
+/// A client's address; `unix:` for one on a Unix socket, as nginx has it.
+pub(super) fn write_client(out: &mut Vec<u8>, address: Option<IpAddr>) {
+    match address {
+        Some(address) => write_quoted(out, address),
+        None => write_quoted(out, policy::unix::PREFIX),
+    }
+}
+
+/// What needs no escapes.
+fn write_quoted(out: &mut Vec<u8>, plain: impl Display) {
     out.push(b'"');
-    write_number(out, address);
+    write_number(out, plain);
     out.push(b'"');
 }

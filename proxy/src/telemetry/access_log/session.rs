@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::entry::write_address;
+use super::entry::write_client;
 use super::json::Scope;
 use super::{LogCertificate, LogTls, LogTry};
 
@@ -31,8 +31,8 @@ pub struct LogSession<'e> {
     pub route: &'e str,
     /// The service as JSON.
     pub service: Option<&'e str>,
-    /// The client's address.
-    pub client_ip: IpAddr,
+    /// The client's address; `None` on a Unix socket.
+    pub client_ip: Option<IpAddr>,
     /// When it began, in Unix milliseconds.
     pub started_at_ms: u64,
     /// Server name that the client asked for, if it did.
@@ -73,7 +73,7 @@ impl LogSession<'_> {
         if let Some(service) = self.service {
             line.raw("service", service);
         }
-        write_address(line.member(b"client_ip"), self.client_ip);
+        write_client(line.member(b"client_ip"), self.client_ip);
         line.number("started_at", self.started_at_ms);
         line.text("workspace", b"default");
         line.text("workspace_name", b"default");

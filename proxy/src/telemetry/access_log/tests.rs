@@ -1,5 +1,5 @@
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -55,7 +55,7 @@ fn entry() -> LogEntry<'static> {
         route: Some(r#"{"id":"r1","name":"items"}"#),
         service: Some(r#"{"id":"s1"}"#),
         consumer: None,
-        client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        client_ip: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
         started_at_ms: 1_709_208_000_123,
         source: Source::Upstream,
         correlation_id: None,
@@ -81,7 +81,7 @@ fn written(entry: &LogEntry<'_>) -> Value {
 fn a_line_is_kongs_object() {
     let tries = [
         LogTry {
-            address: "10.0.0.1:80".parse().unwrap(),
+            address: "10.0.0.1:80".parse::<SocketAddr>().unwrap().into(),
             began_unix_ns: 1_709_208_000_124_500_000,
             took_ns: 3_000,
             failed: Some(FailedTry {
@@ -90,7 +90,7 @@ fn a_line_is_kongs_object() {
             }),
         },
         LogTry {
-            address: "[2001:db8::1]:80".parse().unwrap(),
+            address: "[2001:db8::1]:80".parse::<SocketAddr>().unwrap().into(),
             began_unix_ns: 5,
             took_ns: 2_000_000,
             failed: None,

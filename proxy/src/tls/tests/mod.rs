@@ -165,7 +165,7 @@ fn configs(authority: &Authority) -> ClientConfigs {
 }
 
 async fn open(address: SocketAddr, tls: &ClientTls, name: &str) -> Result<Stream, StreamError> {
-    let conn = Conn::connect(address, LONG).await.unwrap();
+    let conn = Conn::connect(address.into(), LONG).await.unwrap();
     Stream::handshake(conn, tls.connect(name).unwrap(), LONG).await
 }
 

@@ -10,12 +10,11 @@ mod rules;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::worker::clock;
+use crate::worker::{Address, clock};
 use ejection::Ejection;
 pub use ejection::{Ejections, Outliers};
 use probe::Probe;
@@ -193,7 +192,7 @@ pub struct TargetHealth {
         clippy::disallowed_types,
         reason = "cold: taken when a name's addresses change, and to probe and to show"
     )]
-    addresses: std::sync::Mutex<BTreeMap<SocketAddr, Arc<AddressHealth>>>,
+    addresses: std::sync::Mutex<BTreeMap<Address, Arc<AddressHealth>>>,
     /// Whether addresses that come now are new: the first ones of a target that was there from the start are not.
     arrivals: AtomicBool,
 }
@@ -208,7 +207,7 @@ impl TargetHealth {
     }
 
     /// The health of an address. One that was not known is healthy.
-    pub fn of(&self, address: SocketAddr) -> Arc<AddressHealth> {
+    pub fn of(&self, address: Address) -> Arc<AddressHealth> {
         self.with(|known| {
             let health = known.entry(address).or_insert_with(|| {
                 let health = AddressHealth::default();
@@ -222,7 +221,7 @@ impl TargetHealth {
     }
 
     /// What is known, by address.
-    pub fn all(&self) -> Vec<(SocketAddr, Arc<AddressHealth>)> {
+    pub fn all(&self) -> Vec<(Address, Arc<AddressHealth>)> {
         self.with(|known| {
             known
                 .iter()
@@ -233,14 +232,14 @@ impl TargetHealth {
 
     /// These are all of its addresses now. Forgets what is not among them, and used by nobody; others that come later
     /// are new.
-    pub fn keep(&self, addresses: &[SocketAddr]) {
+    pub fn keep(&self, addresses: &[Address]) {
         self.arrivals.store(true, Ordering::Relaxed);
         self.with(|known| {
             known.retain(|address, health| addresses.contains(address) || Arc::strong_count(health) > 1);
         });
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<SocketAddr, Arc<AddressHealth>>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<Address, Arc<AddressHealth>>) -> T) -> T {
         act(&mut self
             .addresses
             .lock()

@@ -1,6 +1,5 @@
 //! One probe of one target: a connection, or a GET whose status line is all that matters (Kong 3.x active checks).
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::snapshot::Server;
 use crate::tls::{ClientTls, Stream, StreamError};
 use crate::upstream::resolve::Names;
 use crate::upstream::{self, ConnectError};
-use crate::worker::{Buffer, ConnError};
+use crate::worker::{Address, Buffer, ConnError};
 
 /// Active checks of one upstream.
 pub struct Probe {
@@ -44,7 +43,7 @@ pub struct Probed {
 
 impl Probed {
     /// Its addresses with their health. A name without one is not the target's failure, as in Kong.
-    pub fn addresses(&self, names: &Names) -> Vec<(SocketAddr, Arc<AddressHealth>)> {
+    pub fn addresses(&self, names: &Names) -> Vec<(Address, Arc<AddressHealth>)> {
         let known = self.server.addresses(names).unwrap_or_default();
         let health = |address| (address, self.health.of(address));
         known.into_iter().map(health).collect()
@@ -62,7 +61,7 @@ impl Probe {
     }
 
     /// Probes an address of a target and counts the outcome.
-    pub async fn check(&self, target: &Probed, address: SocketAddr, health: &AddressHealth) {
+    pub async fn check(&self, target: &Probed, address: Address, health: &AddressHealth) {
         let tls = target.tls.as_ref().map(|(tls, name)| (tls, &**name));
         let seen = match upstream::connect(address, tls, self.timeout).await {
             Ok(stream) => match &target.request {

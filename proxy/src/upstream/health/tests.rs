@@ -1,11 +1,10 @@
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::probe::status;
 use super::{AddressHealth, Checks, Counter, TargetHealth};
-use crate::worker::clock;
+use crate::worker::{Address, clock};
 
 #[test]
 fn failures_in_a_row_take_a_target_out_and_successes_bring_it_back() {
@@ -81,7 +80,7 @@ fn more_than_the_threshold_must_be_healthy() {
 #[test]
 fn an_address_keeps_its_health_while_the_name_has_it_or_a_worker_uses_it() {
     let target = TargetHealth::default();
-    let [one, two]: [SocketAddr; 2] = ["192.0.2.1:80", "192.0.2.2:80"].map(|text| text.parse().unwrap());
+    let [one, two] = ["192.0.2.1:80", "192.0.2.2:80"].map(|text| Address::Ip(text.parse().unwrap()));
     target.of(one).set(false);
     let used = target.of(two);
     used.set(false);
@@ -96,7 +95,7 @@ fn an_address_keeps_its_health_while_the_name_has_it_or_a_worker_uses_it() {
 
 #[test]
 fn what_was_there_from_the_start_is_not_new_and_what_comes_or_returns_is() {
-    let [first, second]: [SocketAddr; 2] = ["192.0.2.1:80", "192.0.2.2:80"].map(|text| text.parse().unwrap());
+    let [first, second] = ["192.0.2.1:80", "192.0.2.2:80"].map(|text| Address::Ip(text.parse().unwrap()));
     let age = |target: &TargetHealth, address| target.of(address).age(clock::uptime_ns());
     let target = TargetHealth::new(false);
     assert_eq!(age(&target, first), None);

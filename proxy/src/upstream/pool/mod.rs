@@ -9,7 +9,6 @@ mod opening;
 mod tests;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use crate::limits;
 use crate::multiplex::Multiplexed;
 use crate::tls::{Stream, StreamError};
 use crate::wire::Wire;
+use crate::worker::Address;
 use crate::worker::clock::{self, Moment};
 use crate::worker::{self, race, sleep};
 use opening::Opening;
@@ -28,7 +28,7 @@ pub use opening::{Opener, Waiting};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// Where it leads.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Identity of the TLS configuration, and server name; `None` for plaintext.
     pub tls: Option<(u128, Arc<str>)>,
     /// Whether it speaks HTTP/2, from its first byte on.

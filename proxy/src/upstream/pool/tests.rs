@@ -17,7 +17,7 @@ impl Server {
 
     fn key(&self) -> Key {
         Key {
-            address: self.0.local_addr().unwrap(),
+            address: self.0.local_addr().unwrap().into(),
             tls: None,
             http2: false,
         }
@@ -34,7 +34,7 @@ impl Server {
 }
 
 fn port(leased: Option<Leased>) -> Option<u16> {
-    leased.map(|mut leased| leased.wire.bytes().unwrap().conn().local().port())
+    leased.map(|mut leased| leased.wire.bytes().unwrap().conn().local().unwrap().port())
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn the_newest_connection_is_used_first() {
         let mut ports = Vec::new();
         for _ in 0..3 {
             let mut leased = server.lease().await;
-            ports.push(leased.wire.bytes().unwrap().conn().local().port());
+            ports.push(leased.wire.bytes().unwrap().conn().local().unwrap().port());
             pool.give(&server.key(), leased);
         }
         assert_eq!(pool.len(), 3);

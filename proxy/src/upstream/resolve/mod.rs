@@ -28,7 +28,7 @@ use crossbeam::channel::{Sender, bounded};
 use super::balance::wheel::Wheel;
 use crate::limits;
 use crate::worker::clock::{self, Moment};
-use crate::worker::{Deadline, First, Mailbox, race};
+use crate::worker::{self, Deadline, First, Mailbox, race};
 pub use directory::Listed;
 use directory::{Directory, Letter};
 use message::Service;
@@ -262,12 +262,12 @@ impl Names {
     }
 
     /// Passes an address of a host over for a while, as it failed. `port` is the one that was resolved with.
-    pub fn failed(&self, host: &str, port: u16, address: SocketAddr) {
+    pub fn failed(&self, host: &str, port: u16, address: worker::Address) {
         NAMES.with_borrow_mut(|names| {
             let Some(name) = names.get_mut(host) else { return };
             let until = clock::now() + Duration::from_secs(limits::ADDRESS_PAUSE_S);
             for (known, paused) in name.answer.addresses.iter().zip(&mut name.paused) {
-                if known.socket(port) == address {
+                if address.ip() == Some(known.socket(port)) {
                     *paused = until;
                 }
             }

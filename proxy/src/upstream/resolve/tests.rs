@@ -181,9 +181,9 @@ fn an_address_that_failed_is_passed_over_for_a_while_and_when_the_others_change(
         asked(&inbox).await;
         tell("three.test", &known(&[1, 2, 3]));
         settled(&first).await;
-        names.failed("three.test", 80, at(2).unwrap());
-        names.failed("three.test", 80, at(9).unwrap());
-        names.failed("unknown.test", 80, at(1).unwrap());
+        names.failed("three.test", 80, at(2).unwrap().into());
+        names.failed("three.test", 80, at(9).unwrap().into());
+        names.failed("unknown.test", 80, at(1).unwrap().into());
         for _ in 0..6 {
             assert_ne!(resolved(&names, "three.test").await, at(2));
         }
@@ -193,8 +193,8 @@ fn an_address_that_failed_is_passed_over_for_a_while_and_when_the_others_change(
             seen.insert(resolved(&names, "three.test").await);
         }
         assert_eq!(seen, BTreeSet::from([at(3), at(4)]));
-        names.failed("three.test", 80, at(3).unwrap());
-        names.failed("three.test", 80, at(4).unwrap());
+        names.failed("three.test", 80, at(3).unwrap().into());
+        names.failed("three.test", 80, at(4).unwrap().into());
         assert!(
             resolved(&names, "three.test").await.is_some(),
             "all failed: any may be tried"

@@ -17,8 +17,8 @@ fn long() -> Vec<u8> {
 fn an_accepted_connection_carries_bytes_both_ways() {
     on_each_driver(|| async {
         let (mut conn, mut client) = pair().await;
-        assert_eq!(conn.peer(), client.local_addr().unwrap());
-        assert_eq!(conn.local(), client.peer_addr().unwrap());
+        assert_eq!(conn.peer(), client.local_addr().ok());
+        assert_eq!(conn.local(), client.peer_addr().ok());
         client.write_all(b"ping").unwrap();
         let mut received = Buffer::take();
         assert_eq!(conn.read(&mut received).await, Ok(4));
@@ -206,7 +206,7 @@ fn a_refused_connection_says_so() {
         drop(acceptor);
         sleep(SHORT).await;
         assert_eq!(
-            Conn::connect(address, PATIENCE).await.err(),
+            Conn::connect(address.into(), PATIENCE).await.err(),
             Some(ConnError::Broken(ErrorKind::ConnectionRefused))
         );
     });
@@ -224,7 +224,7 @@ fn an_unanswered_connection_attempt_times_out() {
         // A queue that is full drops what asks to join it.
         let mut queued = Vec::new();
         let outcome = loop {
-            match Conn::connect(address, SHORT).await {
+            match Conn::connect(address.into(), SHORT).await {
                 Ok(conn) if queued.len() < 16 => queued.push(conn),
                 other => break other.err(),
             }

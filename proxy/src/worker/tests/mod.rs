@@ -102,7 +102,7 @@ pub(crate) async fn accepted(acceptor: &Acceptor) -> Conn {
 async fn opened() -> (Conn, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
-    let conn = Conn::connect(address, PATIENCE)
+    let conn = Conn::connect(address.into(), PATIENCE)
         .await
         .expect("the listener is there");
     let (server, _peer) = listener.accept().expect("it connected");
