@@ -41,6 +41,7 @@ mod overload;
 mod panic;
 mod peers;
 mod process;
+mod proxy_header;
 mod proxy_protocol;
 mod rate_limiting;
 mod refusal;

@@ -25,9 +25,18 @@ impl Client {
     pub fn connect(addr: SocketAddr) -> Result<Self> {
         let stream =
             TcpStream::connect_timeout(&addr, PATIENCE).with_context(|| format!("connect to {addr}"))?;
+        Self::on(stream)
+    }
+
+    /// On a connection that is there.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn on(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        let addr = stream.peer_addr()?;
         Ok(Self {
             reader: Reader::new(stream),
             addr,

@@ -5,6 +5,7 @@ use super::fields::Fields;
 use super::plugin::Parent;
 use super::{Reader, defaults, row, syntax};
 use crate::diagnostic::Diagnostic;
+use crate::extension;
 use crate::schema::KongCompat;
 use crate::source::{Node, Span, Value};
 
@@ -15,7 +16,26 @@ impl Reader<'_> {
                 self.service(fields);
             }
         }
+        self.same_headers();
         self.nested_in_services();
+    }
+
+    /// A target expects a PROXY header on every connection, or on none.
+    fn same_headers(&self) {
+        let services = &self.model.services;
+        let tag = |service: &Service| service.meta.extensions.value(&extension::PROXY_PROTOCOL);
+        for (number, service) in services.iter().enumerate() {
+            let shared = |other: &&Service| other.upstream.is_some() && other.upstream == service.upstream;
+            let Some(first) = services[..number].iter().find(shared) else {
+                continue;
+            };
+            if tag(first) != tag(service) {
+                let words = "services of one upstream differ in `tollgate:proxy_protocol`";
+                let finding = Diagnostic::error("proxy-protocol-differs", words).at(service.meta.span);
+                self.report
+                    .push(finding.also(first.meta.span, "another service of it"));
+            }
+        }
     }
 
     fn service(&mut self, mut fields: Fields<'_>) {

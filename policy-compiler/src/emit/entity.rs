@@ -1,11 +1,13 @@
 //! Rows of what operators name: groups, consumers, certificates and services; upstreams are `balancing`'s.
 
 use policy::table::{
-    Authority, Certificate, Consumer, Group, Id, Membership, Rows, Scheme, Service, Sni, Text, Verify,
+    Authority, Certificate, Consumer, Group, Id, Membership, ProxyProtocol, Rows, Scheme, Service, Sni, Text,
+    Verify,
 };
 
 use super::json;
 use crate::deck::entity::{CaCertificateIndex, Protocol, Service as ServiceEntity};
+use crate::extension;
 use crate::lower::{Context, group_id};
 
 /// Writes them in the order of the model, so that an index is a row.
@@ -139,6 +141,11 @@ fn service(context: &mut Context<'_>, service: &ServiceEntity) {
         verify_depth: service.tls_verify_depth.map_or(u32::MAX, u32::from),
         authorities: authorities(context, service.ca_certificates.as_deref().unwrap_or_default()),
         client_certificate: service.client_certificate.map(|index| Id::new(index.0)),
+        proxy_protocol: match service.meta.extensions.value(&extension::PROXY_PROTOCOL) {
+            None => ProxyProtocol::Off,
+            Some(0) => ProxyProtocol::V1,
+            Some(_) => ProxyProtocol::V2,
+        },
         json: context.text(&json::service(service)),
     };
     context.builder.row(&row);

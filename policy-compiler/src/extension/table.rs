@@ -93,4 +93,13 @@ tags! {
         needs: Some("eject_after"),
         about: "how many of the upstream's addresses may be left out at once; one always may",
     };
+    /// Whether a service's servers are told for whom connections are opened.
+    PROXY_PROTOCOL = Tag {
+        name: "proxy_protocol",
+        on: &[Kind::Service],
+        shape: Shape::Choice(&["v1", "v2"]),
+        default: "none",
+        needs: None,
+        about: "the version of the PROXY header that each connection to the service begins with",
+    };
 }

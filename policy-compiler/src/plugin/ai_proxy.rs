@@ -2,7 +2,8 @@
 
 use policy::isa::{Entry, Op};
 use policy::table::{
-    Id, Model, ParamPlace, Provider, RouteType, Rows, Scheme, Secret, Service, Streaming, Table, Verify,
+    Id, Model, ParamPlace, Provider, ProxyProtocol, RouteType, Rows, Scheme, Secret, Service, Streaming,
+    Table, Verify,
 };
 
 use super::{Config, How, Instance, Lowering, Step, at_least, template};
@@ -306,6 +307,7 @@ fn service(
         verify_depth: u32::MAX,
         authorities,
         client_certificate: None,
+        proxy_protocol: ProxyProtocol::Off,
         json: context.text("{}"),
     };
     context.builder.row(&row)

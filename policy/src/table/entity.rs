@@ -27,6 +27,15 @@ choice! {
         /// Never.
         Off = "off",
     }
+    /// Whether servers are told for whom a connection is opened (HAProxy's PROXY protocol).
+    ProxyProtocol {
+        /// They are not.
+        Off = "off",
+        /// By a line of text.
+        V1 = "v1",
+        /// By a binary header.
+        V2 = "v2",
+    }
     /// How a target is chosen.
     Algorithm {
         /// Weighted round-robin.
@@ -112,6 +121,8 @@ rows! {
         authorities: Rows<Authority>,
         /// Certificate shown to the server.
         client_certificate: Option<Id<Certificate>>,
+        /// Whether connections begin with a PROXY header.
+        proxy_protocol: ProxyProtocol,
         /// JSON of the entity as Kong logs it.
         json: Text,
     }

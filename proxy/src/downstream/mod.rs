@@ -31,11 +31,15 @@ pub async fn serve(context: Rc<Context>, conn: Conn, tls: Option<ServerTls>) {
     let open = Open(Rc::clone(&context));
     match client(&context, conn, tls).await {
         Ok(mut client) => {
+            let peer = Rc::clone(&client.peer);
             let mut begun = None;
             match begins(&context, &mut client, &mut begun).await {
                 Some(Protocol::Http1) => requests(&context, client, begun).await,
                 Some(Protocol::Http2) => http2::serve(&context, client).await,
                 None => {}
+            }
+            if peer.announced.get() {
+                context.pool.borrow_mut().forget(peer.number);
             }
         }
         Err(unready) => context.instruments.recorder.tally(unready.tally()),
@@ -159,6 +163,10 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
         },
         port: peer.map_or(0, |peer| peer.port()),
         local_port: local.map_or(default_port, |local| local.port()),
+        local,
+        number: context.number(),
+        announced: Cell::new(false),
+        protocol: stream.tls().and_then(protocol),
         tls: stream.tls().and_then(Agreed::of),
         known: Cell::new(certificate.is_some()),
         certificate,
@@ -172,6 +180,15 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
         patience: Deadline::on_waker(),
         requests: 0,
     })
+}
+
+/// What TLS agreed on, where it did.
+pub(crate) fn protocol(session: &rustls::Connection) -> Option<&'static str> {
+    match session.alpn_protocol()? {
+        b"h2" => Some("h2"),
+        b"http/1.1" => Some("http/1.1"),
+        _ => None,
+    }
 }
 
 /// An address as policy compares it.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -43,6 +44,14 @@ pub struct Peer {
     pub port: u16,
     /// The listener's port; a Unix socket has that of the scheme.
     pub local_port: u16,
+    /// Where it connected to; `None` for a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// What tells its connection from the others of the worker.
+    pub number: u64,
+    /// Whether servers were told of it, so that connections to them end with it.
+    pub announced: Cell<bool>,
+    /// The protocol that TLS agreed on, if it did.
+    pub protocol: Option<&'static str>,
     /// The TLS session, when there is one.
     pub tls: Option<Agreed>,
     /// The certificate that the client showed.

@@ -51,6 +51,8 @@ pub struct Context {
     pub overload: Overload,
     /// What it counts with.
     pub instruments: Instruments,
+    /// Connections that were given a number.
+    numbered: Cell<u64>,
     /// Silent connections that hold a buffer.
     waiting: Cell<usize>,
     #[expect(clippy::vec_box, reason = "exchanges get the box: a scratch is large to move")]
@@ -80,6 +82,7 @@ impl Context {
             leaving: Cell::new(false),
             presence,
             instruments,
+            numbered: Cell::new(0),
             waiting: Cell::new(0),
             spare: RefCell::default(),
         })
@@ -100,6 +103,12 @@ impl Context {
     pub fn closed(&self) {
         self.presence.connections.fetch_sub(1, Ordering::Release);
         self.instruments.recorder.tally(Tally::ConnectionsClosed);
+    }
+
+    /// A number that no other connection of this worker has or had.
+    pub fn number(&self) -> u64 {
+        self.numbered.set(self.numbered.get() + 1);
+        self.numbered.get()
     }
 
     /// A place among the connections that wait for a request with a buffer, if there is one left.

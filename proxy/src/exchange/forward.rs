@@ -228,7 +228,8 @@ impl Exchange<'_> {
             }
         };
         let tls = endpoint.tls.as_ref().map(|tls| (tls, &**place.name));
-        match upstream::connect(key.address, tls, endpoint.connect).await {
+        let announcement = self.announcement(endpoint);
+        match upstream::connect(key.address, &announcement, tls, endpoint.connect).await {
             Ok(stream) => pool.borrow_mut().start(key, stream, opener),
             Err(error) => {
                 opener.failed(error);
@@ -251,6 +252,7 @@ impl Exchange<'_> {
             address,
             tls,
             http2: endpoint.http2,
+            behalf: self.behalf(endpoint),
         };
         let pooled = self.context.pool.borrow_mut().take(&key);
         let leased = match pooled {

@@ -6,6 +6,7 @@
 //! [`finish`] settles and counts.
 //! A refusal at any step leaves by one door, [`refusal`].
 
+mod announce;
 mod body;
 mod client;
 mod context;

@@ -23,16 +23,22 @@ pub enum StreamListenError {
     At(ListenError),
     /// More than that, `ssl`, and options of a Unix socket.
     Word(String),
+    /// A Unix socket without `ssl`.
+    Plain,
 }
 
 impl fmt::Display for StreamListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::At(error) => error.fmt(f),
+            Self::Plain => f.write_str(
+                "a connection to a Unix socket has neither address nor port, and without TLS no server name: no route could \
+                 be chosen for it; add `,ssl`",
+            ),
             Self::Word(word) => write!(
                 f,
-                "`{word}` is not what may follow an address: expected 0.0.0.0:6379 or unix:/run/redis.sock, with ` ssl` or \
-                 `,ssl` behind it for TLS"
+                "`{word}` is not what may follow an address: expected 0.0.0.0:6379, with ` ssl` or `,ssl` behind it for \
+                 TLS, or unix:/run/redis.sock,ssl"
             ),
         }
     }
@@ -56,7 +62,10 @@ impl FromStr for StreamListen {
             }
             secure = true;
         }
-        Ok(Self { at, secure })
+        match at {
+            Listen::Unix(_) if !secure => Err(StreamListenError::Plain),
+            Listen::Unix(_) | Listen::Ip(_) => Ok(Self { at, secure }),
+        }
     }
 }
 
@@ -94,6 +103,8 @@ mod tests {
             "127.0.0.1:6379 udp",
             "127.0.0.1:6379 ssl ssl",
             "127.0.0.1:6379,mode=0660",
+            "unix:/run/redis.sock",
+            "unix:/run/redis.sock,mode=0660",
         ] {
             assert!(of(text).is_err(), "{text}");
         }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::table::{self, Compat, Id, Priority, Rows, Scheme, Verify};
+use policy::table::{self, Compat, Id, Priority, ProxyProtocol, Rows, Scheme, Verify};
 use policy::{Fault, Policy, unix};
 use rustls::server::ProducesTickets;
 
@@ -103,6 +103,8 @@ pub struct Endpoint {
     pub tls: Option<ClientTls>,
     /// Whether it speaks HTTP/2.
     pub http2: bool,
+    /// Whether its servers are told for whom a connection is opened.
+    pub proxy_protocol: ProxyProtocol,
     /// The balanced upstream, when the host names one.
     pub upstream: Option<Id<table::Upstream>>,
 }
@@ -210,7 +212,18 @@ impl Snapshot {
         let known = before.map(|before| upstream::Known::of(&before.upstreams));
         let upstreams = policy
             .rows(policy.all::<table::Upstream>())
-            .map(|row| upstream::prepare(&policy, &row, &secrets, known.as_ref(), node.workers, &mut tls))
+            .zip(headers(&policy))
+            .map(|(row, header)| {
+                upstream::prepare(
+                    &policy,
+                    &row,
+                    header,
+                    &secrets,
+                    known.as_ref(),
+                    node.workers,
+                    &mut tls,
+                )
+            })
             .collect::<Result<_, _>>()?;
         let server_tls = listener::server_tls(&policy, &secrets, ticketer, node)?;
         let captures = captures(&policy)?;
@@ -241,6 +254,17 @@ impl Snapshot {
     pub fn secret(&self, id: Id<table::Secret>) -> &[u8] {
         self.secrets[id.index()].expose()
     }
+}
+
+/// By upstream row: what the connections of the services that lead to it begin with.
+fn headers(policy: &Policy) -> Vec<ProxyProtocol> {
+    let mut headers = vec![ProxyProtocol::Off; policy.count(table::Table::Upstream) as usize];
+    for service in policy.rows(policy.all::<table::Service>()) {
+        if let Some(upstream) = service.upstream {
+            headers[upstream.index()] = service.proxy_protocol;
+        }
+    }
+    headers
 }
 
 /// What upstreams must prove by default: the node's authorities, or the system's.
@@ -345,6 +369,7 @@ fn endpoint(
         read: milliseconds(row.read_timeout),
         tls,
         http2: protocol(row.scheme) == Some(Protocol::Http2),
+        proxy_protocol: row.proxy_protocol,
         upstream: row.upstream,
     })
 }

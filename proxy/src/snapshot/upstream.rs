@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::Policy;
-use policy::table::{self, Algorithm, ProbeKind};
+use policy::table::{self, Algorithm, ProbeKind, ProxyProtocol};
 
 use super::secret::Secret;
 use super::{Server, SnapshotError, authority, identity, unbracketed};
+use crate::downstream::proxy_protocol::write::write_own;
 use crate::http::authority::Authority;
 use crate::limits;
 use crate::telemetry::prometheus::UpstreamCounts;
@@ -128,6 +129,7 @@ impl<'k> Known<'k> {
 pub(super) fn prepare(
     policy: &Policy,
     row: &table::Upstream,
+    header: ProxyProtocol,
     secrets: &[Secret],
     known: Option<&Known<'_>>,
     workers: usize,
@@ -186,7 +188,9 @@ pub(super) fn prepare(
                 .map_or_else(|| Arc::new(Queue::new(workers)), |queue| Arc::clone(queue)),
         }),
     };
-    upstream.checks = checks(policy, row, &upstream, |verify| {
+    let mut announcement = Vec::new();
+    write_own(header, &mut announcement);
+    upstream.checks = checks(policy, row, &upstream, &announcement, |verify| {
         let client = row.client_certificate.map(|id| identity(policy, secrets, id));
         tls.get(&Demands {
             verify,
@@ -201,6 +205,7 @@ fn checks(
     policy: &Policy,
     row: &table::Upstream,
     upstream: &Upstream,
+    announcement: &[u8],
     tls: impl FnOnce(bool) -> Result<ClientTls, TlsSetupError>,
 ) -> Result<Option<Checks>, SnapshotError> {
     if row.passive.is_none() && row.active.is_none() {
@@ -210,7 +215,10 @@ fn checks(
     let targets: Vec<Arc<TargetHealth>> = all.map(|target| Arc::clone(&target.health)).collect();
     let active = match row.active {
         None => None,
-        Some(id) => Some(Arc::new(probe(policy, &policy.get(id), upstream, &targets, tls)?)),
+        Some(id) => {
+            let probe = probe(policy, &policy.get(id), upstream, announcement, &targets, tls)?;
+            Some(Arc::new(probe))
+        }
     };
     Ok(Some(Checks {
         threshold: row.threshold,
@@ -224,6 +232,7 @@ fn probe(
     policy: &Policy,
     row: &table::Probe,
     upstream: &Upstream,
+    announcement: &[u8],
     health: &[Arc<TargetHealth>],
     tls: impl FnOnce(bool) -> Result<ClientTls, TlsSetupError>,
 ) -> Result<Probe, SnapshotError> {
@@ -246,6 +255,7 @@ fn probe(
             tls: tls
                 .clone()
                 .map(|tls| (tls, server_name(policy, row, upstream, target))),
+            announcement: announcement.into(),
             request: (row.kind != ProbeKind::Tcp).then(|| request(policy, row, upstream, target)),
             health: Arc::clone(health),
         })

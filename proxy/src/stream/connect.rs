@@ -4,6 +4,7 @@ use policy::table::{Algorithm, HashOn, Id, Upstream};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Session;
+use crate::downstream::proxy_protocol::write::{Header, write};
 use crate::exchange::hash_of_client;
 use crate::limits;
 use crate::snapshot::{Endpoint, Epoch, Selection, Server};
@@ -123,7 +124,8 @@ impl Session<'_> {
         // A name without an address is not the target's failure.
         let address = address.ok_or((NO_SERVER, None))?;
         let took = clock::now() - began;
-        let opened = open(endpoint, address, place.name).await;
+        let announcement = self.announcement(endpoint);
+        let opened = open(endpoint, address, &announcement, place.name).await;
         if opened.is_err() {
             names.failed(&server.host, server.port, address);
         }
@@ -146,6 +148,19 @@ impl Session<'_> {
         })
     }
 
+    /// The PROXY header of the session's connection; empty where the service wants none.
+    fn announcement(&self, endpoint: &Endpoint) -> Vec<u8> {
+        let client = self.source.address.map(|client| (client, self.source.port));
+        let header = Header {
+            client,
+            local: self.local,
+            tls: self.record.header_tls(),
+        };
+        let mut bytes = Vec::new();
+        write(endpoint.proxy_protocol, &header, &mut bytes);
+        bytes
+    }
+
     /// What consistent hashing reads of a session: the client's address is all that there is.
     fn hash_key(&self, upstream: Id<Upstream>) -> u64 {
         let row = self.policy().get(upstream);
@@ -158,9 +173,14 @@ impl Session<'_> {
     }
 }
 
-async fn open(endpoint: &Endpoint, address: Address, name: &str) -> Result<Stream, StreamError> {
+async fn open(
+    endpoint: &Endpoint,
+    address: Address,
+    announcement: &[u8],
+    name: &str,
+) -> Result<Stream, StreamError> {
     let tls = endpoint.tls.as_ref().map(|tls| (tls, name));
-    let opened = upstream::connect(address, tls, endpoint.connect).await;
+    let opened = upstream::connect(address, announcement, tls, endpoint.connect).await;
     opened.map_err(|error| match error {
         ConnectError::Refused(error) | ConnectError::Tls(error) => error,
         ConnectError::Unresolved => StreamError::Conn(ConnError::Closed),

@@ -7,6 +7,7 @@ use policy::table::{Id, Log, Metrics};
 use rustls::Connection;
 
 use super::Session;
+use crate::downstream::proxy_protocol::write::HeaderTls;
 use crate::limits;
 use crate::node::address_of;
 use crate::telemetry::access_log::{LogCertificate, LogSession, LogTls, LogTry};
@@ -52,6 +53,18 @@ impl Record {
     pub(super) fn terminated(&mut self, session: Option<&Connection>) {
         self.tls = session.and_then(Agreed::of).map(LogTls::of);
         self.certificate = session.and_then(PeerCertificate::of);
+    }
+
+    /// What servers are told of the client's TLS, where it ends here.
+    pub(super) fn header_tls(&self) -> Option<HeaderTls<'_>> {
+        let tls = self.tls?;
+        Some(HeaderTls {
+            version: tls.version,
+            cipher: tls.cipher,
+            has_certificate: self.certificate.is_some(),
+            server_name: self.server_name.as_deref().unwrap_or_default(),
+            protocol: None,
+        })
     }
 
     pub(super) fn tried(&mut self, made: LogTry) {

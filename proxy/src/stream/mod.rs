@@ -109,7 +109,7 @@ async fn session(context: &Context, conn: Conn, arrival: Arrival) {
     let Some(found) = stream::find(&epoch.snapshot.policy, &connection) else {
         return context.instruments.recorder.tally(Tally::SessionsUnmatched);
     };
-    let mut session = Session::begin(context, epoch, found, arrival.source, destination.port);
+    let mut session = Session::begin(context, epoch, found, arrival.source, conn.local());
     session.record.server_name = arrival.server_name;
     if session.judge() {
         let terminated = Box::pin(session.terminate(conn, arrival.received)).await;
@@ -127,6 +127,8 @@ struct Session<'s> {
     epoch: Rc<Epoch>,
     route: Id<Route>,
     source: End,
+    /// Where the client connected to; `None` for a Unix socket.
+    local: Option<SocketAddr>,
     state: State,
     record: Record,
 }
@@ -137,7 +139,7 @@ impl<'s> Session<'s> {
         epoch: Rc<Epoch>,
         found: Id<StreamRoute>,
         source: End,
-        server_port: u16,
+        local: Option<SocketAddr>,
     ) -> Self {
         let route = epoch.snapshot.policy.get(found).route;
         Self {
@@ -145,8 +147,9 @@ impl<'s> Session<'s> {
             epoch,
             route,
             source,
+            local,
             state: State::default(),
-            record: Record::begin(server_port),
+            record: Record::begin(local.map_or(0, |local| local.port())),
         }
     }
 

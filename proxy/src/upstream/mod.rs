@@ -13,7 +13,7 @@ pub mod retry;
 use std::time::Duration;
 
 use crate::tls::{ClientTls, Stream, StreamError};
-use crate::worker::{Address, Conn};
+use crate::worker::{Address, Buffer, Conn};
 
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,18 +26,25 @@ pub enum ConnectError {
     Tls(StreamError),
 }
 
-/// Opens a connection, with TLS if `tls` is given.
+/// Opens a connection that begins with a PROXY header if `announcement` is not empty, with TLS if `tls` is given.
 ///
 /// # Errors
 /// [`ConnectError`]; nothing was sent that a server could take for a request.
 pub async fn connect(
     address: Address,
+    announcement: &[u8],
     tls: Option<(&ClientTls, &str)>,
     within: Duration,
 ) -> Result<Stream, ConnectError> {
-    let conn = Conn::connect(address, within)
-        .await
-        .map_err(|error| ConnectError::Refused(StreamError::Conn(error)))?;
+    let refused = |error| ConnectError::Refused(StreamError::Conn(error));
+    let mut conn = Conn::connect(address, within).await.map_err(refused)?;
+    if !announcement.is_empty() {
+        let mut bytes = Buffer::take();
+        bytes.extend_from_slice(announcement);
+        conn.arm(within);
+        conn.write_all(&mut bytes).await.map_err(refused)?;
+        conn.disarm();
+    }
     match tls {
         None => Ok(Stream::Plain(Box::new(conn))),
         Some((tls, name)) => {

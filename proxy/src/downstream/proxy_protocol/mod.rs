@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;

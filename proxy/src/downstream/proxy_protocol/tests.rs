@@ -126,3 +126,130 @@ proptest! {
         }
     }
 }
+
+/// What a server reads of what the gateway writes.
+mod written {
+    use policy::table::ProxyProtocol;
+    use proptest::prelude::*;
+
+    use super::super::write::{Header, HeaderTls, write, write_own};
+    use super::*;
+    use crate::node::address_bits;
+
+    const TLS: HeaderTls<'_> = HeaderTls {
+        version: "TLSv1.3",
+        cipher: "TLS_AES_128_GCM_SHA256",
+        has_certificate: false,
+        server_name: "a.test",
+        protocol: Some("h2"),
+    };
+
+    fn header<'h>(client: &str, local: &str, tls: Option<HeaderTls<'h>>) -> Header<'h> {
+        let client: SocketAddr = client.parse().unwrap();
+        Header {
+            client: Some((address_bits(client.ip()), client.port())),
+            local: local.parse().ok(),
+            tls,
+        }
+    }
+
+    fn bytes(version: ProxyProtocol, header: &Header<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(version, header, &mut out);
+        out
+    }
+
+    #[test]
+    fn lines_are_those_of_the_specification() {
+        for (client, local, line) in [
+            (
+                "192.0.2.7:56324",
+                "10.0.0.1:443",
+                "PROXY TCP4 192.0.2.7 10.0.0.1 56324 443\r\n",
+            ),
+            (
+                "[2001:db8::7]:1",
+                "[2001:db8::1]:80",
+                "PROXY TCP6 2001:db8::7 2001:db8::1 1 80\r\n",
+            ),
+            // One family for both.
+            (
+                "192.0.2.7:1",
+                "[2001:db8::1]:80",
+                "PROXY TCP6 ::ffff:192.0.2.7 2001:db8::1 1 80\r\n",
+            ),
+            ("192.0.2.7:0", "", "PROXY TCP4 192.0.2.7 0.0.0.0 0 0\r\n"),
+        ] {
+            let header = header(client, local, Some(TLS));
+            assert_eq!(
+                bytes(ProxyProtocol::V1, &header),
+                line.as_bytes(),
+                "{client} {local}"
+            );
+            assert_eq!(bytes(ProxyProtocol::Off, &header), b"");
+        }
+        let mut own = Vec::new();
+        write_own(ProxyProtocol::V1, &mut own);
+        assert_eq!(own, b"PROXY UNKNOWN\r\n");
+    }
+
+    #[test]
+    fn binary_headers_carry_the_clients_tls() {
+        let header = header("192.0.2.7:56324", "10.0.0.1:443", Some(TLS));
+        let expected = [
+            &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x49"[..],
+            &[192, 0, 2, 7, 10, 0, 0, 1, 0xdc, 0x04, 0x01, 0xbb],
+            b"\x01\0\x02h2\x02\0\x06a.test",
+            b"\x20\0\x28\x01\0\0\0\x01\x21\0\x07TLSv1.3\x23\0\x16TLS_AES_128_GCM_SHA256",
+        ];
+        assert_eq!(bytes(ProxyProtocol::V2, &header), expected.concat());
+    }
+
+    #[test]
+    fn who_has_no_address_is_told_by_nobodys() {
+        let unix = Header {
+            client: None,
+            local: None,
+            tls: None,
+        };
+        let mut own = Vec::new();
+        write_own(ProxyProtocol::V2, &mut own);
+        assert_eq!(own, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0");
+        for bytes in [
+            own,
+            bytes(ProxyProtocol::V1, &unix),
+            bytes(ProxyProtocol::V2, &unix),
+        ] {
+            assert_eq!(decode(&bytes), Ok(Some((bytes.len(), Announced::Peer))));
+        }
+    }
+
+    proptest! {
+        /// The reader is the specification's, too: it takes what the writer writes, and no byte more.
+        #[test]
+        fn the_reader_takes_what_is_written(
+            client: (IpAddr, u16),
+            local: Option<(IpAddr, u16)>,
+            name in "[a-z.]{0,255}",
+            has_certificate: bool,
+            tail: Vec<u8>,
+        ) {
+            let client = SocketAddr::from(client);
+            let header = Header {
+                client: Some((address_bits(client.ip()), client.port())),
+                local: local.map(SocketAddr::from),
+                tls: Some(HeaderTls { server_name: &name, has_certificate, ..TLS }),
+            };
+            for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
+                let written = bytes(version, &header);
+                let read = decode(&[written.as_slice(), &tail].concat());
+                let Ok(Some((length, Announced::Client(named)))) = read else {
+                    panic!("{read:?}");
+                };
+                prop_assert_eq!(length, written.len());
+                prop_assert_eq!(named.ip().to_canonical(), client.ip().to_canonical());
+                prop_assert_eq!(named.port(), client.port());
+            }
+        }
+    }
+}

@@ -35,6 +35,7 @@ fn policy(by: LimitBy, hide_headers: bool) -> Policy {
         verify_depth: u32::MAX,
         authorities: Rows::NONE,
         client_certificate: None,
+        proxy_protocol: policy::table::ProxyProtocol::Off,
         json,
     });
     let unmatched = b.row(&route(id, json, None));

@@ -20,7 +20,7 @@ const SHORT: Duration = Duration::from_millis(50);
 async fn connect() -> (Multiplexed, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let stream = upstream::connect(address.into(), None, Duration::from_secs(5))
+    let stream = upstream::connect(address.into(), &[], None, Duration::from_secs(5))
         .await
         .unwrap();
     let mut server = listener.accept().unwrap().0;

@@ -35,6 +35,8 @@ pub struct Probed {
     pub server: Server,
     /// TLS, and the name it asks for.
     pub tls: Option<(ClientTls, Arc<str>)>,
+    /// The PROXY header of a connection that the gateway opens for itself; empty for none.
+    pub announcement: Box<[u8]>,
     /// The whole request; `None` when a connection is enough.
     pub request: Option<Box<[u8]>>,
     /// How it is.
@@ -63,7 +65,7 @@ impl Probe {
     /// Probes an address of a target and counts the outcome.
     pub async fn check(&self, target: &Probed, address: Address, health: &AddressHealth) {
         let tls = target.tls.as_ref().map(|(tls, name)| (tls, &**name));
-        let seen = match upstream::connect(address, tls, self.timeout).await {
+        let seen = match upstream::connect(address, &target.announcement, tls, self.timeout).await {
             Ok(stream) => match &target.request {
                 Some(request) => self.ask(stream, request).await.unwrap_or_else(lost),
                 None => Seen::Connection,

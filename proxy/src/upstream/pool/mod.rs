@@ -13,6 +13,8 @@ use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::table::ProxyProtocol;
+
 use super::ConnectError;
 use crate::limits;
 use crate::multiplex::Multiplexed;
@@ -33,6 +35,19 @@ pub struct Key {
     pub tls: Option<(u128, Arc<str>)>,
     /// Whether it speaks HTTP/2, from its first byte on.
     pub http2: bool,
+    /// For whom it was opened, where the server was told.
+    pub behalf: Option<Behalf>,
+}
+
+/// For whom a connection was opened that begins with a PROXY header: what such a header can say follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Behalf {
+    /// How it was said.
+    pub version: ProxyProtocol,
+    /// Number of the client's connection.
+    pub connection: u64,
+    /// The client's address.
+    pub client: Option<u128>,
 }
 
 struct Idle {
@@ -163,6 +178,19 @@ impl Pool {
             }
         }
         self.count += 1;
+    }
+
+    /// Closes what was opened on behalf of a client's connection, which has ended.
+    pub fn forget(&mut self, connection: u64) {
+        let is_of = |key: &Key| key.behalf.is_some_and(|behalf| behalf.connection == connection);
+        let count = &mut self.count;
+        self.idle.retain(|key, list| {
+            let gone = is_of(key);
+            *count -= if gone { list.len() } else { 0 };
+            !gone
+        });
+        self.shared.retain(|key, _| !is_of(key));
+        self.opening.retain(|key, _| !is_of(key));
     }
 
     fn close_oldest(&mut self) {

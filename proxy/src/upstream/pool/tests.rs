@@ -20,11 +20,12 @@ impl Server {
             address: self.0.local_addr().unwrap().into(),
             tls: None,
             http2: false,
+            behalf: None,
         }
     }
 
     async fn lease(&mut self) -> Leased {
-        let stream = connect(self.key().address, None, LONG).await.unwrap();
+        let stream = connect(self.key().address, &[], None, LONG).await.unwrap();
         self.1.push(self.0.accept().unwrap().0);
         Leased {
             wire: Wire::Bytes(stream),
@@ -152,5 +153,45 @@ fn what_idles_too_long_is_swept_and_not_used() {
         pool.sweep();
         assert_eq!(pool.len(), 1);
         assert!(pool.take(&server.key()).is_some());
+    });
+}
+
+#[test]
+fn what_was_opened_for_one_client_serves_no_other_and_ends_with_it() {
+    on_each_driver(|| async {
+        let (mut server, mut pool) = (Server::new(), Pool::default());
+        let of = |connection, client, version| Behalf {
+            version,
+            connection,
+            client,
+        };
+        let own = of(1, Some(7), ProxyProtocol::V2);
+        let key = |behalf| Key {
+            behalf,
+            ..server.key()
+        };
+        let [plain, ours] = [None, Some(own)].map(key);
+        let strangers = [
+            of(2, Some(7), ProxyProtocol::V2),
+            of(1, Some(8), ProxyProtocol::V2),
+            of(1, None, ProxyProtocol::V2),
+            of(1, Some(7), ProxyProtocol::V1),
+        ];
+        let strangers = strangers.map(|behalf| key(Some(behalf)));
+        for key in [&plain, &ours] {
+            let leased = server.lease().await;
+            pool.give(key, leased);
+        }
+        for key in &strangers {
+            assert!(pool.take(key).is_none(), "{key:?}");
+        }
+        let leased = pool.take(&ours).expect("its own");
+        pool.give(&ours, leased);
+        pool.forget(2);
+        assert_eq!(pool.len(), 2);
+        pool.forget(1);
+        assert_eq!(pool.len(), 1);
+        assert!(pool.take(&ours).is_none());
+        assert!(pool.take(&plain).is_some(), "it was opened for anybody");
     });
 }
