@@ -197,7 +197,7 @@ mod written {
     fn binary_headers_carry_the_clients_tls() {
         let header = header("192.0.2.7:56324", "10.0.0.1:443", Some(TLS));
         let expected = [
-            &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x49"[..],
+            &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x45"[..],
             &[192, 0, 2, 7, 10, 0, 0, 1, 0xdc, 0x04, 0x01, 0xbb],
             b"\x01\0\x02h2\x02\0\x06a.test",
             b"\x20\0\x28\x01\0\0\0\x01\x21\0\x07TLSv1.3\x23\0\x16TLS_AES_128_GCM_SHA256",
