@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tests::{Client, Gateway, Origin, Script, Step};
+use tests::{Client, Dns, Gateway, Origin, Reply, Script, Step};
 
 use crate::balancing::pool;
+use crate::dns::{asking as asking_dns, local};
 use crate::eventually;
 
 fn tagged(origins: &[Origin], tags: &[&str]) -> String {
@@ -134,6 +135,37 @@ fn no_target_serves_more_than_it_may_and_everybody_who_waits_is_served() -> Resu
     let status = gateway.admin().status()?;
     let address = &status["upstreams"][0]["targets"][0]["addresses"][0];
     assert_eq!(address["running"], 0, "{status}");
+    Ok(())
+}
+
+#[test]
+fn requests_that_come_before_a_name_is_known_are_bounded_too() -> Result<()> {
+    let busy = busy(Duration::from_millis(400))?;
+    let dns = Dns::start(|asked| {
+        std::thread::sleep(Duration::from_millis(200));
+        match &*asked.kind {
+            "A" => vec![Reply::addresses(asked, 60, &[local(1)])],
+            _ => vec![Reply::nothing(60)],
+        }
+    })?;
+    let target = format!("{{target: 'one.test:{}'}}", busy.origin.addr().port());
+    let policy = pool(&[], "tags: [\"tollgate:max_requests=1\"],");
+    let policy = policy.replace("targets: []", &format!("targets: [{target}]"));
+    let (builder, _scratch) = asking_dns(&dns, policy, "")?;
+    let gateway = builder.workers(2).start()?;
+    let clients: Vec<_> = (0..6)
+        .map(|_| {
+            let addr = gateway.addr();
+            std::thread::spawn(move || Client::get(addr, "/", &[]).map(|answer| answer.status))
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for client in clients {
+        statuses.push(client.join().expect("a client")?);
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 503, 503, 503, 503, 503]);
+    assert_eq!(busy.most.load(Ordering::SeqCst), 1);
     Ok(())
 }
 
@@ -347,5 +379,10 @@ fn the_last_one_is_never_ejected() -> Result<()> {
     assert_eq!(metric("tollgate_upstream_ejected")?, 1.0);
     let counts: Vec<usize> = origins.iter().map(|origin| origin.requests().len()).collect();
     assert_eq!(counts.iter().min(), Some(&1), "{counts:?}");
+    for origin in &origins {
+        let path = format!("/upstreams/pool/targets/{}/healthy", origin.addr());
+        assert_eq!(gateway.admin().call("PUT", &path)?.status, 200);
+    }
+    assert_eq!(metric("tollgate_upstream_ejected")?, 0.0, "an operator ended it");
     Ok(())
 }

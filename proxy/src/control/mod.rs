@@ -13,6 +13,7 @@ mod signal;
 mod socket_file;
 mod source;
 mod takeover;
+mod targets;
 mod workers;
 
 use std::io;

@@ -106,13 +106,18 @@ impl Epoch {
                     }
                 }
                 (Missed::Full, Some(mine)) => {
-                    if clock::now() >= end || worker::is_closing() {
+                    if clock::now() >= end {
                         bound.queue.refuse();
                         return Err(missed);
                     }
                     let look = clock::now() + Duration::from_millis(limits::QUEUE_LOOK_MS);
                     deadline.arm(look.min(end));
                     race(mine.called(), deadline.wait()).await;
+                    // What a drain ends makes room, and whoever took it now would be ended without an answer.
+                    if worker::is_closing() {
+                        bound.queue.refuse();
+                        return Err(missed);
+                    }
                 }
             }
             if place.as_ref().is_none_or(Place::is_next) {

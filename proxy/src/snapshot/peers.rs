@@ -51,7 +51,10 @@ impl Peer {
         };
         let (part, all) = (age.max(slow_start / 10).as_nanos(), slow_start.as_nanos());
         let grown = u128::from(self.weight) * part / all.max(1);
-        u32::try_from(grown).unwrap_or(self.weight)
+        // Who has weight takes part, however little it is.
+        u32::try_from(grown)
+            .unwrap_or(self.weight)
+            .max(self.weight.min(1))
     }
 }
 
@@ -331,6 +334,10 @@ mod tests {
             let grown = |peer: &Peer| peer.grown(Duration::from_secs(10), now_ns);
             assert_eq!(grown(&new), weight, "{passed_ms} ms");
             assert_eq!((grown(&known), grown(&unresolved)), (1000, 1000));
+        }
+        for (weight, little) in [(0, 0), (1, 1), (9, 1)] {
+            let light = Peer { weight, ..peer(true) };
+            assert_eq!(light.grown(Duration::from_secs(10), clock::uptime_ns()), little);
         }
     }
 }
