@@ -19,6 +19,9 @@ pub const KONG_HASH_LEN: usize = 40;
 /// Bytes that SHA-256 takes in at once.
 const BLOCK: usize = 64;
 
+/// Where the last block says how many bits there were (FIPS 180-4 §5.1.1).
+const LENGTH_AT: usize = BLOCK - 8;
+
 /// What SHA-256 starts from (FIPS 180-4 §5.3.3).
 const START: [u32; 8] = [
     0x6a09_e667,
@@ -84,38 +87,69 @@ impl Salted {
     }
 
     /// SHA-256 of the first block and the parts with a zero byte between them.
+    #[inline]
     pub fn digest(&self, domain: Domain, parts: &[&[u8]]) -> [u8; LEN] {
-        const LENGTH_AT: usize = BLOCK - 8;
-        let mut state = self.states[domain as usize];
-        let mut block = [0; BLOCK];
-        let (mut filled, mut taken) = (0, BLOCK as u64);
-        for (number, part) in parts.iter().enumerate() {
-            let separator: &[u8] = if number > 0 { &[0] } else { &[] };
-            for mut rest in [separator, part] {
-                taken += rest.len() as u64;
-                while filled + rest.len() >= BLOCK {
-                    let (now, later) = rest.split_at(BLOCK - filled);
-                    block[filled..].copy_from_slice(now);
-                    compress256(&mut state, &[block]);
-                    (block, filled, rest) = ([0; BLOCK], 0, later);
-                }
-                block[filled..filled + rest.len()].copy_from_slice(rest);
-                filled += rest.len();
-            }
+        let state = self.states[domain as usize];
+        match parts {
+            [part] if part.len() < LENGTH_AT => in_one_block(state, part),
+            _ => in_blocks(state, parts),
         }
-        block[filled] = 0x80;
-        if filled >= LENGTH_AT {
-            compress256(&mut state, &[block]);
-            block = [0; BLOCK];
-        }
-        block[LENGTH_AT..].copy_from_slice(&(taken * 8).to_be_bytes());
-        compress256(&mut state, &[block]);
-        let mut digest = [0; LEN];
-        for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(state) {
-            *bytes = word.to_be_bytes();
-        }
-        digest
     }
+}
+
+/// Ends in the block that `part` leaves unfilled: almost every key there is.
+fn in_one_block(mut state: [u32; 8], part: &[u8]) -> [u8; LEN] {
+    const CHUNK: usize = size_of::<u128>();
+    let mut chunks = [0_u128; BLOCK / CHUNK];
+    let (whole, rest) = part.as_chunks::<CHUNK>();
+    for (chunk, bytes) in chunks.iter_mut().zip(whole) {
+        *chunk = u128::from_le_bytes(*bytes);
+    }
+    // Shifts instead of a copy of unknown length, which would be a call.
+    let tail = match part.last_chunk::<CHUNK>() {
+        _ if rest.is_empty() => 0,
+        Some(last) => u128::from_le_bytes(*last) >> (8 * (CHUNK - rest.len())),
+        None => rest
+            .iter()
+            .rev()
+            .fold(0, |tail, byte| tail << 8 | u128::from(*byte)),
+    };
+    chunks[whole.len()] = tail | 0x80 << (8 * rest.len());
+    let bits = 8 * (BLOCK + part.len()) as u64;
+    chunks[BLOCK / CHUNK - 1] |= u128::from(bits.swap_bytes()) << 64;
+    compress256(&mut state, &[bytemuck::cast(chunks)]);
+    bytes_of(state)
+}
+
+fn in_blocks(mut state: [u32; 8], parts: &[&[u8]]) -> [u8; LEN] {
+    let mut block = [0; BLOCK];
+    let (mut filled, mut taken) = (0, BLOCK as u64);
+    for (number, part) in parts.iter().enumerate() {
+        let separator: &[u8] = if number > 0 { &[0] } else { &[] };
+        for mut rest in [separator, part] {
+            taken += rest.len() as u64;
+            while filled + rest.len() >= BLOCK {
+                let (now, later) = rest.split_at(BLOCK - filled);
+                block[filled..].copy_from_slice(now);
+                compress256(&mut state, &[block]);
+                (block, filled, rest) = ([0; BLOCK], 0, later);
+            }
+            block[filled..filled + rest.len()].copy_from_slice(rest);
+            filled += rest.len();
+        }
+    }
+    block[filled] = 0x80;
+    if filled >= LENGTH_AT {
+        compress256(&mut state, &[block]);
+        block = [0; BLOCK];
+    }
+    block[LENGTH_AT..].copy_from_slice(&(taken * 8).to_be_bytes());
+    compress256(&mut state, &[block]);
+    bytes_of(state)
+}
+
+fn bytes_of(state: [u32; 8]) -> [u8; LEN] {
+    bytemuck::cast(state.map(u32::to_be))
 }
 
 /// [`Salted::digest`] for who needs few of them.
