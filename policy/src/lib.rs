@@ -14,6 +14,7 @@ extern crate alloc;
 compile_error!("artifacts are read in place as little-endian words");
 
 pub mod artifact;
+pub mod caller;
 pub mod cost;
 pub mod digest;
 pub mod fault;
@@ -30,6 +31,7 @@ pub mod table;
 pub mod unix;
 mod verify;
 pub mod vm;
+pub mod walk;
 
 pub use artifact::Policy;
 pub use fault::{Fault, FaultKind};

@@ -10,6 +10,7 @@ use crate::artifact::Policy;
 use crate::field::{Exchange, Method};
 use crate::index;
 use crate::table::{Bucket, Candidate, Host, Id, Name, Node, Regex, Route, Rows, Subroute};
+use crate::walk;
 
 /// Longest path that is searched, in bytes; longer request targets are refused before.
 pub const PATH_MAX: u32 = 8192;
@@ -120,35 +121,15 @@ impl<E: Exchange> Search<'_, E> {
 
     fn tree(&mut self, root: Id<Node>) {
         let path = self.exchange.path();
-        let mut node = self.policy.get(root);
-        let mut depth = 0;
-        loop {
-            let label = self.policy.bytes(node.label);
-            if !path[depth..].starts_with(label) {
+        let (mut node, mut depth) = (walk::root(self.policy, root), 0);
+        while let Some(step) = node {
+            let Some(behind) = step.walk(self.policy, path, depth) else {
                 return;
-            }
-            depth += label.len();
-            self.candidates(node.candidates, depth);
-            let Some(&next) = path.get(depth) else { return };
-            match self.child(node.children, next) {
-                Some(child) => node = child,
-                None => return,
-            }
+            };
+            depth = behind;
+            self.candidates(step.candidates, depth);
+            node = path.get(depth).and_then(|&next| step.child(self.policy, next));
         }
-    }
-
-    fn child(&self, children: Rows<Node>, byte: u8) -> Option<Node> {
-        let (mut low, mut high) = (children.first, children.first + children.count);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let node = self.policy.get(Id::<Node>::new(middle));
-            match self.policy.bytes(node.label).first()?.cmp(&byte) {
-                core::cmp::Ordering::Equal => return Some(node),
-                core::cmp::Ordering::Less => low = middle + 1,
-                core::cmp::Ordering::Greater => high = middle,
-            }
-        }
-        None
     }
 
     fn candidates(&mut self, candidates: Rows<Candidate>, depth: usize) {

@@ -13,10 +13,12 @@ use core::ops::Range;
 
 use regex_automata::dfa::dense;
 
+use crate::caller::{self, Caller};
 use crate::digest::Salted;
 use crate::fault::Fault;
 use crate::isa::Instr;
-use crate::table::{Id, Meta, Regex, Row, Rows, Table, Text};
+use crate::table::{Credential, Id, Meta, Node, Regex, Row, Rows, Table, Text};
+use crate::walk::{self, Step};
 
 pub use write::{BuildError, Builder};
 
@@ -73,7 +75,8 @@ impl Default for Limits {
 
 /// A verified artifact. Only [`Policy::load`] makes one, so every row, reference and program in it is sound.
 ///
-/// Costs one copy of the file, and a second one of its texts, code and automata.
+/// Costs one copy of the file, a second one of its texts, code and automata, a line for each credential and half a line for
+/// each node of a path tree.
 pub struct Policy {
     words: Box<[u32]>,
     tables: [Range<usize>; Table::ALL.len()],
@@ -84,6 +87,8 @@ pub struct Policy {
     automaton_of: Vec<u32>,
     meta: Meta,
     salted: Salted,
+    callers: Box<[Caller]>,
+    steps: Box<[Step]>,
     id: [u8; 32],
     digest: [u8; 32],
     generation: u64,
@@ -95,8 +100,10 @@ impl Policy {
     /// # Errors
     /// The first [`Fault`], with section and place.
     pub fn load(file: &[u8], limits: Limits) -> Result<Self, Fault> {
-        let policy = read::read(file)?;
+        let mut policy = read::read(file)?;
         crate::verify::verify(&policy, limits)?;
+        policy.callers = caller::lines(&policy);
+        policy.steps = walk::steps(&policy);
         Ok(policy)
     }
 
@@ -177,6 +184,22 @@ impl Policy {
     /// The memory that decisions read at random. For who can ask the system to hold it in larger pages.
     pub fn memory(&self) -> [&[u8]; 2] {
         [bytemuck::cast_slice(&self.words), self.text.as_bytes()]
+    }
+
+    /// What decisions read of callers, likewise.
+    pub fn callers(&self) -> &[Caller] {
+        &self.callers
+    }
+
+    /// The nodes of path trees, likewise.
+    #[inline]
+    pub(crate) fn steps(&self, nodes: Rows<Node>) -> &[Step] {
+        &self.steps[nodes.first as usize..][..nodes.count as usize]
+    }
+
+    #[inline]
+    pub(crate) fn caller(&self, credential: Id<Credential>) -> &Caller {
+        &self.callers[credential.index()]
     }
 
     /// The salt of credentials, made ready.

@@ -227,6 +227,9 @@ fn assemble(words: Box<[u32]>, frame: &Frame) -> Result<Policy, Fault> {
         automata,
         automaton_of,
         salted: Salted::new(&meta.salt),
+        // Made of what is verified, which this is not yet.
+        callers: Box::default(),
+        steps: Box::default(),
         meta,
         id,
         digest,

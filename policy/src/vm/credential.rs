@@ -14,7 +14,8 @@ pub(super) fn by_key(policy: &Policy, key: &[u8]) -> Option<Id<Credential>> {
     }
     let meta = policy.meta();
     let lookup = policy.salted().digest(Domain::Key, &[key]);
-    candidate(policy, meta.keys, meta.key_seeds, &lookup)
+    let credential = in_place(policy, meta.keys, meta.key_seeds, &lookup)?;
+    digest::equal(&policy.caller(credential).lookup, &lookup).then_some(credential)
 }
 
 /// The basic-auth credential that an `Authorization` value proves (RFC 7617 §2).
@@ -42,16 +43,6 @@ pub(super) fn by_basic(policy: &Policy, value: &[u8]) -> Option<Id<Credential>> 
     let is_known = digest::equal(&row.lookup, &lookup);
     let is_proved = digest::equal(&row.digest, &proof);
     (is_known & is_proved & (row.proof != Proof::Lookup)).then_some(credential)
-}
-
-fn candidate(
-    policy: &Policy,
-    credentials: Rows<Credential>,
-    seeds: Rows<Seed>,
-    lookup: &[u8; 32],
-) -> Option<Id<Credential>> {
-    let credential = in_place(policy, credentials, seeds, lookup)?;
-    digest::equal(&policy.get(credential).lookup, lookup).then_some(credential)
 }
 
 /// The credential in the place that a look-up leads to, whoever it belongs to.

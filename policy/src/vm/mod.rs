@@ -6,6 +6,7 @@
 mod credential;
 
 use crate::artifact::Policy;
+use crate::caller;
 use crate::field::{BodyLength, Exchange, Found, Method, Span, Taken};
 use crate::isa::{Entry, Instr, Op, REGISTERS};
 use crate::select;
@@ -167,6 +168,13 @@ impl Default for State {
 }
 
 impl State {
+    /// A number for the caller by which to count it: a digest of its consumer's id, the same in every artifact that
+    /// has this consumer. None when nobody was recognised.
+    #[inline]
+    pub fn identity(&self, policy: &Policy) -> Option<u64> {
+        Some(caller::identity_of(policy, self.consumer?, self.credential))
+    }
+
     /// The effects of the entry that ran last.
     pub const fn effects(&self) -> &Effects {
         &self.effects
@@ -289,7 +297,7 @@ impl<E: Exchange> Machine<'_, E> {
             Op::Identify => {
                 let credential = self.id::<Credential>(a);
                 self.state.credential = Some(credential);
-                self.state.consumer = Some(self.policy.get(credential).consumer);
+                self.state.consumer = Some(self.policy.caller(credential).consumer);
                 self.state.anonymous = false;
                 Step::Next
             }
@@ -387,11 +395,12 @@ impl<E: Exchange> Machine<'_, E> {
         let Some(consumer) = self.state.consumer else {
             return Step::End(Verdict::Refuse(acl.unauthorized));
         };
-        let member = overlap(self.policy, self.policy.get(consumer).acl, acl.groups)
-            || select::groups(self.policy, consumer).any(|group| {
+        let member = caller::member_of(self.policy, consumer, self.state.credential);
+        let member = overlap(self.policy, member.acl, acl.groups)
+            || self.policy.rows(member.groups).any(|membership| {
                 self.policy
                     .rows(acl.consumer_groups)
-                    .any(|listed| listed.group == group)
+                    .any(|listed| listed.group == membership.group)
             });
         if member == acl.allow {
             return Step::Next;
