@@ -384,13 +384,13 @@ impl Exchange for Asked<'_> {
         const NOW_MS: u64 = 1_800_000_000_000;
         let (policy, counters) = (self.policy, self.counters);
         let quota = policy.get(quota);
-        let consumer = policy.get(state.consumer.expect("it was identified"));
+        let identity = state.identity(policy).expect("it was identified");
         let limit = policy
             .rows(quota.periods)
             .fold(RateLimit::default(), |limit, row| {
                 limit.with(window::Period::Minute, row.limit)
             });
-        let key = counters.key(quota.stable, policy.bytes(consumer.id));
+        let key = counters.key_of_digest(quota.stable, identity);
         if limit.take(counters, NOW_MS, key).admitted {
             Taken::Admitted
         } else {

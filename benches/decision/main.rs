@@ -34,8 +34,13 @@ fn decision(criterion: &mut Criterion) {
     for size in SIZES {
         let file = estate::artifact(size);
         let policy = Policy::load(&file, Limits::default()).expect("the builder proved it");
-        proxy::worker::prefer_huge_pages(policy.memory());
+        policy
+            .memory()
+            .into_iter()
+            .for_each(proxy::worker::prefer_huge_pages);
+        proxy::worker::prefer_huge_pages(policy.callers());
         let counters = Table::new(proxy::limits::QUOTA_COUNTERS);
+        counters.expect(policy.callers().len());
         for traffic in [Traffic::Busy, Traffic::Uniform] {
             let calls = estate::calls(size, traffic);
             let label = |what: &str| BenchmarkId::new(format!("{what}, {traffic}"), size);

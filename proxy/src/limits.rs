@@ -271,6 +271,9 @@ pub const MEMORY_GIVE_BACK_LOOKS: u32 = 10;
 pub const QUOTA_COUNTERS: usize = 983_040;
 /// Overflow counters: at most some three for each limit and window are ever in use.
 pub const QUOTA_OVERFLOW_COUNTERS: usize = 61_440;
+/// Callers that a policy knows from which on the whole quota table is in memory from the start, in huge pages: as many
+/// as it has pages, each of which a key of theirs would use some day.
+pub const QUOTA_KNOWN_CALLERS: usize = 4096;
 /// Seconds that one worker's clock may be behind another's; beyond this the clock was set back.
 pub const CLOCK_BEHIND_S: u32 = 60;
 /// Seconds that a reservation may take and still be known in an overflow counter.

@@ -80,6 +80,7 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     signal::listen(events.clone()).map_err(StartError::Thread)?;
     log.begin().map_err(StartError::Thread)?;
     let quotas = Arc::new(quota::Table::new(node.quota_entries));
+    quotas.expect(first.policy.callers().len());
     let resolver = Resolver::start(node.dns.clone()).map_err(StartError::Thread)?;
     let memory = Arc::new(Memory::new(node.memory_most));
     let crew = Crew {

@@ -47,7 +47,14 @@ impl Word for LoomWord {
     }
 }
 
-type SmallSet = Set<LoomWord, 2>;
+type SmallSet<'w> = Set<'w, LoomWord, 2>;
+
+type Single<'w> = Set<'w, LoomWord, 1>;
+
+/// The words of a set.
+fn words<const WORDS: usize>() -> Arc<[LoomWord; WORDS]> {
+    Arc::new(std::array::from_fn(|_| LoomWord::default()))
+}
 
 const NOW_S: u32 = 100;
 const UNTIL_S: u32 = 160;
@@ -59,7 +66,7 @@ fn key(number: u64) -> Fingerprint {
 /// What the table does for one request on its own set: find or enter the key, then one atomic step. `None` when
 /// the set is full.
 fn take(
-    set: &SmallSet,
+    set: SmallSet<'_>,
     key: Fingerprint,
     start: usize,
     limit: u64,
@@ -102,27 +109,27 @@ fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
 #[test]
 fn workers_that_enter_one_key_together_count_in_one_counter() {
     check(3, || {
-        let set = Arc::new(SmallSet::default());
+        let set = words::<3>();
         let workers: Vec<_> = (0..2)
             .map(|_| {
                 let set = Arc::clone(&set);
-                thread::spawn(move || take(&set, key(1), 0, 1, &|| NOW_S).unwrap())
+                thread::spawn(move || take(SmallSet::new(&set), key(1), 0, 1, &|| NOW_S).unwrap())
             })
             .collect();
         let admitted = workers.into_iter().map(|worker| worker.join().unwrap());
         assert_eq!(admitted.filter(|admitted| *admitted).count(), 1);
-        assert_eq!(set.counters().count(), 1);
+        assert_eq!(SmallSet::new(&set).counters().count(), 1);
     });
 }
 
 #[test]
 fn two_keys_that_want_one_spent_counter_both_keep_their_count() {
     check(3, || {
-        let set = Arc::new(SmallSet::default());
+        let set = words::<3>();
         // One counter is spent, the other is live and must survive.
-        assert!(take(&set, key(8), 0, 9, &|| NOW_S - 60).unwrap());
-        let spent = set.find(key(8), 0).unwrap();
-        assert!(set.swap(
+        assert!(take(SmallSet::new(&set), key(8), 0, 9, &|| NOW_S - 60).unwrap());
+        let spent = SmallSet::new(&set).find(key(8), 0).unwrap();
+        assert!(SmallSet::new(&set).swap(
             spent.0,
             spent.1,
             Counter {
@@ -130,12 +137,12 @@ fn two_keys_that_want_one_spent_counter_both_keep_their_count() {
                 ..spent.1
             }
         ));
-        assert!(take(&set, key(9), 0, 9, &|| NOW_S - 60).unwrap());
+        assert!(take(SmallSet::new(&set), key(9), 0, 9, &|| NOW_S - 60).unwrap());
         let other = {
             let set = Arc::clone(&set);
-            thread::spawn(move || take(&set, key(2), 0, 1, &|| NOW_S))
+            thread::spawn(move || take(SmallSet::new(&set), key(2), 0, 1, &|| NOW_S))
         };
-        let mine = take(&set, key(1), 0, 1, &|| NOW_S);
+        let mine = take(SmallSet::new(&set), key(1), 0, 1, &|| NOW_S);
         let other = other.join().unwrap();
         assert_eq!(
             [mine, other].iter().flatten().count(),
@@ -143,12 +150,13 @@ fn two_keys_that_want_one_spent_counter_both_keep_their_count() {
             "one finds room, one learns that it is full"
         );
         assert_eq!(
-            set.find(key(9), 0).unwrap().1.count,
+            SmallSet::new(&set).find(key(9), 0).unwrap().1.count,
             1,
             "a live counter is never taken"
         );
         assert_eq!(
-            set.find(key(if mine.is_some() { 1 } else { 2 }), 0)
+            SmallSet::new(&set)
+                .find(key(if mine.is_some() { 1 } else { 2 }), 0)
                 .unwrap()
                 .1
                 .count,
@@ -160,11 +168,11 @@ fn two_keys_that_want_one_spent_counter_both_keep_their_count() {
 #[test]
 fn an_owner_that_comes_back_keeps_its_counter_or_gets_a_new_one_but_never_two() {
     check(3, || {
-        let set = Arc::new(SmallSet::default());
+        let set = words::<3>();
         for number in [8, 9] {
-            assert!(take(&set, key(number), 0, 9, &|| NOW_S - 60).unwrap());
-            let (slot, counter) = set.find(key(number), 0).unwrap();
-            assert!(set.swap(
+            assert!(take(SmallSet::new(&set), key(number), 0, 9, &|| NOW_S - 60).unwrap());
+            let (slot, counter) = SmallSet::new(&set).find(key(number), 0).unwrap();
+            assert!(SmallSet::new(&set).swap(
                 slot,
                 counter,
                 Counter {
@@ -175,9 +183,9 @@ fn an_owner_that_comes_back_keeps_its_counter_or_gets_a_new_one_but_never_two() 
         }
         let owner = {
             let set = Arc::clone(&set);
-            thread::spawn(move || take(&set, key(8), 0, 1, &|| NOW_S))
+            thread::spawn(move || take(SmallSet::new(&set), key(8), 0, 1, &|| NOW_S))
         };
-        let newcomer = take(&set, key(1), 0, 1, &|| NOW_S);
+        let newcomer = take(SmallSet::new(&set), key(1), 0, 1, &|| NOW_S);
         let owner = owner.join().unwrap();
         assert_eq!(
             (newcomer, owner),
@@ -185,7 +193,7 @@ fn an_owner_that_comes_back_keeps_its_counter_or_gets_a_new_one_but_never_two() 
             "there is room for both"
         );
         for number in [1, 8] {
-            let found = set
+            let found = SmallSet::new(&set)
                 .counters()
                 .filter(|counter| counter.fingerprint == key(number));
             assert_eq!(found.map(|counter| counter.count).collect::<Vec<_>>(), [1]);
@@ -196,11 +204,11 @@ fn an_owner_that_comes_back_keeps_its_counter_or_gets_a_new_one_but_never_two() 
 #[test]
 fn a_worker_behind_never_starts_a_forgotten_window_anew() {
     check(3, || {
-        let set = Arc::new(Set::<LoomWord, 1>::default());
+        let set = words::<2>();
         let newest_s = Arc::new(AtomicU32::new(UNTIL_S - 1));
-        enter(&set, key(1), &newest_s);
-        let (slot, counter) = set.find(key(1), 0).unwrap();
-        assert!(set.swap(
+        enter(Single::new(&set), key(1), &newest_s);
+        let (slot, counter) = Single::new(&set).find(key(1), 0).unwrap();
+        assert!(Single::new(&set).swap(
             slot,
             counter,
             Counter {
@@ -213,10 +221,10 @@ fn a_worker_behind_never_starts_a_forgotten_window_anew() {
             let (set, newest_s) = (Arc::clone(&set), Arc::clone(&newest_s));
             thread::spawn(move || {
                 newest_s.store(UNTIL_S, Ordering::Release);
-                enter(&set, key(2), &newest_s);
+                enter(Single::new(&set), key(2), &newest_s);
                 // Spent again at once, so that the other can come in.
-                if let Some((slot, counter)) = set.find(key(2), 0) {
-                    set.swap(
+                if let Some((slot, counter)) = Single::new(&set).find(key(2), 0) {
+                    Single::new(&set).swap(
                         slot,
                         counter,
                         Counter {
@@ -229,8 +237,8 @@ fn a_worker_behind_never_starts_a_forgotten_window_anew() {
         };
         // Has computed its window while the newest second was still inside it.
         let behind = thread::spawn(move || {
-            enter(&set, key(1), &newest_s);
-            if let Some((_slot, counter)) = set.find(key(1), 0) {
+            enter(Single::new(&set), key(1), &newest_s);
+            if let Some((_slot, counter)) = Single::new(&set).find(key(1), 0) {
                 let anew = counter.until_s <= UNTIL_S && counter.count < 5;
                 assert!(!anew, "entered into a window that had been counted: {counter:?}");
             }
@@ -240,7 +248,7 @@ fn a_worker_behind_never_starts_a_forgotten_window_anew() {
     });
 }
 
-fn enter(set: &Set<LoomWord, 1>, key: Fingerprint, newest_s: &AtomicU32) -> Claim {
+fn enter(set: Single<'_>, key: Fingerprint, newest_s: &AtomicU32) -> Claim {
     set.claim(key, 0, &|| newest_s.load(Ordering::Acquire), |_head| true)
 }
 
@@ -249,19 +257,19 @@ fn enter(set: &Set<LoomWord, 1>, key: Fingerprint, newest_s: &AtomicU32) -> Clai
 #[test]
 fn a_helper_that_comes_too_late_enters_nothing() {
     check(3, || {
-        let set = Arc::new(Set::<LoomWord, 1>::default());
+        let set = words::<2>();
         let newest_s = Arc::new(AtomicU32::new(NOW_S));
         let helper = {
             let (set, newest_s) = (Arc::clone(&set), Arc::clone(&newest_s));
-            thread::spawn(move || enter(&set, key(3), &newest_s))
+            thread::spawn(move || enter(Single::new(&set), key(3), &newest_s))
         };
-        enter(&set, key(1), &newest_s);
+        enter(Single::new(&set), key(1), &newest_s);
         newest_s.store(NOW_S + 1, Ordering::Release);
-        enter(&set, key(2), &newest_s);
+        enter(Single::new(&set), key(2), &newest_s);
         newest_s.store(NOW_S + 2, Ordering::Release);
         helper.join().unwrap();
         assert_ne!(
-            set.counters().next().unwrap().fingerprint,
+            Single::new(&set).counters().next().unwrap().fingerprint,
             key(1),
             "was replaced, and nobody asked again"
         );

@@ -7,13 +7,19 @@
 
 use super::counter::{Counter, Fingerprint, Head, Word};
 
-/// `WAYS` counters and their head: 256 bytes for 15.
+/// `WAYS` counters and their head, which stand before them: 256 bytes for 15.
 #[derive(Debug)]
-#[repr(align(64))]
-pub(super) struct Set<W, const WAYS: usize> {
-    head: W,
-    slots: [W; WAYS],
+pub(super) struct Set<'w, W, const WAYS: usize> {
+    head: &'w W,
+    slots: &'w [W; WAYS],
 }
+
+impl<W, const WAYS: usize> Clone for Set<'_, W, WAYS> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<W, const WAYS: usize> Copy for Set<'_, W, WAYS> {}
 
 /// What [`Set::claim`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,19 +30,19 @@ pub(super) enum Claim {
     Full(Head),
 }
 
-impl<W: Word, const WAYS: usize> Default for Set<W, WAYS> {
-    fn default() -> Self {
-        Self {
-            head: W::default(),
-            slots: std::array::from_fn(|_| W::default()),
-        }
+impl<'w, W: Word, const WAYS: usize> Set<'w, W, WAYS> {
+    /// The set that these words are.
+    #[inline]
+    pub(super) fn new<const WORDS: usize>(words: &'w [W; WORDS]) -> Self {
+        const { assert!(WORDS == WAYS + 1, "a head and the counters") };
+        let (head, slots) = words.split_first().expect("there is a head");
+        let slots = slots.try_into().expect("the counters are what is left");
+        Self { head, slots }
     }
-}
 
-impl<W: Word, const WAYS: usize> Set<W, WAYS> {
     /// Where the key is counted, if it is in this set.
     #[inline]
-    pub(super) fn find(&self, fingerprint: Fingerprint, start: usize) -> Option<(usize, Counter)> {
+    pub(super) fn find(self, fingerprint: Fingerprint, start: usize) -> Option<(usize, Counter)> {
         for slot in probe::<WAYS>(start) {
             let word = self.slots[slot].load();
             let counter = Counter::unpack(word);
@@ -54,7 +60,7 @@ impl<W: Word, const WAYS: usize> Set<W, WAYS> {
     /// Gives the key a slot with usage zero, at the place of a counter that is spent. `admit` may refuse the
     /// insertion for the set as seen; `now_s` reads the newest time that any worker has seen.
     pub(super) fn claim(
-        &self,
+        self,
         fingerprint: Fingerprint,
         start: usize,
         now_s: &impl Fn() -> u32,
@@ -93,7 +99,7 @@ impl<W: Word, const WAYS: usize> Set<W, WAYS> {
 
     /// Replaces a counter that was read by [`Set::find`]; false when it has changed since.
     #[inline]
-    pub(super) fn swap(&self, slot: usize, from: Counter, to: Counter) -> bool {
+    pub(super) fn swap(self, slot: usize, from: Counter, to: Counter) -> bool {
         debug_assert!(
             from.fingerprint == to.fingerprint,
             "a slot changes owner only through the head"
@@ -103,7 +109,7 @@ impl<W: Word, const WAYS: usize> Set<W, WAYS> {
 
     /// Records that a key which found the set as in `full` was counted elsewhere until `until_s`; false when
     /// the set has changed since, so that the key may have a slot by now.
-    pub(super) fn mark_overflowed(&self, full: Head, until_s: u32) -> bool {
+    pub(super) fn mark_overflowed(self, full: Head, until_s: u32) -> bool {
         let marked = Head {
             overflowed_until_s: full.overflowed_until_s.max(until_s),
             ..full.next(None)
@@ -112,12 +118,12 @@ impl<W: Word, const WAYS: usize> Set<W, WAYS> {
     }
 
     /// Until when keys of this set may have usage in an overflow counter.
-    pub(super) fn overflowed_until_s(&self) -> u32 {
+    pub(super) fn overflowed_until_s(self) -> u32 {
         Head::unpack(self.head.load()).overflowed_until_s
     }
 
     /// Every counter in use, for inspection.
-    pub(super) fn counters(&self) -> impl Iterator<Item = Counter> {
+    pub(super) fn counters(self) -> impl Iterator<Item = Counter> + use<'w, W, WAYS> {
         self.slots
             .iter()
             .map(Word::load)
@@ -125,7 +131,7 @@ impl<W: Word, const WAYS: usize> Set<W, WAYS> {
             .map(Counter::unpack)
     }
 
-    fn settled_head(&self, now_s: &impl Fn() -> u32) -> Head {
+    fn settled_head(self, now_s: &impl Fn() -> u32) -> Head {
         loop {
             let head = Head::unpack(self.head.load());
             match head.pending {
@@ -140,7 +146,7 @@ impl<W: Word, const WAYS: usize> Set<W, WAYS> {
     /// A helper that comes too late does no harm: its swap expects the spent counter that it read *before* it
     /// saw the head still announce. Once that counter is replaced or renewed it never comes back, because every
     /// renewal moves `until_s` forward.
-    fn complete(&self, announced: Head, slot: usize, fingerprint: Fingerprint, now_s: &impl Fn() -> u32) {
+    fn complete(self, announced: Head, slot: usize, fingerprint: Fingerprint, now_s: &impl Fn() -> u32) {
         loop {
             let old = self.slots[slot].load();
             let counter = Counter::unpack(old);

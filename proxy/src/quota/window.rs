@@ -44,12 +44,15 @@ impl Period {
     }
 
     /// The window that a time falls into.
+    #[inline]
     pub fn window(self, now_ms: u64) -> Window {
         let now_s = now_ms / 1000;
+        // One by one, because dividing by a constant is multiplying.
         match self {
-            Self::Second | Self::Minute | Self::Hour | Self::Day => {
-                Window::of_length(now_s, self.nominal_s())
-            }
+            Self::Second => Window::of_length(now_s, 1),
+            Self::Minute => Window::of_length(now_s, 60),
+            Self::Hour => Window::of_length(now_s, 3600),
+            Self::Day => Window::of_length(now_s, DAY_S),
             Self::Month => {
                 let (year, month, _day) = civil(now_s / DAY_S);
                 let (next_year, next_month) = if month == 12 {
@@ -124,6 +127,7 @@ pub struct Window {
 }
 
 impl Window {
+    #[inline]
     fn of_length(now_s: u64, length_s: u64) -> Self {
         let start_s = now_s - now_s % length_s;
         Self {

@@ -205,7 +205,8 @@ impl Snapshot {
         let policy = Policy::load(&file, policy::artifact::Limits::default())
             .map_err(|fault| SnapshotError::Refused(path.to_owned(), fault))?;
         drop(file);
-        prefer_huge_pages(policy.memory());
+        policy.memory().into_iter().for_each(prefer_huge_pages);
+        prefer_huge_pages(policy.callers());
         let secrets = secret::resolve(&policy, path).map_err(SnapshotError::Secrets)?;
         let mut tls = client_configs(node)?;
         let endpoints = endpoints(&policy, &secrets, node, &mut tls)?;

@@ -51,13 +51,16 @@ pub(super) fn take(
 /// An address always has a zero byte and no other identifier can have one, so the two never meet.
 fn key(policy: &Policy, table: &Table, quota: &Quota, caller: &Caller<'_>) -> Key {
     let state = caller.state;
-    let consumer = || Some(policy.bytes(policy.get(state.consumer?).id));
     let credential = || Some(policy.bytes(policy.get(state.credential?).id));
     let service = || Some(policy.bytes(policy.get(policy.get(state.route?).service?).id));
     let group = || Some(policy.bytes(policy.get(select::groups(policy, state.consumer?).next()?).id));
+    if quota.by == LimitBy::Consumer
+        && let Some(identity) = state.identity(policy)
+    {
+        return table.key_of_digest(quota.stable, identity);
+    }
     let identifier = match quota.by {
-        LimitBy::Consumer => consumer().or_else(credential),
-        LimitBy::Credential => credential(),
+        LimitBy::Consumer | LimitBy::Credential => credential(),
         LimitBy::Ip => None,
         LimitBy::Service => service(),
         LimitBy::Header => caller

@@ -147,6 +147,28 @@ impl Table {
         Key { limit, high, low }
     }
 
+    /// The key of an identifier that a 64-bit digest stands for: the id of an entity, which no client chooses. It has
+    /// nothing to do with the key of the digest's bytes.
+    #[inline]
+    pub fn key_of_digest(&self, limit: u64, digest: u64) -> Key {
+        let mut hasher = self.secrets[0].build_hasher();
+        hasher.write_u64(limit);
+        hasher.write_u64(digest);
+        let high = hasher.finish();
+        // There are no more than 64 bits to tell apart, and `mix` tells all of them.
+        let low = high.rotate_left(32) ^ OTHER_HALF;
+        Key { limit, high, low }
+    }
+
+    /// Makes ready for so many known callers. When they would come to use every page sooner or later, all pages are
+    /// there from now on, and as huge ones where the system has them: walking the page tables for small ones is a
+    /// tenth of a decision.
+    pub fn expect(&self, callers: usize) {
+        if callers >= limits::QUOTA_KNOWN_CALLERS {
+            self.own.prefer_huge_pages();
+        }
+    }
+
     /// Counters that the table has room for.
     pub fn capacity(&self) -> usize {
         self.own.capacity()
@@ -222,6 +244,7 @@ impl Table {
                 head.overflowed_until_s <= newest_s()
                     || self.overflow_usage(cell).is_some_and(|usage| usage == 0)
             };
+            self.own.touch(cell.place());
             let Claim::Full(head) = set.claim(cell.fingerprint(), start(cell), &newest_s, admit) else {
                 continue;
             };
@@ -262,6 +285,7 @@ impl Table {
                 return update;
             }
             let newest_s = || self.clock.newest_s();
+            self.overflow.touch(cell.place());
             if let Claim::Full(_) = set.claim(cell.fingerprint(), start(&cell), &newest_s, |_head| true) {
                 return Update::Full;
             }
@@ -271,7 +295,7 @@ impl Table {
     /// `None` when the cell has no counter in this set.
     fn change(
         &self,
-        set: &TableSet,
+        set: TableSet<'_>,
         cell: &Cell,
         place: Place,
         change: &impl Fn(u64) -> Option<u64>,
@@ -340,6 +364,9 @@ impl Table {
         }
     }
 }
+
+/// Any odd looking number: it keeps the two halves of a digest's key from being each other's.
+const OTHER_HALF: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Where a cell's search begins in its set.
 fn start(cell: &Cell) -> usize {

@@ -1,57 +1,76 @@
-//! The memory of a table: sets of 15 counters, allocated a page at a time when first touched.
+//! The memory of a table: sets of 15 counters one after the other, of which pages are in use as keys come.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use portable_atomic::AtomicU128;
 
 use crate::quota::counter::Counter;
 use crate::quota::set::Set;
+use crate::worker::{self, Aligned};
 
 const WAYS: usize = 15;
-const SEGMENT_SETS: usize = 16;
+const WORDS: usize = WAYS + 1;
+const PAGE_SETS: usize = 16;
 
-pub(super) type TableSet = Set<AtomicU128, WAYS>;
+pub(super) type TableSet<'t> = Set<'t, AtomicU128, WAYS>;
 
 /// A power of two of pages of sets.
 #[derive(Debug)]
 pub(super) struct Sets {
-    segments: Box<[OnceLock<Segment>]>,
+    words: Box<[Aligned<WORDS>]>,
+    /// One bit for each page that has had a key.
+    pages: Box<[AtomicU64]>,
 }
-
-type Segment = Box<[TableSet; SEGMENT_SETS]>;
 
 impl Sets {
     pub(super) fn new(counters: usize) -> Self {
-        let segments = counters.div_ceil(WAYS * SEGMENT_SETS).next_power_of_two();
+        let pages = counters.div_ceil(WAYS * PAGE_SETS).next_power_of_two();
         Self {
-            segments: (0..segments).map(|_| OnceLock::new()).collect(),
+            words: worker::zeroed(pages * PAGE_SETS),
+            pages: (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    pub(super) fn capacity(&self) -> usize {
-        self.segments.len() * SEGMENT_SETS * WAYS
+    pub(super) const fn capacity(&self) -> usize {
+        self.words.len() * WAYS
     }
 
     pub(super) fn resident_bytes(&self) -> usize {
-        let touched = self
-            .segments
+        let pages: u32 = self
+            .pages
             .iter()
-            .filter(|segment| segment.get().is_some())
-            .count();
-        touched * SEGMENT_SETS * size_of::<TableSet>() + size_of_val(&*self.segments)
+            .map(|pages| pages.load(Ordering::Relaxed).count_ones())
+            .sum();
+        pages as usize * size_of::<[Aligned<WORDS>; PAGE_SETS]>() + size_of_val(&*self.pages)
     }
 
-    pub(super) fn set(&self, place: usize) -> &TableSet {
-        let segment = &self.segments[(place / SEGMENT_SETS) & (self.segments.len() - 1)];
-        let sets = segment.get_or_init(|| Box::new(std::array::from_fn(|_| TableSet::default())));
-        &sets[place % SEGMENT_SETS]
+    pub(super) fn prefer_huge_pages(&self) {
+        worker::prefer_huge_pages(&self.words);
+        for pages in &self.pages {
+            pages.fetch_or(u64::MAX, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(super) fn set(&self, place: usize) -> TableSet<'_> {
+        Set::new(&self.words[self.number(place)].0)
+    }
+
+    /// To be called before a key is entered into a set.
+    pub(super) fn touch(&self, place: usize) {
+        let page = self.number(place) / PAGE_SETS;
+        self.pages[page / 64].fetch_or(1 << (page % 64), Ordering::Relaxed);
     }
 
     pub(super) fn counters(&self) -> impl Iterator<Item = Counter> {
-        self.segments
-            .iter()
-            .filter_map(OnceLock::get)
-            .flat_map(|sets| sets.iter())
-            .flat_map(Set::counters)
+        let pages = self.words.chunks_exact(PAGE_SETS).enumerate();
+        pages
+            .filter(|(page, _)| self.pages[page / 64].load(Ordering::Relaxed) >> (page % 64) & 1 == 1)
+            .flat_map(|(_, sets)| sets)
+            .flat_map(|words| TableSet::new(&words.0).counters())
+    }
+
+    const fn number(&self, place: usize) -> usize {
+        place & (self.words.len() - 1)
     }
 }

@@ -110,7 +110,43 @@ fn memory_appears_only_where_keys_are() {
     let rate = RateLimit::default().with(Period::Minute, 1);
     rate.take(&table, NOW_MS, table.key(1, b"a"));
     assert_eq!(table.resident_bytes() - empty, 4096);
-    assert_eq!(size_of::<TableSet>(), 256, "15 counters and a head");
+    table.expect(limits::QUOTA_KNOWN_CALLERS - 1);
+    assert_eq!(table.resident_bytes() - empty, 4096, "a few callers need no more");
+    table.expect(limits::QUOTA_KNOWN_CALLERS);
+    assert_eq!(
+        table.resident_bytes() - empty,
+        limits::QUOTA_COUNTERS / 15 * 256,
+        "as many as there are pages come to use all of them"
+    );
+    assert!(rate.take(&table, NOW_MS, table.key(1, b"b")).admitted);
+    assert!(
+        !rate.take(&table, NOW_MS, table.key(1, b"a")).admitted,
+        "and nothing is lost"
+    );
+}
+
+#[test]
+fn digests_of_identifiers_are_counted_apart_from_each_other_and_from_bytes() {
+    let table = Table::new(15 * 4096);
+    let rate = RateLimit::default().with(Period::Hour, 1);
+    for limit in 0..30u64 {
+        for digest in (0..30u64).chain((0..64).map(|bit| !(1 << bit))) {
+            assert!(
+                rate.take(&table, NOW_MS, table.key_of_digest(limit, digest))
+                    .admitted
+            );
+            assert!(
+                !rate
+                    .take(&table, NOW_MS, table.key_of_digest(limit, digest))
+                    .admitted
+            );
+            assert!(
+                rate.take(&table, NOW_MS, table.key(limit, &digest.to_le_bytes()))
+                    .admitted
+            );
+        }
+    }
+    assert_eq!(table.overflowed(), 0);
 }
 
 #[test]
