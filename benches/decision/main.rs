@@ -37,8 +37,8 @@ fn decision(criterion: &mut Criterion) {
         policy
             .memory()
             .into_iter()
-            .for_each(proxy::worker::prefer_huge_pages);
-        proxy::worker::prefer_huge_pages(policy.callers());
+            .for_each(proxy::memory::prefer_huge_pages);
+        proxy::memory::prefer_huge_pages(policy.callers());
         let counters = Table::new(proxy::limits::QUOTA_COUNTERS);
         counters.expect(policy.callers().len());
         for traffic in [Traffic::Busy, Traffic::Uniform] {

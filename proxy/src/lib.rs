@@ -11,6 +11,7 @@ pub mod edit;
 pub mod exchange;
 pub mod http;
 pub mod limits;
+pub mod memory;
 pub mod multiplex;
 pub mod node;
 pub mod overload;

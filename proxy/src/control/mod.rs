@@ -91,13 +91,7 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
         resolver: &resolver,
         events: &events,
     };
-    let cores = worker::cores();
-    let workers = (0..node.workers).map(|number| {
-        let core = cores.get(number % cores.len().max(1)).copied();
-        let instruments = workers::instruments(number, &quotas, &counters, &log)?;
-        crew.start(number, core, instruments)
-    });
-    let workers: Arc<Vec<WorkerHandle>> = Arc::new(workers.collect::<Result<_, _>>()?);
+    let workers = Arc::new(crew.start_all(&quotas, &counters, &log)?);
     prepared(&inbox, workers.len())?;
     let prober = Prober::new(driver, resolver.clone(), events.clone());
     publisher

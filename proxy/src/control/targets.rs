@@ -80,10 +80,7 @@ impl<'s> Described<'s> {
 }
 
 /// Where a server is, as the resolver knows.
-pub(super) fn addresses<'k>(
-    server: &'k Server,
-    known: &'k [Listed],
-) -> impl Iterator<Item = Address> + 'k {
+pub(super) fn addresses<'k>(server: &'k Server, known: &'k [Listed]) -> impl Iterator<Item = Address> + 'k {
     let listed = known
         .iter()
         .filter(|listed| server.literal.is_none() && *listed.name == *server.host);

@@ -149,7 +149,7 @@ impl Worker {
 }
 
 /// What worker `number` counts with.
-pub(super) fn instruments(
+fn instruments(
     number: usize,
     quotas: &Arc<quota::Table>,
     counters: &Arc<Counters>,
@@ -174,8 +174,24 @@ pub(super) struct Crew<'c> {
 }
 
 impl Crew<'_> {
+    /// Starts the node's workers, one to a core as long as there are cores.
+    pub(super) fn start_all(
+        &self,
+        quotas: &Arc<quota::Table>,
+        counters: &Arc<Counters>,
+        log: &AccessLog,
+    ) -> Result<Vec<WorkerHandle>, StartError> {
+        let cores = worker::cores();
+        let workers = (0..self.node.workers).map(|number| {
+            let core = cores.get(number % cores.len().max(1)).copied();
+            let instruments = instruments(number, quotas, counters, log)?;
+            self.start(number, core, instruments)
+        });
+        workers.collect()
+    }
+
     /// Starts worker `number` on a core. [`Event::Prepared`] tells when it could accept.
-    pub(super) fn start(
+    fn start(
         &self,
         number: usize,
         core: Option<usize>,

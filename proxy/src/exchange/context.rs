@@ -14,6 +14,7 @@ use crate::http::date::HttpDate;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::outgoing::OutgoingHeaders;
 use crate::limits;
+use crate::memory::give_back_freed;
 use crate::node::Node;
 use crate::overload::{Memory, Overload};
 use crate::quota;
@@ -23,7 +24,7 @@ use crate::telemetry::counter::{Recorder, Tally};
 use crate::upstream::pool::Pool;
 use crate::upstream::resolve::Names;
 use crate::upstream::retry::RetryBudget;
-use crate::worker::{Buffer, give_back_freed};
+use crate::worker::Buffer;
 
 /// One worker's belongings. Lives as long as the worker.
 pub struct Context {

@@ -186,6 +186,14 @@ fn cookie<'c>(cookies: &'c [u8], name: &[u8]) -> Option<&'c [u8]> {
     })
 }
 
+/// Clients on Unix sockets have no address to be told apart by.
+pub(crate) fn hash_of_client(address: Option<u128>) -> u64 {
+    match address {
+        Some(address) => xxh3_64(&address.to_be_bytes()),
+        None => xxh3_64(unix::PREFIX.as_bytes()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,13 +217,5 @@ mod tests {
         assert_eq!(hash(&[]), None);
         assert_eq!(hash(&[b"a"]), Some(xxh3_64(b"a")));
         assert_ne!(hash(&[b"a", b"b"]), hash(&[b"b", b"a"]));
-    }
-}
-
-/// Clients on Unix sockets have no address to be told apart by.
-pub(crate) fn hash_of_client(address: Option<u128>) -> u64 {
-    match address {
-        Some(address) => xxh3_64(&address.to_be_bytes()),
-        None => xxh3_64(unix::PREFIX.as_bytes()),
     }
 }

@@ -21,13 +21,14 @@ use policy::{Fault, Policy, unix};
 use rustls::server::ProducesTickets;
 
 use crate::limits;
+use crate::memory::prefer_huge_pages;
 use crate::node::Node;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
 use crate::telemetry::prometheus::UpstreamCounts;
 use crate::tls::{ClientConfigs, ClientTls, Demands, OcspError, Protocol, ServerTls, TlsSetupError};
 use crate::upstream::resolve::Names;
-use crate::worker::{Address, UnixPath, prefer_huge_pages};
+use crate::worker::{Address, UnixPath};
 pub use epoch::Epoch;
 pub use peers::{Missed, Peer, Selection};
 pub use reports::Reports;

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use portable_atomic::AtomicU128;
 
+use crate::memory::{self, Aligned};
 use crate::quota::counter::Counter;
 use crate::quota::set::Set;
-use crate::worker::{self, Aligned};
 
 const WAYS: usize = 15;
 const WORDS: usize = WAYS + 1;
@@ -26,7 +26,7 @@ impl Sets {
     pub(super) fn new(counters: usize) -> Self {
         let pages = counters.div_ceil(WAYS * PAGE_SETS).next_power_of_two();
         Self {
-            words: worker::zeroed(pages * PAGE_SETS),
+            words: memory::zeroed(pages * PAGE_SETS),
             pages: (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -45,7 +45,7 @@ impl Sets {
     }
 
     pub(super) fn prefer_huge_pages(&self) {
-        worker::prefer_huge_pages(&self.words);
+        memory::prefer_huge_pages(&self.words);
         for pages in &self.pages {
             pages.fetch_or(u64::MAX, Ordering::Relaxed);
         }
