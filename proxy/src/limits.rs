@@ -102,6 +102,8 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 pub const TURN_OPERATIONS: u32 = 64;
 /// Milliseconds that it pauses then.
 pub const TURN_PAUSE_MS: u64 = 1;
+/// Connections that a worker takes from a queue before the others have their turn.
+pub const ACCEPTED_AT_ONCE: usize = 32;
 /// Pause when the process is out of descriptors, in milliseconds.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 /// Paths of Unix sockets that services and targets name in the process's lifetime.

@@ -250,7 +250,18 @@ async fn accept(context: Rc<Context>, acceptor: Rc<Acceptor>, serves: Serves, op
             worker::sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MS)).await;
         }
         match acceptor.accept().await {
-            Accepted::Conn(conn) => serve_conn(&context, conn, serves),
+            Accepted::Conn(conn) => {
+                serve_conn(&context, conn, serves);
+                // Each wait for a connection is a turn of the worker, in which all others have theirs.
+                let mut more = limits::ACCEPTED_AT_ONCE.min(room(&context).saturating_sub(1));
+                while more > 0
+                    && context.overload.accepts()
+                    && let Some(conn) = acceptor.another()
+                {
+                    serve_conn(&context, conn, serves);
+                    more -= 1;
+                }
+            }
             Accepted::Exhausted => context.instruments.recorder.tally(Tally::AcceptPaused),
             Accepted::Closed => break,
         }
@@ -266,7 +277,15 @@ fn has_room(context: &Context) -> bool {
     if full {
         context.instruments.recorder.tally(Tally::AcceptPaused);
     }
-    !full && context.presence.connections() < context.node.connections
+    !full && room(context) > 0
+}
+
+/// How many connections more the worker may have.
+fn room(context: &Context) -> usize {
+    context
+        .node
+        .connections
+        .saturating_sub(context.presence.connections())
 }
 
 fn serve_conn(context: &Rc<Context>, conn: worker::Conn, serves: Serves) {

@@ -205,6 +205,15 @@ impl Acceptor {
         }
     }
 
+    /// Another connection of a queue that only this worker accepts from, without waiting for one. `None` where others may
+    /// have more time for it.
+    pub fn another(&self) -> Option<Conn> {
+        match self.listener {
+            Listener::Tcp(_) => self.queued(),
+            Listener::Unix(_) => None,
+        }
+    }
+
     /// Takes no more connections than are queued. The socket itself is not shut down: somebody else may accept from
     /// it, and once nobody holds it the kernel closes it.
     pub fn close(&self) {
@@ -228,6 +237,10 @@ impl Acceptor {
         loop {
             match listener.accept() {
                 Ok((socket, peer)) => {
+                    // On epoll the runtime asks sockets that may not let it wait.
+                    if socket.set_nonblocking(true).is_err() {
+                        continue;
+                    }
                     let stream = TcpStream::from_std(socket.into());
                     if let Ok(Ok(conn)) = stream.map(|stream| Conn::new(stream, peer.as_socket())) {
                         return Some(conn);
