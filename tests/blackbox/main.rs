@@ -29,6 +29,7 @@ mod http2_conformance;
 mod http2_goodbye;
 mod http2_relay;
 mod http2_upstream;
+mod http_version;
 mod ip_restriction;
 mod key_auth;
 mod large_bodies;

@@ -14,6 +14,7 @@ pub struct Nginx {
     plain: SocketAddr,
     http2: SocketAddr,
     tls: Option<SocketAddr>,
+    tls_http2: Option<SocketAddr>,
     process: Process,
     scratch: Scratch,
 }
@@ -54,6 +55,12 @@ impl Nginx {
         self.tls
     }
 
+    /// Where it offers HTTP/2 as well, through TLS.
+    #[must_use]
+    pub fn tls_http2_addr(&self) -> Option<SocketAddr> {
+        self.tls_http2
+    }
+
     /// Its directory, which is also the document root.
     #[must_use]
     pub fn scratch(&self) -> &Scratch {
@@ -80,16 +87,16 @@ impl Nginx {
         let mut server = String::new();
         let (plain, http2) = (free_port()?, free_port()?);
         server.push_str(&format!("listen {plain} reuseport;\nlisten {http2} http2;\n"));
-        let tls = match certificate {
-            None => None,
+        let (tls, tls_http2) = match certificate {
+            None => (None, None),
             Some(certificate) => {
                 scratch.write("server.pem", &certificate.certificate)?;
                 scratch.write("server.key", &certificate.key)?;
-                let addr = free_port()?;
+                let (addr, both) = (free_port()?, free_port()?);
                 server.push_str(&format!(
-                    "listen {addr} ssl;\nssl_certificate {dir}/server.pem;\nssl_certificate_key {dir}/server.key;\n"
+                    "listen {addr} ssl;\nlisten {both} ssl http2;\nssl_certificate {dir}/server.pem;\nssl_certificate_key {dir}/server.key;\n"
                 ));
-                Some(addr)
+                (Some(addr), Some(both))
             }
         };
         // A worker of root's nginx would drop to an account that may not read the scratch directory.
@@ -124,6 +131,7 @@ impl Nginx {
             plain,
             http2,
             tls,
+            tls_http2,
             process,
             scratch,
         })

@@ -90,6 +90,7 @@ impl Reader<'_> {
         };
         self.service_path(&mut fields, &mut service);
         self.service_tls(&mut fields, &mut service);
+        self.service_http(&service);
         let is_carried = match service.protocol {
             Protocol::Udp => false,
             protocol => protocol.is_stream() || protocol.is_carried(),
@@ -122,6 +123,26 @@ impl Reader<'_> {
             fields.refuse(path.span, "only http, https, ws and wss services have a path");
         }
         service.path = Some(path.value);
+    }
+
+    /// A version of HTTP is said of services that could be spoken to in another one.
+    fn service_http(&self, service: &Service) {
+        let Some(tag) = service.meta.extensions.get(&extension::HTTP) else {
+            return;
+        };
+        let words = match service.protocol {
+            Protocol::Https => return,
+            Protocol::Http if tag.value < 2 => return,
+            Protocol::Http => {
+                "nothing is negotiated with a service of protocol http: say 1.1 or 2".to_owned()
+            }
+            protocol => format!(
+                "`tollgate:http` says nothing about a service of protocol {}",
+                protocol.name()
+            ),
+        };
+        self.report
+            .push(Diagnostic::error("http-version", words).at(tag.span));
     }
 
     fn service_tls(&mut self, fields: &mut Fields<'_>, service: &mut Service) {

@@ -1,8 +1,8 @@
 //! Rows of what operators name: groups, consumers, certificates and services; upstreams are `balancing`'s.
 
 use policy::table::{
-    Authority, Certificate, Consumer, Group, Id, Membership, ProxyProtocol, Rows, Scheme, Service, Sni, Text,
-    Verify,
+    Authority, Certificate, Consumer, Group, HttpVersion, Id, Membership, ProxyProtocol, Rows, Scheme,
+    Service, Sni, Text, Verify,
 };
 
 use super::json;
@@ -145,6 +145,14 @@ fn service(context: &mut Context<'_>, service: &ServiceEntity) {
             None => ProxyProtocol::Off,
             Some(0) => ProxyProtocol::V1,
             Some(_) => ProxyProtocol::V2,
+        },
+        http: match service.protocol {
+            Protocol::Grpc | Protocol::Grpcs => HttpVersion::Http2,
+            _ => match service.meta.extensions.value(&extension::HTTP) {
+                None | Some(0) => HttpVersion::Http1,
+                Some(1) => HttpVersion::Http2,
+                Some(_) => HttpVersion::Negotiated,
+            },
         },
         json: context.text(&json::service(service)),
     };

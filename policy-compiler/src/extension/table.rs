@@ -93,6 +93,15 @@ tags! {
         needs: Some("eject_after"),
         about: "how many of the upstream's addresses may be left out at once; one always may",
     };
+    /// What is spoken to a service: a [`policy::table::HttpVersion`].
+    HTTP = Tag {
+        name: "http",
+        on: &[Kind::Service],
+        shape: Shape::Choice(&["1.1", "2", "auto"]),
+        default: "1.1",
+        needs: None,
+        about: "the version of HTTP that a service of protocol http or https is spoken to in",
+    };
     /// Whether a service's servers are told for whom connections are opened.
     PROXY_PROTOCOL = Tag {
         name: "proxy_protocol",

@@ -2,8 +2,8 @@
 
 use policy::isa::{Entry, Op};
 use policy::table::{
-    Id, Model, ParamPlace, Provider, ProxyProtocol, RouteType, Rows, Scheme, Secret, Service, Streaming,
-    Table, Verify,
+    HttpVersion, Id, Model, ParamPlace, Provider, ProxyProtocol, RouteType, Rows, Scheme, Secret, Service,
+    Streaming, Table, Verify,
 };
 
 use super::{Config, How, Instance, Lowering, Step, at_least, template};
@@ -308,6 +308,7 @@ fn service(
         authorities,
         client_certificate: None,
         proxy_protocol: ProxyProtocol::Off,
+        http: HttpVersion::Http1,
         json: context.text("{}"),
     };
     context.builder.row(&row)

@@ -27,6 +27,15 @@ choice! {
         /// Never.
         Off = "off",
     }
+    /// The version of HTTP that is spoken to a service; what it says of one of bytes means nothing.
+    HttpVersion {
+        /// HTTP/1.1.
+        Http1 = "1.1",
+        /// HTTP/2: agreed on through TLS, from the first byte on without it.
+        Http2 = "2",
+        /// What the server prefers of both, through TLS.
+        Negotiated = "auto",
+    }
     /// Whether servers are told for whom a connection is opened (HAProxy's PROXY protocol).
     ProxyProtocol {
         /// They are not.
@@ -123,6 +132,8 @@ rows! {
         client_certificate: Option<Id<Certificate>>,
         /// Whether connections begin with a PROXY header.
         proxy_protocol: ProxyProtocol,
+        /// What is spoken on them.
+        http: HttpVersion,
         /// JSON of the entity as Kong logs it.
         json: Text,
     }

@@ -16,15 +16,16 @@ use crate::ranges::{Largest, Runs, Sums};
 use crate::route;
 use crate::stream;
 use crate::table::{
-    AddressTest, Bucket, Candidate, Cidr, Consumer, Credential, Id, Instance, IpRule, Level, Membership,
-    Node, Proof, Route, Row, Rows, Scheme, Seed, Select, StreamRoute, Subject, Subroute, Table,
+    AddressTest, Bucket, Candidate, Cidr, Consumer, Credential, HttpVersion, Id, Instance, IpRule, Level,
+    Membership, Node, Proof, Route, Row, Rows, Scheme, Seed, Select, Service, StreamRoute, Subject, Subroute,
+    Table,
 };
 use crate::vm::join;
 
 type Check = fn(&Policy) -> Result<(), Fault>;
 
 pub(super) fn check(policy: &Policy) -> Result<(), Fault> {
-    const CHECKS: [Check; 9] = [
+    const CHECKS: [Check; 10] = [
         hosts,
         credentials,
         groups,
@@ -34,6 +35,7 @@ pub(super) fn check(policy: &Policy) -> Result<(), Fault> {
         selects,
         addresses,
         streams,
+        versions,
     ];
     CHECKS.iter().try_for_each(|check| check(policy))
 }
@@ -262,6 +264,23 @@ fn streams(policy: &Policy) -> Result<(), Fault> {
             return Err(FaultKind::Value("service"));
         }
         Ok(())
+    })
+}
+
+/// A version of HTTP is one that the service's scheme can agree on.
+fn versions(policy: &Policy) -> Result<(), Fault> {
+    each(policy, |row: Service| {
+        let fits = match row.scheme {
+            Scheme::Http => row.http != HttpVersion::Negotiated,
+            Scheme::Https => true,
+            Scheme::Grpc | Scheme::Grpcs => row.http == HttpVersion::Http2,
+            Scheme::Tcp | Scheme::Tls => row.http == HttpVersion::Http1,
+        };
+        if fits {
+            Ok(())
+        } else {
+            Err(FaultKind::Value("http"))
+        }
     })
 }
 

@@ -11,10 +11,11 @@ use super::record::{CLIENT_LEFT, Try};
 use super::refusal::Refusal;
 use super::request::Sending;
 use super::{Exchange, Vanished};
+use crate::http::h1::response::ResponseDecoder;
 use crate::limits;
 use crate::snapshot::Endpoint;
 use crate::telemetry::counter::Tally;
-use crate::tls::StreamError;
+use crate::tls::{ClientTls, StreamError};
 use crate::upstream::pool::{Key, Leased, Missing};
 use crate::upstream::retry::{Progress, may_retry};
 use crate::upstream::{self, ConnectError};
@@ -25,6 +26,8 @@ use crate::worker::{Address, Buffer, ConnError, clock};
 pub(super) struct Leg {
     pub(super) key: Key,
     pub(super) leased: Leased,
+    /// Reads heads that come as lines, and counts the interim ones.
+    pub(super) decoder: ResponseDecoder,
     /// Received and not yet used.
     pub(super) input: Buffer,
 }
@@ -176,14 +179,17 @@ impl Exchange<'_> {
         };
         let address = address.ok_or(failed(Refusal::Unresolved, progress))?;
         *found = Some((address, clock::now()));
-        let mut leg = self.lease(endpoint, place, address).await.map_err(|error| {
-            names.failed(&server.host, server.port, address);
-            let refusal = match error {
-                ConnectError::Refused(StreamError::Conn(ConnError::TimedOut)) => Refusal::Upstream(504),
-                _ => Refusal::Upstream(502),
-            };
-            failed(refusal, progress)
-        })?;
+        let mut leg = self
+            .lease(endpoint, place, address, sending.upgrade.is_some())
+            .await
+            .map_err(|error| {
+                names.failed(&server.host, server.port, address);
+                let refusal = match error {
+                    ConnectError::Refused(StreamError::Conn(ConnError::TimedOut)) => Refusal::Upstream(504),
+                    _ => Refusal::Upstream(502),
+                };
+                failed(refusal, progress)
+            })?;
         progress.reused = leg.leased.requests > 0;
         progress.sent = true;
         self.record.forwarded = Some(clock::now());
@@ -211,6 +217,7 @@ impl Exchange<'_> {
     async fn connect(
         &self,
         endpoint: &Endpoint,
+        tls: Option<&ClientTls>,
         place: &Place<'_>,
         key: &Key,
     ) -> Result<Leased, ConnectError> {
@@ -227,7 +234,7 @@ impl Exchange<'_> {
                 return Ok(leased);
             }
         };
-        let tls = endpoint.tls.as_ref().map(|tls| (tls, &**place.name));
+        let tls = tls.map(|tls| (tls, &**place.name));
         let announcement = self.announcement(endpoint);
         match upstream::connect(key.address, &announcement, tls, endpoint.connect).await {
             Ok(stream) => pool.borrow_mut().start(key, stream, opener),
@@ -243,26 +250,25 @@ impl Exchange<'_> {
         endpoint: &Endpoint,
         place: &Place<'_>,
         address: Address,
+        upgrades: bool,
     ) -> Result<Leg, ConnectError> {
-        let tls = endpoint
-            .tls
-            .as_ref()
-            .map(|tls| (tls.identity, Arc::clone(place.name)));
+        let (tls, http) = endpoint.spoken(upgrades);
         let key = Key {
             address,
-            tls,
-            http2: endpoint.http2,
+            tls: tls.map(|tls| (tls.identity, Arc::clone(place.name))),
+            http,
             behalf: self.behalf(endpoint),
         };
         let pooled = self.context.pool.borrow_mut().take(&key);
         let leased = match pooled {
             Some(leased) => leased,
             // Boxed: few exchanges connect, all would carry the memory.
-            None => Box::pin(self.connect(endpoint, place, &key)).await?,
+            None => Box::pin(self.connect(endpoint, tls, place, &key)).await?,
         };
         Ok(Leg {
             key,
             leased,
+            decoder: ResponseDecoder::default(),
             input: Buffer::empty(),
         })
     }

@@ -5,7 +5,6 @@ use super::forward::{Failure, Leg, upstream_failure};
 use super::refusal::Refusal;
 use super::request::Sending;
 use super::{Exchange, Vanished};
-use crate::http::h1::response::ResponseDecoder;
 use crate::http::head::Version;
 use crate::http::outgoing::OutgoingHeaders;
 use crate::snapshot::Endpoint;
@@ -87,12 +86,11 @@ impl Exchange<'_> {
         sending: &Sending,
         progress: &mut Progress,
     ) -> Result<(), Failure> {
-        let mut decoder = ResponseDecoder::default();
         loop {
             if !leg.input.is_empty() {
                 progress.response_began = true;
                 let method = self.scratch.head.method;
-                match decoder.decode(&leg.input, method, &mut self.scratch.response) {
+                match leg.decoder.decode(&leg.input, method, &mut self.scratch.response) {
                     // Nobody asked for this protocol: what follows would be read as answers to other requests.
                     Ok(Some(_))
                         if self.scratch.response.status == 101 && !self.switches(sending, &leg.input) =>

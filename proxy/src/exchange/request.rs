@@ -16,16 +16,22 @@ use crate::http::outgoing::Outgoing;
 use crate::http::upstream_path;
 use crate::node::address_of;
 use crate::snapshot::Endpoint;
+use crate::wire::Wire;
 
 /// How the request goes out.
 pub(super) struct Sending {
     /// The body is in memory, whole.
     pub(super) whole: bool,
-    /// The body goes out in chunks.
-    pub(super) chunked: bool,
     /// Where the received head names the protocol that the upstream is asked for.
     pub(super) upgrade: Option<Span>,
     framing: Framing,
+}
+
+impl Sending {
+    /// Whether the body goes out in chunks.
+    pub(super) fn is_chunked(&self, wire: &Wire) -> bool {
+        self.framing == Framing::Chunked && matches!(wire, Wire::Bytes(_))
+    }
 }
 
 impl Exchange<'_> {
@@ -87,7 +93,6 @@ impl Exchange<'_> {
         };
         Ok(Sending {
             whole,
-            chunked: framing == Framing::Chunked && !endpoint.http2,
             upgrade: self.asked_protocol(endpoint, framing),
             framing,
         })

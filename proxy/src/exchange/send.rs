@@ -34,6 +34,7 @@ impl Exchange<'_> {
             return Ok(false);
         }
         let (mut ended, mut pipe) = (sending.whole, None);
+        let chunked = sending.is_chunked(&leg.leased.wire);
         if sending.whole {
             output.extend_from_slice(&self.scratch.body);
         }
@@ -41,7 +42,7 @@ impl Exchange<'_> {
             let held = pipe.as_ref().is_some_and(|pipe: &Pipe| pipe.held() > 0);
             if !ended && !held {
                 let before = output.len();
-                ended = self.take_body(sending, output)?;
+                ended = self.take_body(chunked, output)?;
                 progress.body_consumed |= output.len() > before;
             }
             let wire = &mut leg.leased.wire;
@@ -102,8 +103,8 @@ impl Exchange<'_> {
         true
     }
 
-    /// Moves body bytes that have arrived to the upstream's buffer; whether the body has ended.
-    fn take_body(&mut self, sending: &Sending, output: &mut Buffer) -> Result<bool, Failure> {
+    /// Moves body bytes that have arrived to the upstream's buffer, perhaps in chunks; whether the body has ended.
+    fn take_body(&mut self, chunked: bool, output: &mut Buffer) -> Result<bool, Failure> {
         let mut done = 0;
         loop {
             let input = &self.client.input[done..];
@@ -111,12 +112,12 @@ impl Exchange<'_> {
                 Ok(BodyStep::Data { start, end }) => {
                     let data = &input[start..end];
                     let all = done + start == 0 && end == input.len();
-                    if all && !sending.chunked && output.is_empty() {
+                    if all && !chunked && output.is_empty() {
                         // The memory changes hands instead of the bytes.
                         std::mem::swap(&mut self.client.input, output);
                         continue;
                     }
-                    if sending.chunked {
+                    if chunked {
                         push_chunk(data, output);
                     } else {
                         output.extend_from_slice(data);
@@ -129,7 +130,7 @@ impl Exchange<'_> {
                 }
                 Ok(BodyStep::End { consumed }) => {
                     self.client.input.consume(done + consumed);
-                    if sending.chunked {
+                    if chunked {
                         output.extend_from_slice(chunked::LAST_CHUNK);
                     }
                     return Ok(true);

@@ -76,7 +76,7 @@ impl Exchange<'_> {
         progress: &mut Progress,
         pipe: &mut Option<Pipe>,
     ) -> Result<Early, Failure> {
-        let begins = !sending.chunked && !self.owes_continue && is_worth_it(&self.body);
+        let begins = !sending.is_chunked(upstream) && !self.owes_continue && is_worth_it(&self.body);
         if pipe.is_none() && !begins {
             return Ok(Early::Body);
         }

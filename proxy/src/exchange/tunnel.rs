@@ -1,6 +1,8 @@
 //! After a 101: whether it was asked for, and what follows it, which `stream::relay` carries. Which protocol is spoken is
 //! of no interest here.
 
+use policy::table::HttpVersion;
+
 use super::forward::Leg;
 use super::record::Source;
 use super::refusal::Refusal;
@@ -21,7 +23,7 @@ impl Exchange<'_> {
         let plain =
             self.upstream_method() == b"GET" && matches!(framing, Framing::Nothing | Framing::Length(0));
         let asked = upgrade::asked(&self.scratch.head, &self.scratch.received);
-        asked.filter(|_| plain && !endpoint.http2 && self.model_row().is_none())
+        asked.filter(|_| plain && endpoint.http != HttpVersion::Http2 && self.model_row().is_none())
     }
 
     /// Whether the 101 that is at the start of `received` is what the request asked for.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::table::{self, Compat, Id, Priority, ProxyProtocol, Rows, Scheme, Verify};
+use policy::table::{self, Compat, HttpVersion, Id, Priority, ProxyProtocol, Rows, Scheme, Verify};
 use policy::{Fault, Policy, unix};
 use rustls::server::ProducesTickets;
 
@@ -102,12 +102,24 @@ pub struct Endpoint {
     pub read: Duration,
     /// TLS, when the service speaks it.
     pub tls: Option<ClientTls>,
-    /// Whether it speaks HTTP/2.
-    pub http2: bool,
+    /// TLS for a request that only HTTP/1.1 carries, where more is offered otherwise.
+    pub tls_http1: Option<ClientTls>,
+    /// What is spoken.
+    pub http: HttpVersion,
     /// Whether its servers are told for whom a connection is opened.
     pub proxy_protocol: ProxyProtocol,
     /// The balanced upstream, when the host names one.
     pub upstream: Option<Id<table::Upstream>>,
+}
+
+impl Endpoint {
+    /// TLS, and what is spoken, for a request that asks for another protocol or does not: only HTTP/1.1 can change.
+    pub fn spoken(&self, upgrades: bool) -> (Option<&ClientTls>, HttpVersion) {
+        match &self.tls_http1 {
+            Some(tls) if upgrades => (Some(tls), HttpVersion::Http1),
+            _ => (self.tls.as_ref(), self.http),
+        }
+    }
 }
 
 /// A server by name or address. What is needed for each request is made once.
@@ -306,20 +318,34 @@ fn endpoints(
             let of_upstream = || policy.get(row.upstream?).client_certificate;
             let client = row.client_certificate.or_else(of_upstream);
             let client = client.map(|id| identity(policy, secrets, id));
-            let tls = match row.scheme {
-                Scheme::Http | Scheme::Grpc | Scheme::Tcp => None,
-                scheme @ (Scheme::Https | Scheme::Grpcs | Scheme::Tls) => Some(
-                    tls.get(&Demands {
-                        protocol: protocol(scheme),
-                        verify,
-                        depth: (row.verify_depth != u32::MAX).then_some(row.verify_depth),
-                        authorities: &authorities(policy, row.authorities),
-                        client,
-                    })
-                    .map_err(named(policy.text(row.name)))?,
-                ),
+            let demands = Demands {
+                verify,
+                depth: (row.verify_depth != u32::MAX).then_some(row.verify_depth),
+                authorities: &authorities(policy, row.authorities),
+                client,
+                protocols: match row.scheme {
+                    Scheme::Tcp | Scheme::Tls => &[],
+                    _ => protocols(row.http),
+                },
             };
-            endpoint(policy, &row, tls)
+            let mut made = |demands: &Demands<'_>| {
+                let made = tls.get(demands).map(Some);
+                made.map_err(named(policy.text(row.name)))
+            };
+            let secure = matches!(row.scheme, Scheme::Https | Scheme::Grpcs | Scheme::Tls);
+            let negotiated = row.http == HttpVersion::Negotiated;
+            Ok(Endpoint {
+                tls: if secure { made(&demands)? } else { None },
+                tls_http1: if negotiated {
+                    made(&Demands {
+                        protocols: protocols(HttpVersion::Http1),
+                        ..demands
+                    })?
+                } else {
+                    None
+                },
+                ..endpoint(policy, &row, secure)?
+            })
         })
         .collect()
 }
@@ -344,33 +370,31 @@ fn authorities(policy: &Policy, rows: Rows<table::Authority>) -> Vec<u8> {
     pem
 }
 
-/// What is spoken to a service; `None` where it is not known, and not asked.
-const fn protocol(scheme: Scheme) -> Option<Protocol> {
-    match scheme {
-        Scheme::Http | Scheme::Https => Some(Protocol::Http1),
-        Scheme::Grpc | Scheme::Grpcs => Some(Protocol::Http2),
-        Scheme::Tcp | Scheme::Tls => None,
+/// What a server of HTTP is offered.
+const fn protocols(http: HttpVersion) -> &'static [Protocol] {
+    match http {
+        HttpVersion::Http1 => &[Protocol::Http1],
+        HttpVersion::Http2 => &[Protocol::Http2],
+        HttpVersion::Negotiated => &[Protocol::Http2, Protocol::Http1],
     }
 }
 
-fn endpoint(
-    policy: &Policy,
-    row: &table::Service,
-    tls: Option<ClientTls>,
-) -> Result<Endpoint, SnapshotError> {
+/// All of an endpoint but its TLS.
+fn endpoint(policy: &Policy, row: &table::Service, secure: bool) -> Result<Endpoint, SnapshotError> {
     let port = u16::try_from(row.port).unwrap_or(0);
     let path = policy.text(row.path);
     let milliseconds = |value: u32| Duration::from_millis(u64::from(value));
     Ok(Endpoint {
         server: Server::new(policy.text(row.host), port)?,
-        authority: authority(policy.text(row.host), port, if tls.is_some() { 443 } else { 80 }),
+        authority: authority(policy.text(row.host), port, if secure { 443 } else { 80 }),
         path: if path.is_empty() { "/" } else { path }.into(),
         retries: row.retries,
         connect: milliseconds(row.connect_timeout),
         write: milliseconds(row.write_timeout),
         read: milliseconds(row.read_timeout),
-        tls,
-        http2: protocol(row.scheme) == Some(Protocol::Http2),
+        tls: None,
+        tls_http1: None,
+        http: row.http,
         proxy_protocol: row.proxy_protocol,
         upstream: row.upstream,
     })

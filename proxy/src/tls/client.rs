@@ -94,8 +94,8 @@ pub struct Demands<'d> {
     pub authorities: &'d [u8],
     /// Chain and key (PEM) of a certificate that it is shown.
     pub client: Option<(&'d [u8], &'d [u8])>,
-    /// What is spoken, and said so by ALPN (RFC 7301); `None` for what has no name there.
-    pub protocol: Option<Protocol>,
+    /// What may be spoken, the best first, as ALPN offers it (RFC 7301); empty where it has no name there.
+    pub protocols: &'d [Protocol],
 }
 
 impl Demands<'_> {
@@ -105,7 +105,7 @@ impl Demands<'_> {
         depth: None,
         authorities: &[],
         client: None,
-        protocol: Some(Protocol::Http1),
+        protocols: &[Protocol::Http1],
     };
 }
 
@@ -177,11 +177,8 @@ impl ClientConfigs {
                     .map_err(|_error| TlsSetupError::Key)?
             }
         };
-        config.alpn_protocols = demands
-            .protocol
-            .map(|protocol| protocol.name().to_vec())
-            .into_iter()
-            .collect();
+        let names = demands.protocols.iter().map(|protocol| protocol.name().to_vec());
+        config.alpn_protocols = names.collect();
         let made = ClientTls {
             config: Arc::new(config),
             identity,
@@ -197,11 +194,11 @@ impl ClientConfigs {
             demands.authorities
         };
         let (chain, key) = demands.client.unwrap_or_default();
-        let protocol = demands.protocol.map_or(&[][..], Protocol::name);
+        let protocols: Vec<&[u8]> = demands.protocols.iter().map(|protocol| protocol.name()).collect();
         let depth = demands.depth.map(u32::to_le_bytes);
         let depth = depth.as_ref().map_or(&[][..], |depth| depth);
         let digest = digest(&[
-            protocol,
+            &protocols.join(&b' '),
             &[u8::from(demands.verify)],
             depth,
             authorities,

@@ -3,11 +3,11 @@
 use policy::artifact::Builder;
 use policy::table::{
     Acl, Algorithm, Authority, BodyShape, Budget, Ceiling, Certificate, Cidr, Condition, ConditionKind,
-    Correlation, Cors, CountStrategy, Edit, EditList, EditOp, EditPlace, Generator, HashOn, HealthRules, Id,
-    Instance, IpRule, JsonType, Level, LimitBy, Line, Log, Membership, MessageTail, Metrics, Model, Origin,
-    OriginTest, ParamPlace, Part, PartKind, Period, PeriodUnit, Probe, ProbeKind, Provider, ProxyProtocol,
-    Quota, Refusal, Regex, Response, RouteType, Rows, Rule, Scheme, Secret, SecretKind, Select, Service,
-    Size, Sni, Source, Status, Streaming, Subject, Table, Target, Text, Upstream, Verify,
+    Correlation, Cors, CountStrategy, Edit, EditList, EditOp, EditPlace, Generator, HashOn, HealthRules,
+    HttpVersion, Id, Instance, IpRule, JsonType, Level, LimitBy, Line, Log, Membership, MessageTail, Metrics,
+    Model, Origin, OriginTest, ParamPlace, Part, PartKind, Period, PeriodUnit, Probe, ProbeKind, Provider,
+    ProxyProtocol, Quota, Refusal, Regex, Response, RouteType, Rows, Rule, Scheme, Secret, SecretKind,
+    Select, Service, Size, Sni, Source, Status, Streaming, Subject, Table, Target, Text, Upstream, Verify,
 };
 
 use super::{ALICE, BLACK, GOLD, SILVER, bits, router};
@@ -213,6 +213,7 @@ fn service(builder: &mut Builder, source: Id<Source>) -> Service {
         authorities: builder.list(&[authority]),
         client_certificate: Some(certificate),
         proxy_protocol: ProxyProtocol::V2,
+        http: HttpVersion::Negotiated,
         json: builder.text("{}"),
     }
 }

@@ -1,7 +1,7 @@
 //! Routes for connections.
 
 use policy::stream;
-use policy::table::{AddressTest, Id, Route, Rows, Scheme, Service, StreamRoute};
+use policy::table::{AddressTest, HttpVersion, Id, Route, Rows, Scheme, Service, StreamRoute};
 
 use super::Scene;
 use super::plugins::cidr;
@@ -21,6 +21,7 @@ pub(crate) fn add(scene: &mut Scene, wanted: &Wanted) -> Id<StreamRoute> {
     let https = scene.plugins.service_row;
     let service = scene.builder.row(&Service {
         scheme: Scheme::Tls,
+        http: HttpVersion::Http1,
         ..https
     });
     let route = scene.builder.row(&Route {

@@ -36,6 +36,7 @@ fn policy(by: LimitBy, hide_headers: bool) -> Policy {
         authorities: Rows::NONE,
         client_certificate: None,
         proxy_protocol: policy::table::ProxyProtocol::Off,
+        http: policy::table::HttpVersion::Http1,
         json,
     });
     let unmatched = b.row(&route(id, json, None));

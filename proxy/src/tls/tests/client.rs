@@ -89,7 +89,7 @@ fn equal_configurations_share_connections_in_every_epoch() {
             ..Demands::STRICT
         },
         Demands {
-            protocol: None,
+            protocols: &[],
             ..Demands::STRICT
         },
     ];

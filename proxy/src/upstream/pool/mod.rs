@@ -13,7 +13,7 @@ use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::table::ProxyProtocol;
+use policy::table::{HttpVersion, ProxyProtocol};
 
 use super::ConnectError;
 use crate::limits;
@@ -33,8 +33,8 @@ pub struct Key {
     pub address: Address,
     /// Identity of the TLS configuration, and server name; `None` for plaintext.
     pub tls: Option<(u128, Arc<str>)>,
-    /// Whether it speaks HTTP/2, from its first byte on.
-    pub http2: bool,
+    /// What may be spoken.
+    pub http: HttpVersion,
     /// For whom it was opened, where the server was told.
     pub behalf: Option<Behalf>,
 }
@@ -84,9 +84,11 @@ pub enum Missing {
 impl Pool {
     /// A stream of a shared connection, or the newest idle connection for a key that is still good.
     pub fn take(&mut self, key: &Key) -> Option<Leased> {
-        if key.http2 {
-            let open = self.shared.get(key)?.iter().find_map(Multiplexed::open);
-            return open.map(|handle| Leased {
+        if key.http != HttpVersion::Http1
+            && let Some(shared) = self.shared.get(key)
+            && let Some(handle) = shared.iter().find_map(Multiplexed::open)
+        {
+            return Some(Leased {
                 wire: Wire::Frames(handle),
                 requests: 1,
             });
@@ -108,7 +110,8 @@ impl Pool {
     /// What to do when nothing could be taken: open a connection, or wait for one that is being opened, which `may_wait`
     /// allows. To be asked once for each connection that is opened.
     pub fn missing(&mut self, key: &Key, may_wait: bool) -> Missing {
-        if !key.http2 {
+        // A server that chose HTTP/1.1 before will again: there is nothing to share.
+        if key.http == HttpVersion::Http1 || self.idle.contains_key(key) {
             return Missing::Wanted(Opener::default());
         }
         let list = self.opening.entry(key.clone()).or_default();
@@ -127,14 +130,20 @@ impl Pool {
     /// Makes the first use of a new connection; those who wait for it share it once the server has said how.
     ///
     /// # Errors
-    /// [`ConnectError::Tls`] when HTTP/2 is wanted and the server did not agree to it.
+    /// [`ConnectError::Tls`] when only HTTP/2 is wanted and the server did not agree to it.
     pub fn start(&mut self, key: &Key, stream: Stream, opener: Opener) -> Result<Leased, ConnectError> {
-        let wire = if key.http2 {
-            let refused = ConnectError::Tls(StreamError::Tls);
-            if stream.tls().is_some_and(|tls| tls.alpn_protocol() != Some(b"h2")) {
+        let refused = ConnectError::Tls(StreamError::Tls);
+        let agreed = stream.tls().and_then(|tls| tls.alpn_protocol());
+        let http2 = match key.http {
+            HttpVersion::Http1 => false,
+            HttpVersion::Http2 if stream.tls().is_none() || agreed == Some(b"h2") => true,
+            HttpVersion::Http2 => {
                 opener.failed(refused);
                 return Err(refused);
             }
+            HttpVersion::Negotiated => agreed == Some(b"h2"),
+        };
+        let wire = if http2 {
             let connection = Multiplexed::connect(stream);
             let handle = connection.open().ok_or(refused)?;
             let settling = connection.clone();
@@ -147,6 +156,9 @@ impl Pool {
             self.shared.entry(key.clone()).or_default().push(connection);
             Wire::Frames(handle)
         } else {
+            if key.http == HttpVersion::Negotiated {
+                self.idle.entry(key.clone()).or_default();
+            }
             Wire::Bytes(stream)
         };
         Ok(Leased { wire, requests: 0 })

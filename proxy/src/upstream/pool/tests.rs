@@ -19,7 +19,7 @@ impl Server {
         Key {
             address: self.0.local_addr().unwrap().into(),
             tls: None,
-            http2: false,
+            http: HttpVersion::Http1,
             behalf: None,
         }
     }
