@@ -259,7 +259,7 @@ pub const SWEEP_S: u64 = 10;
 // --- overload ---
 
 /// Milliseconds by which a worker may be late all the time, unless the node file says otherwise.
-pub const SHED_AFTER_MS: u32 = 50;
+pub const SHED_AFTER_MS: u32 = 500;
 /// Milliseconds over which the least lateness counts.
 pub const OVERLOAD_WINDOW_MS: u64 = 200;
 /// Milliseconds between two looks at the process' memory.

@@ -163,7 +163,7 @@ pub struct Settings {
     #[serde(rename = "limits", deserialize_with = "settable::from_table")]
     pub limits: Vec<Setting>,
     /// Milliseconds by which a worker may be late all the time before it turns requests away, those of low priority first;
-    /// 0 for never [default: 50]
+    /// 0 for never [default: 500]
     #[arg(long, value_name = "MS", env = "TOLLGATE_SHED_AFTER")]
     pub shed_after: Option<u32>,
     /// Memory that the process may use, such as 512MiB, before it turns requests away and stops accepting; 0 for any
