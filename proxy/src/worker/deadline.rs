@@ -135,8 +135,12 @@ impl Drop for Deadline {
     fn drop(&mut self) {
         let _ = SLOTS.try_with(|slots| {
             let slots = &mut *slots.borrow_mut();
-            slots.list[self.slot].at.set(Moment::NEVER);
-            slots.list[self.slot].waker.borrow_mut().take();
+            let slot = &slots.list[self.slot];
+            slot.at.set(Moment::NEVER);
+            // Another connection may get the descriptor before another deadline gets the slot.
+            slot.idle.set(false);
+            slot.fd.set(None);
+            slot.waker.borrow_mut().take();
             slots.free.push(self.slot);
         });
     }

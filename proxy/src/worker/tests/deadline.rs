@@ -1,8 +1,9 @@
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use super::{on_each_driver, pair};
 use crate::limits;
-use crate::worker::{Buffer, ConnError, Deadline, clock, close_all, close_idle, is_closing, sleep};
+use crate::worker::{Arrived, Buffer, ConnError, Deadline, clock, close_all, close_idle, is_closing, sleep};
 
 #[test]
 fn a_deadline_is_never_early_and_late_by_a_tick_at_most() {
@@ -52,6 +53,22 @@ fn draining_ends_idle_connections_and_no_others() {
             "it waited for its own time"
         );
         assert!(!busy.is_stale(), "a busy connection goes on");
+    });
+}
+
+#[test]
+fn the_deadline_of_a_connection_that_is_gone_ends_nobody_elses() {
+    on_each_driver(|| async {
+        let (conn, mut client) = pair().await;
+        // A client that left while it was idle had this descriptor before.
+        let left = Deadline::on_socket(conn.stream().as_raw_fd());
+        left.arm_idle(Duration::from_secs(100));
+        drop(left);
+        close_idle();
+        sleep(Duration::from_millis(limits::TICK_MS * 4)).await;
+        std::io::Write::write_all(&mut client, b"more").unwrap();
+        assert_eq!(conn.readable().await, Ok(()));
+        assert_eq!(conn.try_read(&mut Buffer::take()), Ok(Arrived::All));
     });
 }
 
