@@ -181,6 +181,16 @@ impl Stream {
 }
 
 impl Session {
+    /// One without bytes in either direction.
+    pub(super) const fn resting(conn: Conn, tls: Connection) -> Self {
+        Self {
+            conn,
+            tls,
+            incoming: Buffer::empty(),
+            outgoing: Buffer::empty(),
+        }
+    }
+
     async fn read(&mut self, buffer: &mut Buffer) -> Result<usize, StreamError> {
         loop {
             let count = self.decrypt(buffer).await?;

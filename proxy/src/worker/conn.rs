@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -84,15 +84,18 @@ impl Conn {
             }
             None => None,
         };
-        let deadline = Deadline::on_socket(stream.as_raw_fd());
-        Ok(Self {
-            deadline,
+        Ok(Self::from_parts(stream, peer, local))
+    }
+
+    pub(super) fn from_parts(stream: TcpStream, peer: Option<SocketAddr>, local: Option<SocketAddr>) -> Self {
+        Self {
+            deadline: Deadline::on_socket(stream.as_raw_fd()),
             idle: None,
             canceller: None,
             stream,
             peer,
             local,
-        })
+        }
     }
 
     /// Opens a connection.
@@ -329,10 +332,7 @@ impl Conn {
     /// Whether the peer has closed, or sent something unasked: such a connection must not be used again. One
     /// system call, no wait.
     pub fn is_stale(&self) -> bool {
-        let mut byte = [std::mem::MaybeUninit::uninit()];
-        let peeked = socket2::SockRef::from(&super::socket::borrow(&self.stream))
-            .recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
-        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        is_stale(super::socket::borrow(&self.stream))
     }
 
     fn returned(
@@ -364,6 +364,14 @@ impl Conn {
     pub(super) fn into_parts(self) -> (TcpStream, Deadline) {
         (self.stream, self.deadline)
     }
+}
+
+/// [`Conn::is_stale`], of a connection that may have no worker.
+pub(super) fn is_stale(socket: BorrowedFd<'_>) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    let peeked =
+        socket2::SockRef::from(&socket).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+    !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// What a read, perhaps under a deadline, came to.

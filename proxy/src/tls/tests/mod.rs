@@ -4,6 +4,7 @@ mod client;
 mod client_auth;
 mod duplex;
 mod ocsp;
+mod parked;
 mod server;
 
 use std::io::{ErrorKind, Read, Write};
