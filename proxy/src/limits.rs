@@ -124,6 +124,18 @@ pub const ADMIN_CLIENTS: usize = 64;
 pub const UPSTREAM_IDLE: usize = 512;
 /// Seconds that a connection may idle.
 pub const UPSTREAM_IDLE_S: u64 = 60;
+/// Idle connections that no worker keeps, and any may take ...
+pub const UPSTREAM_PARKED: usize = 1024;
+/// ... and how many of them serve the same requests: a worker that has none looks at so many places.
+pub const UPSTREAM_PARKED_KEY: usize = 64;
+/// Milliseconds after which a connection that idles is one that its worker does not need.
+pub const UPSTREAM_SURPLUS_MS: u64 = 250;
+/// Milliseconds between two looks of a worker for those ...
+pub const UPSTREAM_PARK_MS: u64 = 100;
+/// ... and how many of them it parks at a time.
+pub const UPSTREAM_PARKED_AT_ONCE: usize = 16;
+/// Looks of each worker in which all of them together have looked at every parked connection once.
+pub const UPSTREAM_PARKED_LOOKS: usize = 10;
 /// Tries beyond the first that a worker makes at once, whatever its retry budget.
 pub const RETRIES_RESERVED: u32 = 100;
 /// Requests that a connection serves.

@@ -40,6 +40,7 @@ mod metrics;
 mod openai;
 mod overload;
 mod panic;
+mod parked;
 mod peers;
 mod process;
 mod proxy_header;
@@ -66,6 +67,8 @@ mod websocket;
 
 use std::time::{Duration, Instant};
 
+use tests::{Client, Gateway};
+
 /// A policy with one service `origin` on `url` and one route `all` on `/` that carries `plugins` (YAML list items in
 /// flow style); `rest` is more top-level YAML.
 fn one_route(url: &str, plugins: &str, rest: &str) -> String {
@@ -90,6 +93,34 @@ fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "{what}: not within ten seconds");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A client on each worker. The kernel spreads connections over them by their ports.
+fn on_each_worker(gateway: &Gateway, workers: usize) -> anyhow::Result<Vec<Client>> {
+    let held = || -> anyhow::Result<Vec<u64>> {
+        let status = gateway.admin().status()?;
+        let workers = status["workers"].as_array().cloned().unwrap_or_default();
+        Ok(workers
+            .iter()
+            .filter_map(|worker| worker["connections"].as_u64())
+            .collect())
+    };
+    let mut clients: Vec<Option<Client>> = (0..workers).map(|_| None).collect();
+    while clients.iter().any(Option::is_none) {
+        let before = held()?;
+        let client = Client::connect(gateway.addr())?;
+        let worker = eventually("a worker takes the connection", || {
+            let after = held().ok()?;
+            (0..workers).find(|&worker| after[worker] > before[worker])
+        });
+        if clients[worker].is_none() {
+            clients[worker] = Some(client);
+        } else {
+            drop(client);
+            eventually("it is closed again", || (held().ok()? == before).then_some(()));
+        }
+    }
+    Ok(clients.into_iter().flatten().collect())
 }
 
 /// The value an echoing origin saw for a header, or nothing. Several values are joined by `|`.

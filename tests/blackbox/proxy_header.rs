@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use tests::{Authority, Client, Curl, Gateway, GatewayBuilder, Nginx, Origin, Process, Scratch, program};
 
-use crate::eventually;
+use crate::{eventually, on_each_worker};
 
 /// What nginx was told, and on which of its connections.
 const TOLD: &str = "location / { return 200 \"$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr \
@@ -90,6 +90,25 @@ fn a_connection_serves_one_client_and_ends_with_it() -> Result<()> {
     assert_eq!(words(&mut two)?, second);
     drop(two);
     eventually("nothing is left", || (open(address) == 0).then_some(()));
+    Ok(())
+}
+
+#[test]
+fn another_worker_never_gets_a_clients_connection() -> Result<()> {
+    let (_nginx, address) = nginx(TOLD)?;
+    let gateway = Gateway::builder(policy("v2", address, "")).workers(2).start()?;
+    let mut clients = on_each_worker(&gateway, 2)?;
+    let first = words(&mut clients[0])?;
+    for _ in 0..6 {
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(gateway.admin().status()?["upstream_connections"]["parked"], 0);
+    }
+    assert_ne!(words(&mut clients[1])?[1], first[1], "each its own port");
+    assert_eq!(
+        words(&mut clients[0])?,
+        first,
+        "and its own connection, all the while"
+    );
     Ok(())
 }
 

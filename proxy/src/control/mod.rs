@@ -29,6 +29,7 @@ use crate::quota;
 use crate::settable;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
+use crate::upstream::pool::Shelf;
 use crate::upstream::resolve::Resolver;
 use crate::worker::{self, Driver};
 pub use error::StartError;
@@ -83,8 +84,10 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     quotas.expect(first.policy.callers().len());
     let resolver = Resolver::start(node.dns.clone()).map_err(StartError::Thread)?;
     let memory = Arc::new(Memory::new(node.memory_most));
+    let shelf = Arc::new(Shelf::new(node.workers));
     let crew = Crew {
         memory: &memory,
+        shelf: &shelf,
         driver,
         node: &node,
         first: &first,
@@ -101,6 +104,7 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     let gauged = Gauged {
         counters,
         memory: Arc::clone(&memory),
+        shelf: Arc::clone(&shelf),
         quotas,
         log: Arc::downgrade(&log),
         resolver,
@@ -124,6 +128,8 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     if let Some(listeners) = listeners {
         listeners.end(ending == Ending::HandedOver);
     }
+    // Who still needs one opens it: servers get back what nobody uses, however long this takes.
+    shelf.close();
     drain(&node, &inbox, &workers, ending, &mut || memory.look(&workers));
     // The last owner of the log waits until everything is written.
     drop(publisher);

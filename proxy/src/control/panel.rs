@@ -25,6 +25,7 @@ use crate::snapshot::{Snapshot, Upstream};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
 use crate::telemetry::prometheus::{self, DnsCounts, Gauges, Lateness, TargetHealth};
+use crate::upstream::pool::Shelf;
 use crate::upstream::resolve::message::Kind;
 use crate::upstream::resolve::{Listed, Resolver};
 use crate::worker::Driver;
@@ -47,6 +48,7 @@ pub(super) struct NodePanel {
 pub(super) struct Gauged {
     pub(super) counters: Arc<Counters>,
     pub(super) memory: Arc<Memory>,
+    pub(super) shelf: Arc<Shelf>,
     pub(super) quotas: Arc<quota::Table>,
     /// Weak: the log's end must not wait for the admin socket.
     pub(super) log: Weak<AccessLog>,
@@ -130,6 +132,10 @@ impl Panel for NodePanel {
                     "most": self.gauged.memory.most(),
                     "full": self.gauged.memory.is_full(),
                 },
+                "upstream_connections": {
+                    "parked": self.gauged.shelf.parked(),
+                    "adopted": self.gauged.shelf.adopted(),
+                },
                 "driver": self.driver.name(),
                 "source": published.source,
                 "epoch": current.map(|snapshot| snapshot.epoch),
@@ -163,6 +169,7 @@ impl Panel for NodePanel {
         let Gauged {
             counters,
             memory,
+            shelf,
             quotas,
             log,
             resolver,
@@ -191,6 +198,7 @@ impl Panel for NodePanel {
             limits: &limits,
             late: &late,
             memory: ((used > 0).then_some(used), memory.most()),
+            parked: (shelf.parked(), shelf.adopted()),
             quota_overflowed: quotas.overflowed(),
             quota_bytes: quotas.resident_bytes() as u64,
             dns: DnsCounts {

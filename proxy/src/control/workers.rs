@@ -24,6 +24,7 @@ use crate::snapshot::{Epoch, Snapshot};
 use crate::stream;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::{Counters, Tally};
+use crate::upstream::pool::{Pool, Shelf};
 use crate::upstream::resolve::{Names, Resolver};
 use crate::worker::{self, Accepted, Acceptor, Driver, Listening};
 
@@ -166,6 +167,7 @@ fn instruments(
 /// What all workers are started with.
 pub(super) struct Crew<'c> {
     pub(super) memory: &'c Arc<Memory>,
+    pub(super) shelf: &'c Arc<Shelf>,
     pub(super) driver: Driver,
     pub(super) node: &'c Arc<Node>,
     pub(super) first: &'c Arc<Snapshot>,
@@ -199,8 +201,9 @@ impl Crew<'_> {
     ) -> Result<WorkerHandle, StartError> {
         let presence = Arc::new(Presence::default());
         let drained = Arc::new(AtomicBool::new(false));
-        let (memory, node, first, resolver) = (
+        let (memory, shelf, node, first, resolver) = (
             Arc::clone(self.memory),
+            Arc::clone(self.shelf),
             Arc::clone(self.node),
             Arc::clone(self.first),
             self.resolver.clone(),
@@ -212,7 +215,8 @@ impl Crew<'_> {
             let Ok(mailbox) = mailbox_in.recv() else { return };
             let names = Names::new(resolver, mailbox);
             let epoch = Epoch::new(first, number, names.clone(), None);
-            let context = Context::new(node, epoch, names, own_presence, memory, instruments);
+            let pool = Pool::beside(shelf);
+            let context = Context::new(node, epoch, names, own_presence, memory, pool, instruments);
             worker::on_tick(ticking(Rc::clone(&context)));
             let own = Worker {
                 number,
@@ -227,6 +231,9 @@ impl Crew<'_> {
             };
             WORKER.with(|worker| worker.replace(Some(own)));
             let _ = events.send(Event::Prepared);
+            if context.node.workers > 1 {
+                worker::spawn(park_surplus(Rc::clone(&context)));
+            }
             sweep(context).await;
         };
         let report = move |error| {
@@ -308,6 +315,14 @@ async fn sweep(context: Rc<Context>) {
     loop {
         worker::sleep(Duration::from_secs(limits::SWEEP_S)).await;
         context.pool.borrow_mut().sweep();
+    }
+}
+
+/// Lets other workers use the idle upstream connections that this one does not need.
+async fn park_surplus(context: Rc<Context>) {
+    loop {
+        worker::sleep(Duration::from_millis(limits::UPSTREAM_PARK_MS)).await;
+        context.pool.borrow_mut().park_surplus();
     }
 }
 

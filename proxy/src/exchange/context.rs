@@ -68,6 +68,7 @@ impl Context {
         names: Names,
         presence: Arc<Presence>,
         memory: Arc<Memory>,
+        pool: Pool,
         instruments: Instruments,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -75,7 +76,7 @@ impl Context {
             retries: RetryBudget::new(node.retry_budget),
             node,
             epoch: RefCell::new(epoch),
-            pool: RefCell::default(),
+            pool: RefCell::new(pool),
             names,
             ids: RequestIds::default(),
             date: HttpDate::default(),

@@ -55,6 +55,8 @@ pub struct Gauges<'g> {
     pub late: &'g [Lateness],
     /// Memory in use, and the most there may be, in bytes.
     pub memory: (Option<u64>, Option<u64>),
+    /// Idle connections to upstreams that no worker has, and how many workers took instead of opening one.
+    pub parked: (u64, u64),
     /// Bytes of the quota table.
     pub quota_bytes: u64,
     /// What the resolver counted.

@@ -72,6 +72,7 @@ pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
     }
     process(text, gauges);
     upstreams(text, gauges.upstreams);
+    parked(text, gauges.parked);
     let log = gauges.log;
     for (name, help, count) in [
         (
@@ -171,6 +172,22 @@ fn upstreams(text: &mut Text, upstreams: &[UpstreamCounts<'_>]) {
             }
         }
     }
+}
+
+/// Idle connections that no worker has.
+fn parked(text: &mut Text, (parked, adopted): (u64, u64)) {
+    text.single(
+        "tollgate_upstream_connections_parked",
+        Type::Gauge,
+        "Idle connections to upstreams that any worker may take",
+        parked,
+    );
+    text.single(
+        "tollgate_upstream_connections_adopted_total",
+        Type::Counter,
+        "Such connections that a worker took instead of opening one",
+        adopted,
+    );
 }
 
 /// What is turned away, and what for.

@@ -5,6 +5,7 @@
 //! be taken for the answer to the next request, and every client after it would get another's.
 
 mod opening;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use crate::worker::clock::{self, Moment};
 use crate::worker::{self, race, sleep};
 use opening::Opening;
 pub use opening::{Opener, Waiting};
+pub use shelf::Shelf;
 
 /// What makes two connections different.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +73,7 @@ pub struct Pool {
     count: usize,
     shared: HashMap<Key, Vec<Multiplexed>, ahash::RandomState>,
     opening: HashMap<Key, Vec<Weak<Opening>>, ahash::RandomState>,
+    shelf: Arc<Shelf>,
 }
 
 /// What there is where no connection could be taken.
@@ -82,7 +85,8 @@ pub enum Missing {
 }
 
 impl Pool {
-    /// A stream of a shared connection, or the newest idle connection for a key that is still good.
+    /// A stream of a shared connection, or the newest idle connection for a key that is still good, or one that another
+    /// worker does not need.
     pub fn take(&mut self, key: &Key) -> Option<Leased> {
         if key.http != HttpVersion::Http1
             && let Some(shared) = self.shared.get(key)
@@ -93,8 +97,7 @@ impl Pool {
                 requests: 1,
             });
         }
-        let list = self.idle.get_mut(key)?;
-        while let Some(idle) = list.pop() {
+        while let Some(idle) = self.idle.get_mut(key).and_then(Vec::pop) {
             self.count -= 1;
             let fresh = clock::now() - idle.since < Duration::from_secs(limits::UPSTREAM_IDLE_S);
             if fresh && !idle.stream.conn().is_stale() {
@@ -104,7 +107,7 @@ impl Pool {
                 });
             }
         }
-        None
+        self.adopt(key)
     }
 
     /// What to do when nothing could be taken: open a connection, or wait for one that is being opened, which `may_wait`
