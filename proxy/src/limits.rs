@@ -136,6 +136,8 @@ pub const UPSTREAM_PARK_MS: u64 = 100;
 pub const UPSTREAM_PARKED_AT_ONCE: usize = 16;
 /// Looks of each worker in which all of them together have looked at every parked connection once.
 pub const UPSTREAM_PARKED_LOOKS: usize = 10;
+/// Milliseconds in which a server's tickets come behind a handshake, before a connection that nobody used is kept.
+pub const TICKETS_MS: u64 = 500;
 /// Tries beyond the first that a worker makes at once, whatever its retry budget.
 pub const RETRIES_RESERVED: u32 = 100;
 /// Requests that a connection serves.

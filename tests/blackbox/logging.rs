@@ -9,7 +9,7 @@ use crate::{eventually, one_route};
 const CONSUMERS: &str = "consumers:\n- {username: ada, keyauth_credentials: [{key: ada-secret-key}]}\n";
 
 /// The first `count` lines of a log, once they are there.
-fn lines(scratch: &Scratch, count: usize) -> Vec<Value> {
+pub(crate) fn lines(scratch: &Scratch, count: usize) -> Vec<Value> {
     let path = scratch.path().join("access.log");
     eventually("log lines", || {
         let text = std::fs::read_to_string(&path).ok()?;

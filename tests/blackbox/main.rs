@@ -22,6 +22,7 @@ mod drain;
 mod framing;
 mod grpc;
 mod health;
+mod hedge;
 mod http;
 mod http2;
 mod http2_attacks;

@@ -108,7 +108,23 @@ impl Reader<'_> {
             }
         }
         fields.close();
+        self.hedged_service(&service);
         self.enter_service(service, nested_routes, nested_plugins);
+    }
+
+    /// Only requests can be sent twice, and those of gRPC never are: each is a POST.
+    fn hedged_service(&self, service: &Service) {
+        let tag = service.meta.extensions.get(&extension::HEDGE_AFTER);
+        let (Some(tag), false) = (tag, matches!(service.protocol, Protocol::Http | Protocol::Https)) else {
+            return;
+        };
+        let words = format!(
+            "nothing that a service of protocol {} gets may be sent twice",
+            service.protocol.name()
+        );
+        let finding = Diagnostic::error("hedge-protocol", words).at(tag.span);
+        self.report
+            .push(finding.help("`tollgate:hedge_after` is for services of protocol http and https"));
     }
 
     fn service_path(&mut self, fields: &mut Fields<'_>, service: &mut Service) {

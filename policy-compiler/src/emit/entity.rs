@@ -154,6 +154,11 @@ fn service(context: &mut Context<'_>, service: &ServiceEntity) {
                 Some(_) => HttpVersion::Negotiated,
             },
         },
+        hedge_after: service
+            .meta
+            .extensions
+            .value(&extension::HEDGE_AFTER)
+            .unwrap_or(0),
         json: context.text(&json::service(service)),
     };
     context.builder.row(&row);

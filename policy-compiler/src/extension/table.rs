@@ -111,4 +111,13 @@ tags! {
         needs: None,
         about: "the version of the PROXY header that each connection to the service begins with",
     };
+    /// How long a request waits for an answer before it goes to another target, too.
+    HEDGE_AFTER = Tag {
+        name: "hedge_after",
+        on: &[Kind::Service],
+        shape: Shape::Duration { least: 10, most: 60_000 },
+        default: "never",
+        needs: None,
+        about: "how long a request that may be sent twice waits for an answer before another target gets it, too",
+    };
 }

@@ -8,6 +8,7 @@ use policy::table::{
 
 use super::{Config, How, Instance, Lowering, Step, at_least, template};
 use crate::diagnostic::Diagnostic;
+use crate::extension;
 use crate::lower::Context;
 use crate::schema::PluginKind;
 
@@ -50,6 +51,7 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
     }
     let target = target(context, config, spoken, route_type);
     let authorities = authorities(context, instance);
+    refuse_hedging(context, instance);
     let service = service(context, instance, &target, authorities);
     let option = |field: &str| config.number(&format!("model.options.{field}"));
     let row = Model {
@@ -90,6 +92,19 @@ fn lower(context: &mut Context<'_>, instance: &Instance<'_>) -> u32 {
         authorities,
     };
     context.builder.row(&row).number()
+}
+
+/// A model call is paid for each time that it is made.
+fn refuse_hedging(context: &Context<'_>, instance: &Instance<'_>) {
+    let service = instance.service.map(|index| &context.model[index]);
+    let tag = service.and_then(|service| service.meta.extensions.get(&extension::HEDGE_AFTER));
+    if let Some(tag) = tag {
+        let words = "calls of models are never sent twice: each would be paid for twice";
+        let finding = Diagnostic::error("hedge-model", words).at(tag.span);
+        context
+            .report
+            .push(finding.also(instance.plugin.meta.span, "this plugin calls a model"));
+    }
 }
 
 fn narrow(number: u64) -> u32 {
@@ -309,6 +324,8 @@ fn service(
         client_certificate: None,
         proxy_protocol: ProxyProtocol::Off,
         http: HttpVersion::Http1,
+        // A model call costs money each time that it is made.
+        hedge_after: 0,
         json: context.text("{}"),
     };
     context.builder.row(&row)

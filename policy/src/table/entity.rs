@@ -134,6 +134,8 @@ rows! {
         proxy_protocol: ProxyProtocol,
         /// What is spoken on them.
         http: HttpVersion,
+        /// Milliseconds after which a request without an answer goes to another target, too; 0 for never.
+        hedge_after: u32,
         /// JSON of the entity as Kong logs it.
         json: Text,
     }

@@ -140,24 +140,33 @@ impl Client {
         aborter: WireAborter,
     ) -> Result<T, Lost> {
         let mut upstream = pin!(upstream);
+        match self.stays_for(&mut upstream).await {
+            Some(result) => result.map_err(Lost::Upstream),
+            None => {
+                aborter.abort();
+                let _ = upstream.await;
+                Err(Lost::Client)
+            }
+        }
+    }
+
+    /// The same for what may be dropped: `None` when the client has left.
+    pub(super) async fn stays_for<T>(&mut self, wait: impl Future<Output = T>) -> Option<T> {
+        let mut wait = pin!(wait);
         self.patience
             .arm_in(Duration::from_millis(limits::CLIENT_WATCH_MS));
-        let result = match race(&mut upstream, self.patience.wait()).await {
+        let result = match race(&mut wait, self.patience.wait()).await {
             First::Left(result) => result,
             // A client that sends on while it is answered must wait to be read: what it sends is kept.
-            First::Right(()) if self.input.len() >= limits::PIPELINED_BYTES => upstream.await,
-            First::Right(()) => match race(&mut upstream, self.wire.stirs()).await {
+            First::Right(()) if self.input.len() >= limits::PIPELINED_BYTES => wait.await,
+            First::Right(()) => match race(&mut wait, self.wire.stirs()).await {
                 First::Left(result) => result,
-                First::Right(()) if self.is_gone().await => {
-                    aborter.abort();
-                    let _ = upstream.await;
-                    return Err(Lost::Client);
-                }
-                First::Right(()) => upstream.await,
+                First::Right(()) if self.is_gone().await => return None,
+                First::Right(()) => wait.await,
             },
         };
         self.patience.disarm();
-        result.map_err(Lost::Upstream)
+        Some(result)
     }
 
     /// Whether a client that stirred has left.

@@ -2,23 +2,22 @@
 //! [`receive`](super::receive) waits for the response head.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::time::Duration;
 
 use policy::table::{Id, Service};
 
 use super::place::Place;
-use super::record::{CLIENT_LEFT, Try};
+use super::record::{CLIENT_LEFT, Outcome, Try};
 use super::refusal::Refusal;
 use super::request::Sending;
 use super::{Exchange, Vanished};
 use crate::http::h1::response::ResponseDecoder;
 use crate::limits;
-use crate::snapshot::Endpoint;
+use crate::snapshot::{Endpoint, Epoch};
 use crate::telemetry::counter::Tally;
-use crate::tls::{ClientTls, StreamError};
-use crate::upstream::pool::{Key, Leased, Missing};
+use crate::tls::StreamError;
+use crate::upstream::pool::{Key, Leased};
 use crate::upstream::retry::{Progress, may_retry};
-use crate::upstream::{self, ConnectError};
 use crate::worker::clock::Moment;
 use crate::worker::{Address, Buffer, ConnError, clock};
 
@@ -32,6 +31,17 @@ pub(super) struct Leg {
     pub(super) input: Buffer,
 }
 
+impl Leg {
+    pub(super) fn new(key: Key, leased: Leased) -> Self {
+        Self {
+            key,
+            leased,
+            decoder: ResponseDecoder::default(),
+            input: Buffer::empty(),
+        }
+    }
+}
+
 /// How a try failed.
 pub(super) enum Failure {
     /// The client is gone.
@@ -43,7 +53,7 @@ pub(super) enum Failure {
 impl Failure {
     /// With what the stream knows: a request that the upstream did not look at may be sent again, whatever it asks for. And
     /// whether a part of its body was passed on beside the exchange.
-    fn of(mut self, leg: &mut Leg, passed_on: bool) -> Self {
+    pub(super) fn of(mut self, leg: &mut Leg, passed_on: bool) -> Self {
         let refused = leg
             .leased
             .wire
@@ -54,6 +64,14 @@ impl Failure {
             progress.body_consumed |= passed_on;
         }
         self
+    }
+
+    /// How far the try came, unless the client is gone.
+    pub(super) const fn progress(&self) -> Option<Progress> {
+        match self {
+            Self::Vanished => None,
+            Self::Upstream { progress, .. } => Some(*progress),
+        }
     }
 
     /// The status that the log has for the try: 499 when it was the client that left.
@@ -69,6 +87,64 @@ impl Failure {
     }
 }
 
+/// What the tries of one request have in common.
+pub(super) struct Errand<'s> {
+    pub(super) epoch: &'s Rc<Epoch>,
+    pub(super) service: Id<Service>,
+    pub(super) endpoint: &'s Endpoint,
+    pub(super) sending: Sending,
+    /// What the request is hashed on.
+    pub(super) key: u64,
+    /// Tries made.
+    pub(super) tries: u32,
+    /// Targets that failed.
+    pub(super) tried: [usize; limits::TARGETS_TRIED],
+    /// How far one came that failed beside the last one.
+    pub(super) beside: Option<Progress>,
+    /// Whether a second try was due while a first one was waited for. It is made once.
+    pub(super) hedged: bool,
+}
+
+/// A try: where it goes, since when, and how far it came.
+pub(super) struct Attempt<'s> {
+    pub(super) place: Place<'s>,
+    pub(super) began: Moment,
+    pub(super) began_unix_ns: u64,
+    pub(super) progress: Progress,
+    /// Whether it is made while an earlier one is still waited for.
+    pub(super) hedge: bool,
+    /// Where it goes, once that is known.
+    pub(super) address: Option<Address>,
+    /// Its number in the record.
+    pub(super) noted: Option<usize>,
+}
+
+impl<'s> Attempt<'s> {
+    /// One that begins now, of so many.
+    pub(super) fn new(place: Place<'s>, tries: u32, hedge: bool) -> Self {
+        Self {
+            place,
+            began: clock::now(),
+            began_unix_ns: clock::unix_now_ns(),
+            progress: Progress {
+                tries,
+                sent: false,
+                body_consumed: false,
+                response_began: false,
+                reused: false,
+            },
+            hedge,
+            address: None,
+            noted: None,
+        }
+    }
+
+    /// How long ago it began.
+    pub(super) fn took(&self) -> Duration {
+        clock::now() - self.began
+    }
+}
+
 impl Exchange<'_> {
     pub(super) async fn forward(&mut self) -> Result<(), Vanished> {
         let Some(service) = self.service() else {
@@ -80,40 +156,40 @@ impl Exchange<'_> {
             Ok(sending) => sending,
             Err(refusal) => return self.refuse(refusal).await,
         };
-        let key = endpoint.upstream.map_or(0, |upstream| self.hash_key(upstream));
-        let mut tried = [usize::MAX; limits::TARGETS_TRIED];
-        let mut tries = 0;
+        let mut errand = Errand {
+            epoch: &epoch,
+            service,
+            endpoint,
+            sending,
+            key: endpoint.upstream.map_or(0, |upstream| self.hash_key(upstream)),
+            tries: 0,
+            tried: [usize::MAX; limits::TARGETS_TRIED],
+            beside: None,
+            hedged: false,
+        };
         self.context.retries.earn();
         loop {
-            tries += 1;
-            let place = match self.place(endpoint, &epoch, key, &tried).await? {
+            errand.tries += 1;
+            let place = match self.place(&errand).await? {
                 Ok(place) => place,
                 Err(refusal) => return self.refuse(refusal).await,
             };
-            let began = (clock::now(), clock::unix_now_ns());
-            let mut found = None;
-            let result = self.attempt(endpoint, &place, &sending, tries, &mut found).await;
-            if let Some((address, found)) = found {
-                self.record.tried(Try {
-                    address,
-                    began_unix_ns: began.1,
-                    took_ns: u64::try_from((found - began.0).as_nanos()).unwrap_or(0),
-                    failed: result.as_ref().err().map(Failure::status),
-                });
+            let mut attempt = Attempt::new(place, errand.tries, false);
+            let result = self.attempt(&mut errand, &mut attempt).await;
+            if let Err(failure) = &result {
+                self.attempt_failed(&mut errand, &attempt, failure);
             }
-            let took = clock::now() - began.0;
             match result {
                 Ok(leg) => {
-                    place.answered(self.scratch.response.status, took);
-                    self.stick(endpoint, &place);
+                    attempt
+                        .place
+                        .answered(self.scratch.response.status, attempt.took());
+                    self.stick(endpoint, &attempt.place);
                     return self.relay(leg, endpoint).await;
                 }
                 Err(Failure::Vanished) => return Err(Vanished),
                 Err(Failure::Upstream { refusal, progress }) => {
-                    // That a kept connection was closed meanwhile says nothing about the target.
-                    if !progress.reused {
-                        place.failed(refusal, took, &mut tried);
-                    }
+                    let progress = errand.beside.take().map_or(progress, |it| progress.and(it));
                     let idempotent = self.is_idempotent();
                     let may = may_retry(progress, idempotent, endpoint.retries);
                     if !(may && (progress.reused || self.may_spend_retry())) {
@@ -124,6 +200,88 @@ impl Exchange<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// Makes a try. Where another one is made meanwhile and answers first, `attempt` becomes that one. One function: each level
+    /// of futures would carry the connection once more.
+    async fn attempt<'s>(
+        &mut self,
+        errand: &mut Errand<'s>,
+        attempt: &mut Attempt<'s>,
+    ) -> Result<Leg, Failure> {
+        let endpoint = errand.endpoint;
+        let (server, names) = (attempt.place.server, &self.context.names);
+        let address = match attempt.place.address {
+            Some(address) => Some(address),
+            None => names.resolve(&server.host, server.port).await.map(Address::Ip),
+        };
+        let address = address.ok_or(Failure::Upstream {
+            refusal: Refusal::Unresolved,
+            progress: attempt.progress,
+        })?;
+        self.note_attempt(attempt, address);
+        let upgrades = errand.sending.upgrade.is_some();
+        let leased = self.lease(endpoint, &attempt.place, address, upgrades).await;
+        let mut leg = leased.map_err(|error| self.not_connected(attempt, error))?;
+        attempt.progress.reused = leg.leased.requests > 0;
+        attempt.progress.sent = true;
+        self.record.forwarded = Some(clock::now());
+        let mut output = Buffer::take();
+        self.write_head(attempt.place.authority, &errand.sending, &mut leg, &mut output);
+        let (sending, progress) = (&errand.sending, &mut attempt.progress);
+        let sent = self
+            .send_request(&mut leg, endpoint, sending, &mut output, progress)
+            .await;
+        drop(output);
+        let answered = match sent {
+            Ok(true) => Ok(()),
+            // Boxed: few exchanges may be hedged, all would carry the memory.
+            Ok(false) if self.may_hedge(errand) => {
+                return Box::pin(self.hedge(errand, attempt, leg)).await;
+            }
+            Ok(false) => {
+                let progress = attempt.progress;
+                self.receive_head(&mut leg, endpoint, &errand.sending, progress)
+                    .await
+            }
+            Err(failure) => Err(failure),
+        };
+        match answered {
+            Ok(()) => Ok(leg),
+            Err(failure) => {
+                let passed_on = self.uploaded.as_ref().is_some_and(|bytes| bytes.get() > 0);
+                Err(failure.of(&mut leg, passed_on))
+            }
+        }
+    }
+
+    /// Writes a try down, once its address is known.
+    pub(super) fn note_attempt(&mut self, attempt: &mut Attempt<'_>, address: Address) {
+        attempt.address = Some(address);
+        attempt.noted = self.record.tried(Try {
+            address,
+            began_unix_ns: attempt.began_unix_ns,
+            took_ns: u64::try_from(attempt.took().as_nanos()).unwrap_or(0),
+            outcome: Outcome::Answered,
+            hedge: attempt.hedge,
+        });
+    }
+
+    /// Takes in what a failed try teaches.
+    pub(super) fn attempt_failed(
+        &mut self,
+        errand: &mut Errand<'_>,
+        attempt: &Attempt<'_>,
+        failure: &Failure,
+    ) {
+        self.record
+            .ended(attempt.noted, Outcome::Failed(failure.status()));
+        // That a kept connection was closed meanwhile says nothing about the target.
+        if let Failure::Upstream { refusal, progress } = failure
+            && !progress.reused
+        {
+            attempt.place.failed(*refusal, attempt.took(), &mut errand.tried);
         }
     }
 
@@ -146,7 +304,7 @@ impl Exchange<'_> {
     }
 
     /// Whether what goes to the upstream may be sent twice.
-    fn is_idempotent(&self) -> bool {
+    pub(super) fn is_idempotent(&self) -> bool {
         match self.record.method.as_deref() {
             Some(edited) => matches!(
                 edited,
@@ -154,123 +312,6 @@ impl Exchange<'_> {
             ),
             None => self.scratch.head.method.is_idempotent(),
         }
-    }
-
-    async fn attempt(
-        &mut self,
-        endpoint: &Endpoint,
-        place: &Place<'_>,
-        sending: &Sending,
-        tries: u32,
-        found: &mut Option<(Address, Moment)>,
-    ) -> Result<Leg, Failure> {
-        let mut progress = Progress {
-            tries,
-            sent: false,
-            body_consumed: false,
-            response_began: false,
-            reused: false,
-        };
-        let failed = |refusal, progress| Failure::Upstream { refusal, progress };
-        let (server, names) = (place.server, &self.context.names);
-        let address = match place.address {
-            Some(address) => Some(address),
-            None => names.resolve(&server.host, server.port).await.map(Address::Ip),
-        };
-        let address = address.ok_or(failed(Refusal::Unresolved, progress))?;
-        *found = Some((address, clock::now()));
-        let mut leg = self
-            .lease(endpoint, place, address, sending.upgrade.is_some())
-            .await
-            .map_err(|error| {
-                names.failed(&server.host, server.port, address);
-                let refusal = match error {
-                    ConnectError::Refused(StreamError::Conn(ConnError::TimedOut)) => Refusal::Upstream(504),
-                    _ => Refusal::Upstream(502),
-                };
-                failed(refusal, progress)
-            })?;
-        progress.reused = leg.leased.requests > 0;
-        progress.sent = true;
-        self.record.forwarded = Some(clock::now());
-        let mut output = Buffer::take();
-        self.write_head(place.authority, sending, &mut leg, &mut output);
-        let sent = self
-            .send_request(&mut leg, endpoint, sending, &mut output, &mut progress)
-            .await;
-        drop(output);
-        let answered = match sent {
-            Ok(true) => Ok(()),
-            Ok(false) => self.receive_head(&mut leg, endpoint, sending, progress).await,
-            Err(failure) => Err(failure),
-        };
-        match answered {
-            Ok(()) => Ok(leg),
-            Err(failure) => {
-                let passed_on = self.uploaded.as_ref().is_some_and(|bytes| bytes.get() > 0);
-                Err(failure.of(&mut leg, passed_on))
-            }
-        }
-    }
-
-    /// Opens a connection, or waits for a stream of one that another exchange opens.
-    async fn connect(
-        &self,
-        endpoint: &Endpoint,
-        tls: Option<&ClientTls>,
-        place: &Place<'_>,
-        key: &Key,
-    ) -> Result<Leased, ConnectError> {
-        let (pool, mut waits) = (&self.context.pool, 0);
-        let opener = loop {
-            let missing = pool.borrow_mut().missing(key, waits < limits::H2_WAITS);
-            match missing {
-                Missing::Wanted(opener) => break opener,
-                Missing::Awaited(waiting) => waiting.wait().await?,
-            }
-            waits += 1;
-            let shared = pool.borrow_mut().take(key);
-            if let Some(leased) = shared {
-                return Ok(leased);
-            }
-        };
-        let tls = tls.map(|tls| (tls, &**place.name));
-        let announcement = self.announcement(endpoint);
-        match upstream::connect(key.address, &announcement, tls, endpoint.connect).await {
-            Ok(stream) => pool.borrow_mut().start(key, stream, opener),
-            Err(error) => {
-                opener.failed(error);
-                Err(error)
-            }
-        }
-    }
-
-    async fn lease(
-        &self,
-        endpoint: &Endpoint,
-        place: &Place<'_>,
-        address: Address,
-        upgrades: bool,
-    ) -> Result<Leg, ConnectError> {
-        let (tls, http) = endpoint.spoken(upgrades);
-        let key = Key {
-            address,
-            tls: tls.map(|tls| (tls.identity, Arc::clone(place.name))),
-            http,
-            behalf: self.behalf(endpoint),
-        };
-        let pooled = self.context.pool.borrow_mut().take(&key);
-        let leased = match pooled {
-            Some(leased) => leased,
-            // Boxed: few exchanges connect, all would carry the memory.
-            None => Box::pin(self.connect(endpoint, tls, place, &key)).await?,
-        };
-        Ok(Leg {
-            key,
-            leased,
-            decoder: ResponseDecoder::default(),
-            input: Buffer::empty(),
-        })
     }
 }
 

@@ -6,13 +6,13 @@ use policy::table::{self, Id};
 
 use super::finish::Times;
 use super::model;
-use super::record::{Record, TRIES};
+use super::record::{CLIENT_LEFT, Outcome, Record, TRIES};
 use super::refusal::milliseconds;
 use super::{Exchange, Scratch};
 use crate::http::outgoing::OutgoingHeaders;
 use crate::node::address_of;
 use crate::telemetry::access_log::{
-    FailedTry, Fields, Latencies, LogCall, LogCertificate, LogEntry, LogRequest, LogResponse, LogTls, LogTry,
+    Fields, Latencies, LogCall, LogCertificate, LogEntry, LogRequest, LogResponse, LogTls, LogTry, LostTry,
 };
 
 impl Exchange<'_> {
@@ -135,7 +135,8 @@ fn tries(record: &Record) -> ([LogTry; TRIES], [u16; TRIES]) {
         address: SocketAddr::from(([0; 4], 0)).into(),
         began_unix_ns: 0,
         took_ns: 0,
-        failed: None,
+        lost: None,
+        hedge: false,
     };
     let (mut tries, mut statuses) = ([unused; TRIES], [0; TRIES]);
     let last = made(record).saturating_sub(1);
@@ -144,12 +145,20 @@ fn tries(record: &Record) -> ([LogTry; TRIES], [u16; TRIES]) {
             address: made.address,
             began_unix_ns: made.began_unix_ns,
             took_ns: made.took_ns,
-            failed: made.failed.map(|code| FailedTry {
-                next: number < last,
-                code,
-            }),
+            lost: match made.outcome {
+                Outcome::Answered => None,
+                Outcome::Failed(code) if number < last => Some(LostTry::Next(code)),
+                Outcome::Failed(code) => Some(LostTry::Failed(code)),
+                Outcome::Cancelled => Some(LostTry::Cancelled),
+            },
+            hedge: made.hedge,
         };
-        statuses[number] = made.failed.or(record.upstream_status).unwrap_or(0);
+        statuses[number] = match made.outcome {
+            Outcome::Answered => record.upstream_status.unwrap_or(0),
+            Outcome::Failed(code) => code,
+            // Whoever was cancelled saw its client leave.
+            Outcome::Cancelled => CLIENT_LEFT,
+        };
     }
     (tries, statuses)
 }

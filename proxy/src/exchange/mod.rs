@@ -1,14 +1,15 @@
 //! One request and its response: the corridor. Every branch of a request's life is in this room.
 //!
 //! Forward only, each step its own file: [`judge`] runs policy, [`request`] writes what the upstream gets,
-//! [`forward`] finds a connection for it, [`send`] and [`receive`] are one try there, [`relay`] passes the response on, or
-//! [`tunnel`] another protocol,
+//! [`forward`] and [`connect`] find a connection for it, [`send`] and [`receive`] are one try there, [`hedge`] makes a second
+//! one beside it, [`relay`] passes the response on, or [`tunnel`] another protocol,
 //! [`finish`] settles and counts.
 //! A refusal at any step leaves by one door, [`refusal`].
 
 mod announce;
 mod body;
 mod client;
+mod connect;
 mod context;
 mod cors;
 mod echo;
@@ -19,6 +20,7 @@ mod finish;
 mod forward;
 mod gate;
 mod hash_key;
+mod hedge;
 mod judge;
 mod log;
 mod model;
@@ -66,7 +68,7 @@ pub enum After {
 
 /// A running exchange.
 struct Exchange<'e> {
-    context: &'e Context,
+    context: &'e Rc<Context>,
     epoch: Rc<Epoch>,
     client: &'e mut Client,
     scratch: &'e mut Scratch,
@@ -83,7 +85,7 @@ struct Exchange<'e> {
 struct Vanished;
 
 /// Serves the request whose head was just received.
-pub async fn run(context: &Context, client: &mut Client, scratch: &mut Scratch) -> After {
+pub async fn run(context: &Rc<Context>, client: &mut Client, scratch: &mut Scratch) -> After {
     let mut exchange = Exchange::begin(context, client, scratch);
     let served = exchange.serve().await;
     exchange.finish(served.is_ok());
@@ -103,7 +105,7 @@ pub(crate) fn timed_out(error: StreamError, limit: Limit) {
 
 /// Answers a request head that could not be read, and closes.
 pub async fn refuse_head(
-    context: &Context,
+    context: &Rc<Context>,
     client: &mut Client,
     scratch: &mut Scratch,
     status: u16,
@@ -118,7 +120,7 @@ pub async fn refuse_head(
 }
 
 impl<'e> Exchange<'e> {
-    fn begin(context: &'e Context, client: &'e mut Client, scratch: &'e mut Scratch) -> Self {
+    fn begin(context: &'e Rc<Context>, client: &'e mut Client, scratch: &'e mut Scratch) -> Self {
         context.presence.begun();
         let record = Record::begin(
             context.ids.next(),

@@ -5,8 +5,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::table::{self, Id};
+use policy::table::{self, Algorithm, Id};
 
+use super::forward::{Attempt, Errand};
 use super::refusal::Refusal;
 use super::{Exchange, Vanished};
 use crate::limits;
@@ -90,15 +91,27 @@ impl<'s> Place<'s> {
     pub(super) fn failed(&self, refusal: Refusal, took: Duration, tried: &mut [usize]) {
         let Some(target) = &self.target else { return };
         target.selection.choice.hold.failed(took);
-        if let Some(mark) = tried.iter_mut().find(|mark| **mark == usize::MAX) {
-            *mark = target.selection.choice.number;
-        }
+        mark(tried, target.selection.choice.number);
         // A name without an address, or a client that cannot spell its body, is not the target's failure.
         match refusal {
             Refusal::Upstream(504) => target.saw(Seen::Timeout),
             Refusal::Upstream(_) => target.saw(Seen::Failure),
             _ => {}
         }
+    }
+
+    /// The try was given up: none had come yet. That is no failure.
+    pub(super) fn cancelled(&self, waited: Duration) {
+        if let Some(target) = &self.target {
+            target.selection.choice.hold.cancelled(waited);
+        }
+    }
+}
+
+/// Notes that a target was tried, while there is room.
+fn mark(tried: &mut [usize], number: usize) {
+    if let Some(mark) = tried.iter_mut().find(|mark| **mark == usize::MAX) {
+        *mark = number;
     }
 }
 
@@ -110,17 +123,18 @@ impl Target<'_> {
 
 impl Exchange<'_> {
     /// Where the next try goes: the service's own server, or a target of its upstream, which was not tried yet where there is
-    /// one. `key` is what the request is hashed on. Waits where the upstream lets requests wait.
+    /// one. Waits where the upstream lets requests wait.
     pub(super) async fn place<'s>(
         &mut self,
-        endpoint: &'s Endpoint,
-        epoch: &'s Epoch,
-        key: u64,
-        tried: &[usize],
+        errand: &Errand<'s>,
     ) -> Result<Result<Place<'s>, Refusal>, Vanished> {
+        let Errand {
+            endpoint, epoch, key, ..
+        } = *errand;
         let Some(id) = endpoint.upstream else {
             return Ok(Ok(Place::own(endpoint)));
         };
+        let tried = &errand.tried;
         let chosen = match epoch.choose(id, key, tried) {
             Err(missed @ (Missed::Full | Missed::Unknown(_))) => {
                 // Boxed: few exchanges wait, all would carry the memory.
@@ -137,6 +151,36 @@ impl Exchange<'_> {
                     _ => Refusal::NoTarget,
                 },
             ))
+    }
+
+    /// Where a second try can go while the first one is made, and its address: another target that is healthy and has room,
+    /// or another address of the service's own server. Does not wait. A session stays with the target that it has.
+    pub(super) fn elsewhere<'s>(
+        &self,
+        errand: &Errand<'s>,
+        first: &Attempt<'s>,
+    ) -> Option<(Place<'s>, Address)> {
+        let Errand {
+            endpoint, epoch, key, ..
+        } = *errand;
+        let taken = first.address?;
+        let Some(id) = endpoint.upstream else {
+            let server = endpoint.server.literal.is_none().then_some(&endpoint.server)?;
+            let other = self.context.names.another(&server.host, server.port, taken)?;
+            return Some((Place::own(endpoint), Address::Ip(other)));
+        };
+        let choice = &first.place.target.as_ref()?.selection.choice;
+        let sticks = epoch.snapshot.upstreams[id.index()].algorithm == Algorithm::StickySessions;
+        if sticks && choice.mark.is_none() {
+            return None;
+        }
+        let mut passed = errand.tried;
+        mark(&mut passed, choice.number);
+        let selection = epoch.choose(id, key, &passed).ok()?;
+        // Where no other is left, one that was tried is chosen again.
+        let is_other = selection.choice.number != choice.number && !passed.contains(&selection.choice.number);
+        let address = selection.peer.address.filter(|address| *address != taken)?;
+        is_other.then(|| (Place::of(endpoint, epoch, id, selection), address))
     }
 
     /// Waits for a target, and watches whether the client is still there.

@@ -27,8 +27,21 @@ pub(super) struct Try {
     pub(super) began_unix_ns: u64,
     /// How long finding the address took.
     pub(super) took_ns: u64,
-    /// The status that a failed try stands for.
-    pub(super) failed: Option<u16>,
+    /// How it ended.
+    pub(super) outcome: Outcome,
+    /// Whether it was made while an earlier one was still waited for.
+    pub(super) hedge: bool,
+}
+
+/// How a try ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// With an answer, or it has not ended.
+    Answered,
+    /// It stands for this status.
+    Failed(u16),
+    /// Another one answered first.
+    Cancelled,
 }
 
 /// Tries that are written down; further ones are only made.
@@ -132,9 +145,17 @@ impl Record {
         self.sent_bytes += bytes as u64;
     }
 
-    pub(super) fn tried(&mut self, made: Try) {
-        if let Some(place) = self.tries.iter_mut().find(|place| place.is_none()) {
-            *place = Some(made);
+    /// Writes a try down that begins; the result is its number, while there is room.
+    pub(super) fn tried(&mut self, made: Try) -> Option<usize> {
+        let number = self.tries.iter().position(Option::is_none)?;
+        self.tries[number] = Some(made);
+        Some(number)
+    }
+
+    /// Writes down how the try of this number ended.
+    pub(super) fn ended(&mut self, number: Option<usize>, outcome: Outcome) {
+        if let Some(Some(made)) = number.map(|number| &mut self.tries[number]) {
+            made.outcome = outcome;
         }
     }
 }

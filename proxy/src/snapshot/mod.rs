@@ -108,6 +108,8 @@ pub struct Endpoint {
     pub http: HttpVersion,
     /// Whether its servers are told for whom a connection is opened.
     pub proxy_protocol: ProxyProtocol,
+    /// How long a request waits for an answer before it goes to another target, too, if it ever does.
+    pub hedge_after: Option<Duration>,
     /// The balanced upstream, when the host names one.
     pub upstream: Option<Id<table::Upstream>>,
 }
@@ -396,6 +398,7 @@ fn endpoint(policy: &Policy, row: &table::Service, secure: bool) -> Result<Endpo
         tls_http1: None,
         http: row.http,
         proxy_protocol: row.proxy_protocol,
+        hedge_after: (row.hedge_after > 0).then(|| milliseconds(row.hedge_after)),
         upstream: row.upstream,
     })
 }

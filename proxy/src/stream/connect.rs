@@ -8,7 +8,7 @@ use crate::downstream::proxy_protocol::write::{Header, write};
 use crate::exchange::hash_of_client;
 use crate::limits;
 use crate::snapshot::{Endpoint, Epoch, Selection, Server};
-use crate::telemetry::access_log::{FailedTry, LogTry};
+use crate::telemetry::access_log::{LogTry, LostTry};
 use crate::tls::{Stream, StreamError};
 use crate::upstream::health::Seen;
 use crate::upstream::{self, ConnectError};
@@ -133,10 +133,12 @@ impl Session<'_> {
             address,
             began_unix_ns,
             took_ns: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
-            failed: opened.is_err().then_some(FailedTry {
-                next: !last,
-                code: UNREACHABLE,
-            }),
+            lost: match (&opened, last) {
+                (Ok(_), _) => None,
+                (Err(_), true) => Some(LostTry::Failed(UNREACHABLE)),
+                (Err(_), false) => Some(LostTry::Next(UNREACHABLE)),
+            },
+            hedge: false,
         };
         self.record.tried(made);
         opened.map_err(|error| {

@@ -23,6 +23,20 @@ pub struct Progress {
     pub reused: bool,
 }
 
+impl Progress {
+    /// How far two tries came that were made beside each other, and both failed.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            tries: self.tries.max(other.tries),
+            sent: self.sent || other.sent,
+            body_consumed: self.body_consumed || other.body_consumed,
+            response_began: self.response_began || other.response_began,
+            reused: self.reused && other.reused,
+        }
+    }
+}
+
 /// Whether to try again, with `retries` further tries allowed after the first.
 pub const fn may_retry(progress: Progress, idempotent: bool, retries: u32) -> bool {
     if progress.tries > retries && !progress.reused {
@@ -118,6 +132,23 @@ mod tests {
         assert!(may_retry(sent, true, 0));
         assert!(!may_retry(sent, false, 5), "the server may have acted on it");
         assert!(!may_retry(Progress { tries: 3, ..sent }, true, 0));
+    }
+
+    #[test]
+    fn two_tries_came_as_far_as_the_one_that_came_further() {
+        let sent = Progress {
+            tries: 2,
+            sent: true,
+            ..FRESH
+        };
+        let closed = Progress { reused: true, ..sent };
+        let began = Progress {
+            response_began: true,
+            ..FRESH
+        };
+        assert_eq!((FRESH.and(sent), sent.and(FRESH)), (sent, sent));
+        assert_eq!((closed.and(sent), closed.and(closed)), (sent, closed));
+        assert!(!may_retry(began.and(sent), true, 5));
     }
 
     #[test]

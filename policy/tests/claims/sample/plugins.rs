@@ -214,6 +214,7 @@ fn service(builder: &mut Builder, source: Id<Source>) -> Service {
         client_certificate: Some(certificate),
         proxy_protocol: ProxyProtocol::V2,
         http: HttpVersion::Negotiated,
+        hedge_after: 250,
         json: builder.text("{}"),
     }
 }

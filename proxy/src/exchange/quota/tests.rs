@@ -37,6 +37,7 @@ fn policy(by: LimitBy, hide_headers: bool) -> Policy {
         client_certificate: None,
         proxy_protocol: policy::table::ProxyProtocol::Off,
         http: policy::table::HttpVersion::Http1,
+        hedge_after: 0,
         json,
     });
     let unmatched = b.row(&route(id, json, None));

@@ -154,17 +154,21 @@ pub struct LogTry {
     pub began_unix_ns: u64,
     /// How long choosing took, in nanoseconds.
     pub took_ns: u64,
-    /// For a try that failed: whether it was the last, and its status (504 for a timeout, 502 otherwise).
-    pub failed: Option<FailedTry>,
+    /// How it ended, if not with an answer.
+    pub lost: Option<LostTry>,
+    /// Whether it was made while an earlier one was still waited for.
+    pub hedge: bool,
 }
 
-/// How a try failed.
+/// How a try ended without an answer. The status is 504 for a timeout, 499 for a client that left, 502 otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FailedTry {
-    /// Whether another address is tried: Kong's `next`, else `failed`.
-    pub next: bool,
-    /// Status.
-    pub code: u16,
+pub enum LostTry {
+    /// It failed, and another one is made: Kong's `next`.
+    Next(u16),
+    /// It failed, and was the last: Kong's `failed`.
+    Failed(u16),
+    /// Another one answered first: `cancelled`, which Kong does not have.
+    Cancelled,
 }
 
 /// A call of a model: Kong's `ai.proxy`.
@@ -320,9 +324,19 @@ impl LogTry {
         object.number("balancer_start_ns", self.began_unix_ns);
         object.number("balancer_latency", self.took_ns / 1_000_000);
         object.number("balancer_latency_ns", self.took_ns);
-        if let Some(failed) = self.failed {
-            object.text("state", if failed.next { b"next" } else { b"failed" });
-            object.number("code", u64::from(failed.code));
+        if let Some(lost) = self.lost {
+            let (state, code): (&[u8], _) = match lost {
+                LostTry::Next(code) => (b"next", Some(code)),
+                LostTry::Failed(code) => (b"failed", Some(code)),
+                LostTry::Cancelled => (b"cancelled", None),
+            };
+            object.text("state", state);
+            if let Some(code) = code {
+                object.number("code", u64::from(code));
+            }
+        }
+        if self.hedge {
+            object.raw("hedge", "true");
         }
         object.end();
     }

@@ -23,7 +23,7 @@ use crossbeam::utils::CachePadded;
 use crate::limits;
 
 pub use entry::{
-    FailedTry, Latencies, LogCall, LogCertificate, LogEntry, LogRequest, LogResponse, LogTls, LogTry,
+    Latencies, LogCall, LogCertificate, LogEntry, LogRequest, LogResponse, LogTls, LogTry, LostTry,
 };
 pub use fields::Fields;
 pub use redaction::Redaction;

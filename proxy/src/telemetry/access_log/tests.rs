@@ -78,22 +78,56 @@ fn written(entry: &LogEntry<'_>) -> Value {
 }
 
 #[test]
+fn a_try_says_whether_it_was_a_second_one_and_how_it_ended() {
+    let made = |lost, hedge| {
+        let mut out = Vec::new();
+        LogTry {
+            address: "10.0.0.1:80".parse::<SocketAddr>().unwrap().into(),
+            began_unix_ns: 0,
+            took_ns: 0,
+            lost,
+            hedge,
+        }
+        .write(&mut out);
+        let object: Value = serde_json::from_slice(&out).unwrap();
+        (
+            object["state"].clone(),
+            object["code"].clone(),
+            object["hedge"].clone(),
+        )
+    };
+    let none = Value::Null;
+    assert_eq!(made(None, false), (none.clone(), none.clone(), none.clone()));
+    assert_eq!(
+        made(Some(LostTry::Cancelled), false),
+        (json!("cancelled"), none.clone(), none.clone())
+    );
+    assert_eq!(
+        made(Some(LostTry::Failed(504)), true),
+        (json!("failed"), json!(504), json!(true))
+    );
+    assert_eq!(
+        made(Some(LostTry::Next(502)), false),
+        (json!("next"), json!(502), none)
+    );
+}
+
+#[test]
 fn a_line_is_kongs_object() {
     let tries = [
         LogTry {
             address: "10.0.0.1:80".parse::<SocketAddr>().unwrap().into(),
             began_unix_ns: 1_709_208_000_124_500_000,
             took_ns: 3_000,
-            failed: Some(FailedTry {
-                next: true,
-                code: 502,
-            }),
+            lost: Some(LostTry::Next(502)),
+            hedge: false,
         },
         LogTry {
             address: "[2001:db8::1]:80".parse::<SocketAddr>().unwrap().into(),
             began_unix_ns: 5,
             took_ns: 2_000_000,
-            failed: None,
+            lost: None,
+            hedge: false,
         },
     ];
     let entry = LogEntry {

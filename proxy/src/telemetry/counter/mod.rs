@@ -171,10 +171,22 @@ pub enum Tally {
     ShedLate,
     /// Requests turned away because the process used too much memory.
     ShedMemory,
+    /// Hedges that answered.
+    HedgesWon,
+    /// Hedges that the first try answered before.
+    HedgesLost,
+    /// Hedges that failed as the first try did.
+    HedgesFailed,
+    /// Hedges whose client left.
+    HedgesAbandoned,
+    /// Hedges that were not made: no other target was free and healthy.
+    HedgesNowhere,
+    /// Hedges that were not made: the retry budget did not allow them.
+    HedgesRefused,
 }
 
 /// How many [`Tally`] there are.
-const TALLIES: usize = 13;
+const TALLIES: usize = 19;
 
 /// All counters of the process.
 #[derive(Debug)]

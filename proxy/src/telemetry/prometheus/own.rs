@@ -48,6 +48,16 @@ const TALLIES: [(Tally, &str, &str); 8] = [
     ),
 ];
 
+/// Counts of `tollgate_hedges_total` by result.
+const HEDGES: [(&str, Tally); 6] = [
+    ("won", Tally::HedgesWon),
+    ("lost", Tally::HedgesLost),
+    ("failed", Tally::HedgesFailed),
+    ("abandoned", Tally::HedgesAbandoned),
+    ("no_target", Tally::HedgesNowhere),
+    ("no_budget", Tally::HedgesRefused),
+];
+
 pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
     policy(text, gauges);
     text.family(
@@ -61,6 +71,7 @@ pub(super) fn write(text: &mut Text, sums: &Sums, gauges: &Gauges<'_>) {
     for (tally, name, help) in TALLIES {
         text.single(name, Type::Counter, help, sums.tally(tally));
     }
+    hedges(text, sums);
     shed(text, sums, gauges);
     text.family(
         "tollgate_limit_reached_total",
@@ -188,6 +199,18 @@ fn parked(text: &mut Text, (parked, adopted): (u64, u64)) {
         "Such connections that a worker took instead of opening one",
         adopted,
     );
+}
+
+/// Second tries that were due while a first one was silent, and what became of them.
+fn hedges(text: &mut Text, sums: &Sums) {
+    text.family(
+        "tollgate_hedges_total",
+        Type::Counter,
+        "Second tries that were due while a first one was silent, by what became of them",
+    );
+    for (result, tally) in HEDGES {
+        text.sample(&[("result", result)], sums.tally(tally));
+    }
 }
 
 /// What is turned away, and what for.

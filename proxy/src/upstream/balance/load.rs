@@ -81,6 +81,16 @@ impl Hold {
     pub fn failed(&self, latency: Duration) {
         self.answered(latency.max(Duration::from_millis(limits::LATENCY_FAILED_MS)));
     }
+
+    /// The try was given up after `waited`. Its answer would have taken longer: that tells something of a target that
+    /// seemed faster, and nothing of another.
+    pub fn cancelled(&self, waited: Duration) {
+        #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a request fit")]
+        let waited_ns = waited.as_nanos() as f64;
+        if waited_ns > self.load.latency_ns.get() {
+            self.answered(waited);
+        }
+    }
 }
 
 impl Drop for Hold {

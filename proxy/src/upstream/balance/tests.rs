@@ -5,7 +5,7 @@ use policy::table::Algorithm;
 use proptest::prelude::*;
 
 use super::{Balancer, Choice, Load};
-use crate::worker::clock::Moment;
+use crate::worker::clock::{self, Moment};
 
 /// Late enough for anything to have happened before.
 fn start() -> Moment {
@@ -69,6 +69,22 @@ fn a_slow_target_gets_little_and_is_asked_again_once_its_latency_is_forgotten() 
     balancer.load(1).observe(fast, later);
     balancer.load(2).observe(fast, later);
     assert!(times_asked(&mut balancer, later) > 100);
+}
+
+#[test]
+fn a_try_that_was_given_up_tells_of_a_target_that_it_is_not_as_fast_as_it_seemed() {
+    let mut balancer = balancer(Algorithm::Latency, &[1]);
+    let hold = balancer.choose(0, &[], start(), |_| true).unwrap().hold;
+    let cost = || balancer.load(0).cost(clock::now());
+    hold.answered(Duration::from_millis(100));
+    let known = cost();
+    hold.cancelled(Duration::from_millis(50));
+    assert!(
+        (cost() - known).abs() <= known / 100.0,
+        "an answer in 50 ms was never expected"
+    );
+    hold.cancelled(Duration::from_millis(400));
+    assert!((cost() - 4.0 * known).abs() <= known / 25.0, "{known} {}", cost());
 }
 
 /// How often the first target is chosen.

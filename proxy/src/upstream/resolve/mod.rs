@@ -274,6 +274,22 @@ impl Names {
         });
     }
 
+    /// Another address of a host than `than`, one that did not fail lately. `None` where there is none, or nobody knows: it
+    /// does not wait.
+    pub fn another(&self, host: &str, port: u16, than: worker::Address) -> Option<SocketAddr> {
+        NAMES.with_borrow_mut(|names| {
+            let (now, name) = (clock::now(), self.asked(names, host));
+            if now >= name.usable {
+                return None;
+            }
+            let (addresses, paused) = (&name.answer.addresses, &name.paused);
+            let is_other =
+                |number: usize| paused[number] <= now && than.ip() != Some(addresses[number].socket(port));
+            let number = name.wheel.next(is_other)?;
+            Some(addresses[number].socket(port))
+        })
+    }
+
     async fn wait(&self, host: &str) -> Option<Address> {
         let patience = Deadline::on_waker();
         patience.arm_in(Duration::from_secs(limits::RESOLVE_WAIT_S));

@@ -209,6 +209,30 @@ fn an_address_that_failed_is_passed_over_for_a_while_and_when_the_others_change(
 }
 
 #[test]
+fn another_address_is_neither_the_one_that_is_named_nor_one_that_failed() {
+    on_each_driver(|| async {
+        let (names, inbox) = rig().await;
+        let than = |last| at(last).unwrap().into();
+        assert_eq!(names.another("three.test", 80, than(1)), None, "nobody knows yet");
+        asked(&inbox).await;
+        tell("three.test", &known(&[1, 2, 3]));
+        let others: BTreeSet<_> = (0..4).map(|_| names.another("three.test", 80, than(1))).collect();
+        assert_eq!(others, BTreeSet::from([at(2), at(3)]));
+        names.failed("three.test", 80, than(2));
+        assert_eq!(names.another("three.test", 80, than(1)), at(3));
+        assert_eq!(names.another("three.test", 80, than(3)), at(1));
+        names.failed("three.test", 80, than(3));
+        assert_eq!(names.another("three.test", 80, than(1)), None);
+        clock::ahead::go(TTL + STALE);
+        assert_eq!(
+            names.another("three.test", 80, than(1)),
+            None,
+            "what was known is too old"
+        );
+    });
+}
+
+#[test]
 fn weights_and_ports_of_services_are_kept() {
     on_each_driver(|| async {
         let (names, inbox) = rig().await;
