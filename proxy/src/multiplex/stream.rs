@@ -40,6 +40,8 @@ pub(super) struct Stream {
     pub(super) begun: bool,
     /// Interim heads that came.
     pub(super) interim: usize,
+    /// Whether we have said anything.
+    pub(super) begun_here: bool,
     /// Whether we have said all.
     pub(super) ended: bool,
     /// The length that the head announced.
@@ -67,6 +69,7 @@ impl Stream {
             remote: Remote::Open,
             begun: false,
             interim: 0,
+            begun_here: false,
             ended: false,
             expects: None,
             got: 0,

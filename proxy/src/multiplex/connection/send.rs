@@ -35,6 +35,7 @@ impl Connection {
             self.shrunk &= !shrink;
             return;
         };
+        stream.begun_here = true;
         stream.ended = end;
         frame::push_block(id, end, self.peer_frame, &mut self.out, |out| {
             if shrink {

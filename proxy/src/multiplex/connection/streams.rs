@@ -39,6 +39,8 @@ impl Connection {
         };
         let code = match (stream.remote, stream.ended, self.role) {
             (Remote::Reset(_), ..) | (Remote::Ended, true, _) => None,
+            // The server has not heard of it: to reset an idle stream is an error of the connection (§6.4).
+            (_, _, Role::Client) if !stream.begun_here => None,
             // The answer is whole; nobody needs the rest of the upload (§8.1).
             (Remote::Open, true, Role::Server) => Some(ErrorCode::NoError),
             (_, false, Role::Server) => Some(ErrorCode::Internal),

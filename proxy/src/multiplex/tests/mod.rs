@@ -102,6 +102,27 @@ fn a_connection_without_streams_is_closed_in_time() {
 }
 
 #[test]
+fn a_stream_that_nobody_has_heard_of_is_let_go_in_silence() {
+    on_each_driver(|| async {
+        let (connection, mut server) = connect().await;
+        drop(connection.open().unwrap());
+        let second = connection.open().unwrap();
+        post(&second);
+        sleep(SHORT).await;
+        drop(second);
+        sleep(SHORT).await;
+        let mut said = vec![0; 4096];
+        let count = server.read(&mut said).unwrap();
+        let reset = |id| {
+            let mut bytes = Vec::new();
+            frame::push_reset(id, crate::http::h2::ErrorCode::Cancel, &mut bytes);
+            said[..count].windows(bytes.len()).any(|window| window == bytes)
+        };
+        assert_eq!((reset(1), reset(3)), (false, true));
+    });
+}
+
+#[test]
 fn what_is_passed_on_ends_with_its_streams() {
     on_each_driver(|| async {
         let ((from, _one), (to, _other)) = (connect().await, connect().await);
