@@ -219,6 +219,10 @@ pub const PROXY_HEADER_S: u64 = 5;
 pub const TLS_HANDSHAKE_S: u64 = 5;
 /// Seconds that a client connection may idle between two requests.
 pub const CLIENT_IDLE_S: u64 = 60;
+/// Requests that a client's connection carries, as in Kong's nginx.
+pub const CLIENT_REQUESTS: u64 = 10_000;
+/// Seconds after which a client's connection carries no further request, as in nginx.
+pub const CLIENT_AGE_S: u64 = 3600;
 /// Seconds from the first byte of a request head to its last.
 pub const REQUEST_HEAD_S: u64 = 10;
 /// Silent connections of a worker that may hold a buffer.

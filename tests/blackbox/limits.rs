@@ -7,7 +7,7 @@ use tests::{Client, Frame, Frames, Gateway, Origin, Scratch};
 
 use crate::{eventually, one_route};
 
-fn gateway(origin: &Origin, limits: &[&str]) -> Result<Gateway> {
+pub(crate) fn gateway(origin: &Origin, limits: &[&str]) -> Result<Gateway> {
     let builder = Gateway::builder(one_route(&origin.url(), "", "")).workers(1);
     limits
         .iter()
@@ -15,7 +15,7 @@ fn gateway(origin: &Origin, limits: &[&str]) -> Result<Gateway> {
         .start()
 }
 
-fn reached(gateway: &Gateway, limit: &str, times: f64) {
+pub(crate) fn reached(gateway: &Gateway, limit: &str, times: f64) {
     let label = format!("limit=\"{limit}\"");
     eventually(&format!("{limit} is counted"), || {
         let count = gateway

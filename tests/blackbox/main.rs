@@ -14,6 +14,7 @@ mod balancing;
 mod basic_auth;
 mod budget;
 mod confine;
+mod connection_limits;
 mod correlation_id;
 mod cors;
 mod dns;

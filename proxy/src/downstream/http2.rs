@@ -17,6 +17,11 @@ pub(super) async fn serve(context: &Rc<Context>, client: Client) {
     let (peer, mut requests) = (client.peer, client.requests);
     multiplex::serve(stream, client.input, Rc::clone(&context.draining), |handle| {
         requests += 1;
+        if let Some(limit) = peer.is_done(requests)
+            && handle.say_goodbye()
+        {
+            settable::reached(limit);
+        }
         // A stream holds as much memory as a connection that is at work.
         if context.presence.exchanges() >= context.node.connections {
             context.instruments.recorder.tally(Tally::StreamsRefused);

@@ -124,7 +124,7 @@ impl Unready {
 }
 
 async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Result<Client, Unready> {
-    let (mut peer, local) = (conn.peer(), conn.local());
+    let (mut peer, local, since) = (conn.peer(), conn.local(), clock::now());
     let mut received = Buffer::empty();
     if context.node.proxy_protocol && context.node.trusts(peer.map(bits)) {
         // Boxed, as everything that a connection does once: it must not carry the memory for good.
@@ -164,6 +164,7 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
         port: peer.map_or(0, |peer| peer.port()),
         local_port: local.map_or(default_port, |local| local.port()),
         local,
+        since,
         number: context.number(),
         announced: Cell::new(false),
         protocol: stream.tls().and_then(protocol),

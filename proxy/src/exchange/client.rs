@@ -14,9 +14,11 @@ use crate::http::h1::encode::{self, Connection, Framing};
 use crate::http::h2;
 use crate::http::outgoing::Outgoing;
 use crate::limits;
+use crate::settable::{self, Limit};
 use crate::tls::{Agreed, PeerCertificate, StreamError};
 use crate::wire::{Wire, WireAborter};
-use crate::worker::{Buffer, Deadline, First, race};
+use crate::worker::clock::Moment;
+use crate::worker::{Buffer, Deadline, First, clock, race};
 
 /// A client, between and during exchanges.
 pub struct Client {
@@ -46,6 +48,8 @@ pub struct Peer {
     pub local_port: u16,
     /// Where it connected to; `None` for a Unix socket.
     pub local: Option<SocketAddr>,
+    /// When it was accepted.
+    pub since: Moment,
     /// What tells its connection from the others of the worker.
     pub number: u64,
     /// Whether servers were told of it, so that connections to them end with it.
@@ -62,6 +66,16 @@ pub struct Peer {
     pub known: Cell<bool>,
 }
 
+impl Peer {
+    /// Why the request that is number `requests` of its connection is the last there, if it is.
+    pub fn is_done(&self, requests: u64) -> Option<Limit> {
+        if requests >= settable::client_requests() {
+            return Some(Limit::ClientRequests);
+        }
+        (clock::now() - self.since >= settable::client_age_s()).then_some(Limit::ClientAgeS)
+    }
+}
+
 /// Who was lost.
 pub(super) enum Lost {
     /// The client.
@@ -71,6 +85,16 @@ pub(super) enum Lost {
 }
 
 impl Client {
+    /// Whether its connection is its own and carries no request after this one, for what it has carried or how old it is.
+    /// One that is shared says goodbye by itself.
+    pub(super) fn is_done(&self) -> bool {
+        let done = match self.wire {
+            Wire::Bytes(_) => self.peer.is_done(self.requests),
+            Wire::Frames(_) => None,
+        };
+        done.map(settable::reached).is_some()
+    }
+
     /// What reads a body of this length from it. Frames mark its end, and the length was checked by then.
     pub(super) fn reader_of(&self, length: BodyLength) -> BodyReader {
         reader_of(&self.wire, length)

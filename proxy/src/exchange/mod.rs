@@ -132,7 +132,7 @@ impl<'e> Exchange<'e> {
             epoch: context.pin(),
             body: client.reader_of(scratch.head.body),
             owes_continue: scratch.head.expect_continue,
-            keep_alive: scratch.head.keep_alive && !context.draining.get(),
+            keep_alive: scratch.head.keep_alive && !context.draining.get() && !client.is_done(),
             uploaded: None,
             context,
             client,

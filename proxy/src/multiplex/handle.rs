@@ -175,6 +175,18 @@ impl Handle {
         .await;
     }
 
+    /// Begins to end the connection: streams are taken for as long as the peer may not know. False when it ends already.
+    pub fn say_goodbye(&self) -> bool {
+        let mut state = self.shared.state.borrow_mut();
+        let begins = !state.is_parting();
+        if begins {
+            self.shared.part(&mut state);
+        }
+        drop(state);
+        self.shared.wake_writer();
+        begins
+    }
+
     /// Whether the peer said that it did not look at what was sent (§8.7): all of it may be sent again.
     pub fn was_refused(&self) -> bool {
         let refused = |stream: &mut Stream| stream.remote == Remote::Reset(ErrorCode::RefusedStream);

@@ -285,13 +285,18 @@ impl Shared {
         let left = !state.is_server() && state.is_left() && state.open_streams() == 0;
         let told = self.draining.get() && !state.is_parting();
         if !state.leaving && (left || told || self.goodbye.fired()) {
-            state.part();
-            self.goodbye.arm_in(Duration::from_millis(limits::H2_GOODBYE_MS));
+            self.part(state);
         }
         if !state.leaving {
             // Whatever it says: it was asked.
             let _ = pin!(self.goodbye.wait()).poll(context);
         }
+    }
+
+    /// Takes the next step of leaving, and waits so long at most before the one after.
+    fn part(&self, state: &mut Connection) {
+        state.part();
+        self.goodbye.arm_in(Duration::from_millis(limits::H2_GOODBYE_MS));
     }
 
     /// Waits until the sending task is done, which follows the reading one.

@@ -56,6 +56,12 @@ impl Read for usize {
     }
 }
 
+impl Read for u64 {
+    fn read(value: u64) -> Self {
+        value
+    }
+}
+
 impl Read for u32 {
     fn read(value: u64) -> Self {
         Self::try_from(value).unwrap_or(Self::MAX)
@@ -111,6 +117,10 @@ table! {
     RequestHeadS request_head_s: Duration = limits::REQUEST_HEAD_S, 1..=3600 Seconds;
     /// Silence of a client's connection between two requests
     ClientIdleS client_idle_s: Duration = limits::CLIENT_IDLE_S, 1..=86_400 Seconds;
+    /// Requests that a client's connection carries, one after the other or as streams
+    ClientRequests client_requests: u64 = limits::CLIENT_REQUESTS, 1..=1_000_000_000 Count;
+    /// How old a client's connection is when it gets its last request
+    ClientAgeS client_age_s: Duration = limits::CLIENT_AGE_S, 1..=31_536_000 Seconds;
     /// Between two pieces of a client's body
     ClientBodyS client_body_s: Duration = limits::CLIENT_BODY_S, 1..=86_400 Seconds;
     /// How long a client may take nothing of what it is sent
