@@ -331,7 +331,7 @@ pub const LOG_ARGUMENTS: usize = 100;
 // --- ai ---
 
 /// Longest server-sent event, in bytes of its whole frame. It bounds each line too.
-pub const SSE_EVENT_BYTES_MAX: usize = 1 << 20;
+pub const SSE_EVENT_BYTES: usize = 1 << 20;
 /// A stream's buffers are given back to the allocator above this size when the stream ends.
 pub const SSE_BUFFER_BYTES_KEPT: usize = 64 << 10;
 /// Members of a request body's top level.

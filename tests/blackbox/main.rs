@@ -38,6 +38,7 @@ mod large_bodies;
 mod limits;
 mod llm;
 mod logging;
+mod message_limits;
 mod metrics;
 mod openai;
 mod overload;

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Panel;
 use crate::limits;
+use crate::settable::{self, Limit};
 
 const HELP: &str = "GET /status    state of this node\nGET /metrics   Prometheus metrics\n\
                     POST /reload   load the policy again\nPOST /drain    finish running requests and stop\n\
@@ -154,7 +155,8 @@ struct Places {
 impl Places {
     /// Serves a client on a thread of its own. When all places are taken, it is turned away at once.
     fn serve(&self, name: &str, serve: impl FnOnce() -> io::Result<()> + Send + 'static) {
-        if self.taken.fetch_add(1, Ordering::AcqRel) >= limits::ADMIN_CLIENTS {
+        if self.taken.fetch_add(1, Ordering::AcqRel) >= settable::admin_clients() {
+            settable::reached(Limit::AdminClients);
             self.taken.fetch_sub(1, Ordering::AcqRel);
             return;
         }

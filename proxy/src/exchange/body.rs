@@ -5,7 +5,6 @@ use super::{Exchange, Vanished};
 use crate::http::body::BodyStep;
 use crate::http::h1::{chunked, encode};
 use crate::http::h2::hpack;
-use crate::limits;
 use crate::settable::{self, Limit};
 use crate::tls::StreamError;
 use crate::worker::{Buffer, ConnError};
@@ -88,13 +87,13 @@ impl Exchange<'_> {
         if self.client.wire.is_shared() {
             return Ok(());
         }
-        let mut budget = limits::DRAIN_BYTES;
+        let mut budget = settable::drain_bytes();
         // A client that was never let to start may or may not send: only closing is unambiguous.
         if self.owes_continue && !self.body.is_ended() {
             self.keep_alive = false;
         }
         if self.body.remaining().is_some_and(|left| left > budget) {
-            self.keep_alive = false;
+            self.leave_body();
         }
         let mut done = 0;
         while self.keep_alive {
@@ -103,7 +102,7 @@ impl Exchange<'_> {
                     done += end;
                     match budget.checked_sub(end as u64) {
                         Some(left) => budget = left,
-                        None => self.keep_alive = false,
+                        None => self.leave_body(),
                     }
                 }
                 Ok(BodyStep::More) => {
@@ -120,6 +119,13 @@ impl Exchange<'_> {
         }
         self.client.input.consume(done);
         Ok(())
+    }
+
+    /// More of the body is left than is read for nothing: the connection closes instead.
+    pub(super) fn leave_body(&mut self) {
+        if std::mem::take(&mut self.keep_alive) {
+            settable::reached(Limit::DrainBytes);
+        }
     }
 }
 

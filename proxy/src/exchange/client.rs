@@ -182,7 +182,7 @@ impl Client {
         let result = match race(&mut wait, self.patience.wait()).await {
             First::Left(result) => result,
             // A client that sends on while it is answered must wait to be read: what it sends is kept.
-            First::Right(()) if self.input.len() >= limits::PIPELINED_BYTES => wait.await,
+            First::Right(()) if self.is_full() => wait.await,
             First::Right(()) => match race(&mut wait, self.wire.stirs()).await {
                 First::Left(result) => result,
                 First::Right(()) if self.is_gone().await => return None,
@@ -191,6 +191,16 @@ impl Client {
         };
         self.patience.disarm();
         Some(result)
+    }
+
+    /// Whether as much waits behind the request as may be read while it is answered: whether the client is still there
+    /// is not seen then.
+    pub(super) fn is_full(&self) -> bool {
+        let full = self.input.len() >= settable::pipelined_bytes();
+        if full {
+            settable::reached(Limit::PipelinedBytes);
+        }
+        full
     }
 
     /// Whether a client that stirred has left.

@@ -10,7 +10,6 @@ use policy::table::{self, Algorithm, Id};
 use super::forward::{Attempt, Errand};
 use super::refusal::Refusal;
 use super::{Exchange, Vanished};
-use crate::limits;
 use crate::snapshot::{Endpoint, Epoch, Missed, Selection, Server};
 use crate::upstream::health::Seen;
 use crate::worker::{Address, First, race};
@@ -186,7 +185,7 @@ impl Exchange<'_> {
     /// Waits for a target, and watches whether the client is still there.
     async fn await_target<T>(&mut self, target: impl Future<Output = T>) -> Result<T, Vanished> {
         let mut target = pin!(target);
-        if self.client.input.len() >= limits::PIPELINED_BYTES {
+        if self.client.is_full() {
             return Ok(target.await);
         }
         match race(&mut target, self.client.wire.stirs()).await {

@@ -7,6 +7,7 @@ use super::request::Sending;
 use super::{Exchange, Vanished};
 use crate::http::head::Version;
 use crate::http::outgoing::OutgoingHeaders;
+use crate::settable;
 use crate::snapshot::Endpoint;
 use crate::upstream::retry::Progress;
 use crate::wire::WireAborter;
@@ -66,13 +67,18 @@ impl Exchange<'_> {
         );
         match self.client.watched(response, aborter).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_malformed)) => Err(Failure::Upstream {
-                refusal: Refusal::Upstream(502),
-                progress: Progress {
-                    response_began: true,
-                    ..progress
-                },
-            }),
+            Ok(Err(malformed)) => {
+                if let Some(limit) = malformed.limit() {
+                    settable::reached(limit);
+                }
+                Err(Failure::Upstream {
+                    refusal: Refusal::Upstream(502),
+                    progress: Progress {
+                        response_began: true,
+                        ..progress
+                    },
+                })
+            }
             Err(Lost::Client) => Err(Failure::Vanished),
             Err(Lost::Upstream(error)) => Err(upstream_failure(error, progress)),
         }
@@ -108,7 +114,10 @@ impl Exchange<'_> {
                         return Ok(());
                     }
                     Ok(None) => {}
-                    Err(_) => {
+                    Err(malformed) => {
+                        if let Some(limit) = malformed.limit() {
+                            settable::reached(limit);
+                        }
                         let refusal = Refusal::Upstream(502);
                         let progress = *progress;
                         return Err(Failure::Upstream { refusal, progress });

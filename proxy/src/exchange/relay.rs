@@ -112,7 +112,7 @@ impl Exchange<'_> {
                 && self
                     .body
                     .remaining()
-                    .is_none_or(|left| left > limits::DRAIN_BYTES)
+                    .is_none_or(|left| left > settable::drain_bytes())
             {
                 self.keep_alive = false;
             }

@@ -129,8 +129,24 @@ table! {
     TlsHandshakeS tls_handshake_s: Duration = limits::TLS_HANDSHAKE_S, 1..=300 Seconds;
     /// A PROXY header
     ProxyHeaderS proxy_header_s: Duration = limits::PROXY_HEADER_S, 1..=300 Seconds;
+    /// A PROXY header of version 2 behind its fixed part
+    ProxyHeaderBytes proxy_header_bytes: usize = limits::PROXY_HEADER_BYTES, 216..=65_535 Bytes;
+    /// A TLS client's first message on a stream listener
+    ClientHelloBytes client_hello_bytes: usize = limits::CLIENT_HELLO_BYTES, 1024..=131_072 Bytes;
+    /// Extensions of one chunk
+    ChunkExtensionBytes chunk_extension_bytes: usize = limits::CHUNK_EXTENSION_BYTES, 0..=65_536 Bytes;
+    /// Framing of a chunked body beside what its data earns
+    ChunkOverheadBytes chunk_overhead_bytes: u64 = limits::CHUNK_OVERHEAD_BYTES, 1024..=16_777_216 Bytes;
+    /// Trailer lines of one chunked body
+    Trailers trailers: usize = limits::TRAILERS, 0..=1000 Count;
+    /// All trailer lines of one chunked body
+    TrailerBytes trailer_bytes: usize = limits::TRAILER_BYTES, 256..=1_048_576 Bytes;
     /// A body that is read whole
     BodyBytes body_bytes: usize = limits::BODY_BYTES, 1024..=1_073_741_824 Bytes;
+    /// A refused body that is read to its end, so that its connection can be kept
+    DrainBytes drain_bytes: u64 = limits::DRAIN_BYTES, 0..=1_073_741_824 Bytes;
+    /// What is read behind a request that is still answered
+    PipelinedBytes pipelined_bytes: usize = limits::PIPELINED_BYTES, 1024..=1_048_576 Bytes;
     /// How long a client that was refused may go on sending
     LingerS linger_s: Duration = limits::LINGER_S, 1..=300 Seconds;
     /// What it may send in that time
@@ -139,8 +155,36 @@ table! {
     H2Streams h2_streams: u32 = limits::H2_STREAMS, 1..=1000 Count;
     /// HTTP/2 streams that a peer resets, or makes us reset, at once
     H2Resets h2_resets: u32 = limits::H2_RESETS, 1..=1_000_000 Count;
+    /// How many more each second
+    H2ResetsPerS h2_resets_per_s: u32 = limits::H2_RESETS_PER_S, 1..=1_000_000 Count;
     /// HTTP/2 frames that ask for something and carry nothing, at once
     H2Chatter h2_chatter: u32 = limits::H2_CHATTER, 100..=1_000_000 Count;
+    /// How many more each second
+    H2ChatterPerS h2_chatter_per_s: u32 = limits::H2_CHATTER_PER_S, 1..=1_000_000 Count;
+    /// Frames that continue one compressed head of HTTP/2
+    H2Continuations h2_continuations: usize = limits::H2_CONTINUATIONS, 1..=1000 Count;
+    /// What a peer may send on an HTTP/2 stream before it was passed on
+    H2StreamWindowBytes h2_stream_window_bytes: u32 = limits::H2_STREAM_WINDOW_BYTES, 16_384..=16_777_216 Bytes;
+    /// The same on all streams of a client's connection
+    H2WindowBytes h2_window_bytes: u32 = limits::H2_WINDOW_BYTES, 65_536..=1_073_741_824 Bytes;
+    /// What waits to be sent to an HTTP/2 peer that asks and does not read
+    H2OutMostBytes h2_out_most_bytes: usize = limits::H2_OUT_MOST_BYTES, 262_144..=67_108_864 Bytes;
+    /// Interim responses to one request
+    InterimResponses interim_responses: usize = limits::INTERIM_RESPONSES, 0..=1000 Count;
+    /// How long a request waits for the address of a name that nobody knows yet
+    ResolveWaitS resolve_wait_s: Duration = limits::RESOLVE_WAIT_S, 1..=60 Seconds;
+    /// All questions of one look-up
+    DnsLookupS dns_lookup_s: Duration = limits::DNS_LOOKUP_S, 1..=300 Seconds;
+    /// Records of one answer that are used
+    DnsRecords dns_records: usize = limits::DNS_RECORDS, 1..=4096 Count;
+    /// Names that are looked up at once
+    ResolverThreads resolver_threads: usize = limits::RESOLVER_THREADS, 1..=256 Count;
+    /// One server-sent event of a stream that is metered
+    SseEventBytes sse_event_bytes: usize = limits::SSE_EVENT_BYTES, 1024..=67_108_864 Bytes;
+    /// Log lines of one worker that wait to be written
+    LogLines log_lines: usize = limits::LOG_LINES, 16..=1_048_576 Count;
+    /// Clients of the admin socket, and of the metrics listener, at once
+    AdminClients admin_clients: usize = limits::ADMIN_CLIENTS, 1..=1024 Count;
 }
 
 /// Uses these values from now on; of two for one limit the later.
@@ -161,12 +205,18 @@ pub fn counts() -> impl Iterator<Item = (&'static str, u64)> {
     TABLE.iter().map(|row| row.name).zip(counts)
 }
 
+/// How often one was reached.
+#[cfg(test)]
+pub(crate) fn count(limit: Limit) -> u64 {
+    REACHED[limit as usize].load(Ordering::Relaxed)
+}
+
 /// The table for people: each limit with its default, its bounds and what it is about.
 pub fn page() -> String {
     let line = |row: &Row| {
         let amount = |value| row.unit.amount(value);
         format!(
-            "{:16} {:>8}  {} to {}\n                 {}\n",
+            "{:22} {:>8}  {} to {}\n                       {}\n",
             row.name,
             amount(row.default),
             amount(row.least),

@@ -5,19 +5,16 @@ fn the_table_is_in_order_and_its_defaults_are_within_bounds() {
     for (number, row) in TABLE.iter().enumerate() {
         assert_eq!(row.limit as usize, number, "{}", row.name);
         assert!((row.least..=row.most).contains(&row.default), "{}", row.name);
-        let seconds = row.name.ends_with("_s");
-        assert_eq!(
-            row.unit == Unit::Seconds,
-            seconds,
-            "{}: a name tells its unit",
-            row.name
-        );
-        assert_eq!(
-            row.unit == Unit::Bytes,
-            row.name.ends_with("_bytes"),
-            "{}",
-            row.name
-        );
+        let (name, rate) = match row.name.strip_suffix("_per_s") {
+            Some(name) => (name, true),
+            None => (row.name, false),
+        };
+        let unit = match (name.rsplit('_').next(), rate) {
+            (Some("s"), false) => Unit::Seconds,
+            (Some("bytes"), _) => Unit::Bytes,
+            _ => Unit::Count,
+        };
+        assert_eq!(row.unit, unit, "{}: a name tells its unit", row.name);
     }
 }
 
@@ -59,7 +56,7 @@ fn what_is_applied_is_read_and_what_is_reached_is_counted() {
     reached(Limit::LingerS);
     assert_eq!(count(), before + 1);
     assert!(
-        page().contains("linger_s               5s  1s to 300s\n"),
+        page().contains("linger_s                     5s  1s to 300s\n"),
         "{}",
         page()
     );

@@ -3,7 +3,7 @@
 //! Enters: the first bytes of a connection, however they are cut into records. Leaves: the name in lower case. Whatever
 //! is no ClientHello is refused; nothing is guessed.
 
-use crate::limits;
+use crate::settable::{self, Limit};
 
 /// The bytes are no ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub fn server_name(bytes: &[u8], message: &mut Vec<u8>) -> Result<Option<String>
                 message.extend_from_slice(content);
                 rest = after;
             }
-            None if bytes.len() >= limits::CLIENT_HELLO_BYTES => return Err(NoHello),
+            None if bytes.len() >= settable::client_hello_bytes() => return Err(too_long()),
             None => return Ok(None),
         }
     }
@@ -67,10 +67,15 @@ fn whole(message: &[u8]) -> Result<Option<&[u8]>, NoHello> {
         return Ok(None);
     };
     let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-    if length > limits::CLIENT_HELLO_BYTES {
-        return Err(NoHello);
+    if length > settable::client_hello_bytes() {
+        return Err(too_long());
     }
     Ok(body.get(..length))
+}
+
+fn too_long() -> NoHello {
+    settable::reached(Limit::ClientHelloBytes);
+    NoHello
 }
 
 fn name_in(body: &[u8]) -> Result<String, NoHello> {

@@ -14,7 +14,6 @@ mod view;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use policy::isa::Entry;
 use policy::stream::{self, Connection, End, TLS};
@@ -23,8 +22,8 @@ use policy::vm::{self, State, Verdict};
 
 use crate::downstream::proxy_protocol::Announced;
 use crate::downstream::{self, Open};
-use crate::exchange::Context;
-use crate::limits;
+use crate::exchange::{Context, timed_out};
+use crate::settable::{self, Limit};
 use crate::snapshot::Epoch;
 use crate::telemetry::counter::Tally;
 use crate::tls::{Stream, StreamError};
@@ -88,13 +87,15 @@ fn end(address: Option<SocketAddr>) -> End {
 /// Reads until the ClientHello is whole, and perhaps more. `None` when there is none.
 async fn hello(conn: &mut Conn, received: &mut Buffer) -> Option<String> {
     let mut message = Buffer::take();
-    conn.arm(Duration::from_secs(limits::TLS_HANDSHAKE_S));
+    conn.arm(settable::tls_handshake_s());
     loop {
         if let Some(name) = client_hello::server_name(received, &mut message).ok()? {
             conn.disarm();
             return Some(name);
         }
-        conn.read(received).await.ok()?;
+        let read = conn.read(received).await;
+        read.inspect_err(|&error| timed_out(error.into(), Limit::TlsHandshakeS))
+            .ok()?;
     }
 }
 
@@ -181,8 +182,10 @@ impl<'s> Session<'s> {
         // A policy that lost its certificates cannot speak TLS.
         let tls = self.epoch.snapshot.server_tls.as_ref().ok_or(StreamError::Tls)?;
         let tls = tls.accept_stream().map_err(|_error| StreamError::Tls)?;
-        let within = Duration::from_secs(limits::TLS_HANDSHAKE_S);
-        let stream = Stream::handshake_from(received, conn, tls, within).await?;
+        let within = settable::tls_handshake_s();
+        let stream = Stream::handshake_from(received, conn, tls, within)
+            .await
+            .inspect_err(|&error| timed_out(error, Limit::TlsHandshakeS))?;
         self.record.terminated(stream.tls());
         Ok((stream, Buffer::empty()))
     }

@@ -9,6 +9,7 @@ use rustls::Connection;
 
 use super::stream::{StreamError, decrypt};
 use crate::limits;
+use crate::settable;
 use crate::worker::{Buffer, ConnReader, ConnWriter};
 
 /// The reading side.
@@ -127,7 +128,7 @@ impl Writer {
         if let Some(tls) = &self.tls {
             tls.borrow_mut().send_close_notify();
             // The peer may be gone already, or not read any more.
-            let within = Duration::from_secs(limits::TLS_HANDSHAKE_S);
+            let within = settable::tls_handshake_s();
             let _ = self.write_all(&mut Buffer::empty(), within).await;
         }
         self.conn.finish();

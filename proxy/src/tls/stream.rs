@@ -13,6 +13,7 @@ use rustls::Connection;
 
 use super::halves::{Reader, Writer};
 use crate::limits;
+use crate::settable;
 use crate::worker::{Activity, Buffer, Conn, ConnError, SilenceDeadline, clock};
 
 /// How a stream failed.
@@ -173,7 +174,7 @@ impl Stream {
         if let Self::Tls(session) = self {
             session.tls.send_close_notify();
             // The peer may be gone already, or not read any more.
-            session.conn.arm(Duration::from_secs(limits::TLS_HANDSHAKE_S));
+            session.conn.arm(settable::tls_handshake_s());
             let _ = session.flush().await;
         }
         self.conn().finish();
@@ -242,7 +243,7 @@ impl Session {
 
     async fn tell<T>(&mut self, result: Result<T, StreamError>) -> Result<T, StreamError> {
         if matches!(result, Err(StreamError::Tls)) {
-            self.conn.arm(Duration::from_secs(limits::TLS_HANDSHAKE_S));
+            self.conn.arm(settable::tls_handshake_s());
             // The peer may be gone, or not listen.
             let _ = self.flush().await;
         }

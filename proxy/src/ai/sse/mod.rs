@@ -6,7 +6,8 @@
 
 use memchr::memchr2;
 
-use crate::limits::{SSE_BUFFER_BYTES_KEPT, SSE_EVENT_BYTES_MAX};
+use crate::limits::SSE_BUFFER_BYTES_KEPT;
+use crate::settable::{self, Limit};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -31,7 +32,7 @@ pub struct Event<'a> {
 /// Why a stream cannot be read further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SseError {
-    /// One event is longer than [`SSE_EVENT_BYTES_MAX`].
+    /// One event is longer than [`settable::sse_event_bytes`].
     EventTooLong,
 }
 
@@ -123,8 +124,8 @@ impl Scanner {
     fn frames(&mut self, work: &[u8], each: &mut impl FnMut(Frame<'_>)) -> Result<usize, SseError> {
         let mut start = 0;
         while let Some(length) = self.frame_length(&work[start..]) {
-            if length > SSE_EVENT_BYTES_MAX {
-                return Err(SseError::EventTooLong);
+            if length > settable::sse_event_bytes() {
+                return Err(too_long());
             }
             let raw = &work[start..start + length];
             each(Frame {
@@ -136,8 +137,8 @@ impl Scanner {
             self.after_cr = self.last_end == LineEnd::Cr;
             (self.searched, self.line_start, self.has_fields) = (0, 0, false);
         }
-        if work.len() - start > SSE_EVENT_BYTES_MAX {
-            Err(SseError::EventTooLong)
+        if work.len() - start > settable::sse_event_bytes() {
+            Err(too_long())
         } else {
             Ok(start)
         }
@@ -240,5 +241,24 @@ fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
             (&line[..at], value.strip_prefix(b" ").unwrap_or(value))
         }
         None => (line, b""),
+    }
+}
+
+fn too_long() -> SseError {
+    settable::reached(Limit::SseEventBytes);
+    SseError::EventTooLong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_without_an_end_is_given_up_and_counted() {
+        let long = vec![b'x'; settable::sse_event_bytes()];
+        let mut scanner = Scanner::default();
+        assert_eq!(scanner.feed(&long, |_| {}), Ok(()));
+        assert_eq!(scanner.feed(b"x", |_| {}), Err(SseError::EventTooLong));
+        assert!(settable::count(Limit::SseEventBytes) > 0);
     }
 }

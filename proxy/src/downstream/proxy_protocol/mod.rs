@@ -10,7 +10,7 @@ pub mod write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use crate::limits;
+use crate::settable::{self, Limit};
 
 /// Whom a header names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,8 @@ fn binary(bytes: &[u8]) -> Result<Option<(usize, Announced)>, NoHeader> {
     };
     let [.., command, family, high, low] = *fixed;
     let length = usize::from(u16::from_be_bytes([high, low]));
-    if length > limits::PROXY_HEADER_BYTES {
+    if length > settable::proxy_header_bytes() {
+        settable::reached(Limit::ProxyHeaderBytes);
         return Err(NoHeader);
     }
     let Some(addresses) = rest.get(..length) else {

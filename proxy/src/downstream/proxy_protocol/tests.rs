@@ -1,6 +1,7 @@
 //! Headers as balancers send them, and what only looks like one.
 
 use super::*;
+use crate::limits;
 use proptest::prelude::*;
 
 fn announced(bytes: &[u8]) -> Result<Option<(usize, Option<String>)>, NoHeader> {
@@ -105,6 +106,7 @@ fn binary_headers_that_mean_nothing_are_refused() {
             bytes[12..16].escape_ascii()
         );
     }
+    assert!(settable::count(Limit::ProxyHeaderBytes) > 0);
 }
 
 proptest! {

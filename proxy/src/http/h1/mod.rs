@@ -74,6 +74,7 @@ impl HeadError {
             Self::HeaderTooLong => Some(Limit::HeaderBytes),
             Self::HeadTooLong => Some(Limit::HeadBytes),
             Self::TooManyHeaders => Some(Limit::Headers),
+            Self::TooManyInterim => Some(Limit::InterimResponses),
             _ => None,
         }
     }

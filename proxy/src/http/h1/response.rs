@@ -53,7 +53,7 @@ impl ResponseDecoder {
         head.clear();
         parse(bytes, start, end, method, head)?;
         self.interim = if head.is_interim() { self.interim + 1 } else { 0 };
-        if self.interim > limits::INTERIM_RESPONSES {
+        if self.interim > settable::interim_responses() {
             Err(HeadError::TooManyInterim)
         } else {
             Ok(Some(end))

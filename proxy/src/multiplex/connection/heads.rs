@@ -53,8 +53,13 @@ impl Connection {
         if head.has(frame::END_HEADERS) {
             return self.block(block.stream, block.ended, &block.bytes, now);
         }
-        let endless = block.continuations >= limits::H2_CONTINUATIONS;
-        if endless || block.bytes.len() > settable::head_bytes() {
+        let limit = match () {
+            () if block.continuations >= settable::h2_continuations() => Some(Limit::H2Continuations),
+            () if block.bytes.len() > settable::head_bytes() => Some(Limit::HeadBytes),
+            () => None,
+        };
+        if let Some(limit) = limit {
+            settable::reached(limit);
             return Err(ErrorCode::EnhanceYourCalm);
         }
         self.block = Some(block);
@@ -90,7 +95,9 @@ impl Connection {
                 (!valid).then_some(ErrorCode::Protocol)
             }
             Remote::Open => match message::status(&fields) {
-                Some(100..200) if ended || stream.interim >= limits::INTERIM_RESPONSES => {
+                Some(100..200) if ended => Some(ErrorCode::Protocol),
+                Some(100..200) if stream.interim >= settable::interim_responses() => {
+                    settable::reached(Limit::InterimResponses);
                     Some(ErrorCode::Protocol)
                 }
                 Some(100..200) => {
@@ -164,7 +171,7 @@ impl Connection {
     }
 
     pub(super) fn new_stream(&mut self) -> Stream {
-        let room = limits::H2_STREAM_WINDOW_BYTES.into();
+        let room = settable::h2_stream_window_bytes().into();
         Stream::new(self.peer_window, room)
     }
 }

@@ -22,7 +22,7 @@ use crate::http::h2::frame::{self, FrameHead, Kind};
 use crate::http::h2::hpack::{Decoder, Fields};
 use crate::http::h2::{ErrorCode, PREFACE};
 use crate::limits;
-use crate::settable;
+use crate::settable::{self, Limit};
 use crate::worker::Buffer;
 use crate::worker::clock::Moment;
 
@@ -93,7 +93,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(role: Role, now: Moment) -> Self {
         let mut out = Buffer::take();
-        let window = limits::H2_STREAM_WINDOW_BYTES;
+        let window = settable::h2_stream_window_bytes();
         // `SETTINGS_MAX_HEADER_LIST_SIZE`.
         let head = u32::try_from(settable::head_bytes()).unwrap_or(u32::MAX);
         match role {
@@ -106,7 +106,7 @@ impl Connection {
             }
         }
         let room = match role {
-            Role::Server => limits::H2_WINDOW_BYTES,
+            Role::Server => settable::h2_window_bytes(),
             Role::Client => limits::H2_STREAMS * window,
         };
         frame::push_window_update(0, room - 65_535, &mut out);
@@ -135,8 +135,8 @@ impl Connection {
             leaving: false,
             left: false,
             dead: false,
-            resets: Budget::new(settable::h2_resets(), limits::H2_RESETS_PER_S, now),
-            chatter: Budget::new(settable::h2_chatter(), limits::H2_CHATTER_PER_S, now),
+            resets: Budget::new(settable::h2_resets(), settable::h2_resets_per_s(), now),
+            chatter: Budget::new(settable::h2_chatter(), settable::h2_chatter_per_s(), now),
         }
     }
 
@@ -171,7 +171,8 @@ impl Connection {
             return Ok(nothing);
         };
         let opened = self.frame(&head, payload, now)?;
-        if self.out.len() > limits::H2_OUT_MOST_BYTES {
+        if self.out.len() > settable::h2_out_most_bytes() {
+            settable::reached(Limit::H2OutMostBytes);
             return Err(ErrorCode::EnhanceYourCalm);
         }
         Ok(Advance {

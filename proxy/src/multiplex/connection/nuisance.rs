@@ -24,7 +24,10 @@ impl Connection {
         if may {
             Ok(())
         } else {
-            settable::reached(Limit::H2Chatter);
+            settable::reached(match self.chatter.is_rate() {
+                true => Limit::H2ChatterPerS,
+                false => Limit::H2Chatter,
+            });
             Err(ErrorCode::EnhanceYourCalm)
         }
     }
@@ -34,7 +37,10 @@ impl Connection {
         if may {
             Ok(())
         } else {
-            settable::reached(Limit::H2Resets);
+            settable::reached(match self.resets.is_rate() {
+                true => Limit::H2ResetsPerS,
+                false => Limit::H2Resets,
+            });
             Err(ErrorCode::EnhanceYourCalm)
         }
     }

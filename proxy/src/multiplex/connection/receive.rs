@@ -5,6 +5,7 @@ use super::{Connection, Role};
 use crate::http::h2::ErrorCode;
 use crate::http::h2::frame::{self, FrameHead, Setting};
 use crate::multiplex::stream::Remote;
+use crate::settable::{self, Limit};
 use crate::worker::clock::Moment;
 
 impl Connection {
@@ -14,6 +15,7 @@ impl Connection {
         self.check_stream(head.stream)?;
         self.room -= length;
         if self.room < 0 {
+            settable::reached(Limit::H2WindowBytes);
             return Err(ErrorCode::FlowControl);
         }
         let end = head.has(frame::END_STREAM);
@@ -26,7 +28,10 @@ impl Connection {
         };
         let refused = match stream.remote {
             Remote::Open if !stream.begun => Some(ErrorCode::Protocol),
-            Remote::Open if stream.room < length => Some(ErrorCode::FlowControl),
+            Remote::Open if stream.room < length => {
+                settable::reached(Limit::H2StreamWindowBytes);
+                Some(ErrorCode::FlowControl)
+            }
             Remote::Open => None,
             Remote::Ended => Some(ErrorCode::StreamClosed),
             Remote::Reset(_) => {

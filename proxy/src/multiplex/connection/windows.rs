@@ -2,14 +2,14 @@
 
 use super::Connection;
 use crate::http::h2::frame;
-use crate::limits;
 use crate::multiplex::stream::Remote;
+use crate::settable;
 
 impl Connection {
     /// Gives DATA bytes of the connection back to the peer, once it is worth a frame.
     pub(super) fn give_back(&mut self, count: usize) {
         self.credit += count;
-        if self.credit >= limits::H2_WINDOW_BYTES as usize / 2 {
+        if self.credit >= settable::h2_window_bytes() as usize / 2 {
             let credit = u32::try_from(std::mem::take(&mut self.credit)).unwrap_or(0);
             frame::push_window_update(0, credit, &mut self.out);
             self.room += i64::from(credit);
@@ -24,7 +24,7 @@ impl Connection {
             return;
         };
         stream.credit += count;
-        if stream.remote == Remote::Open && stream.credit >= limits::H2_STREAM_WINDOW_BYTES as usize / 2 {
+        if stream.remote == Remote::Open && stream.credit >= settable::h2_stream_window_bytes() as usize / 2 {
             let credit = u32::try_from(std::mem::take(&mut stream.credit)).unwrap_or(0);
             stream.room += i64::from(credit);
             frame::push_window_update(id, credit, &mut self.out);

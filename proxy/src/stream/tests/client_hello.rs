@@ -6,6 +6,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use crate::limits;
+use crate::settable::{self, Limit};
 use crate::stream::client_hello::{NoHello, server_name};
 
 /// What a real client sends first.
@@ -137,7 +138,9 @@ fn a_hello_without_an_end_is_given_up() {
     ]
     .concat();
     assert_eq!(read(&long[..limits::CLIENT_HELLO_BYTES - 1]), Ok(None));
+    let before = settable::count(Limit::ClientHelloBytes);
     assert_eq!(read(&long[..limits::CLIENT_HELLO_BYTES]), Err(NoHello));
+    assert!(settable::count(Limit::ClientHelloBytes) > before);
 }
 
 proptest! {

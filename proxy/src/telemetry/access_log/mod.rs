@@ -21,6 +21,7 @@ use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
 
 use crate::limits;
+use crate::settable::{self, Limit};
 
 pub use entry::{
     Latencies, LogCall, LogCertificate, LogEntry, LogRequest, LogResponse, LogTls, LogTry, LostTry,
@@ -207,13 +208,12 @@ impl LogSender {
         let queue = &self.shared.queues[self.number];
         // Only the writer takes out, so there is still room after the line is written.
         if queue.full.is_full() {
-            queue.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+            return queue.drop_line();
         }
         let mut text = queue.spare.pop().unwrap_or_default();
         write(&mut self.scratch, &mut text);
         if queue.full.push(Line { target: file, text }).is_err() {
-            queue.dropped.fetch_add(1, Ordering::Relaxed);
+            queue.drop_line();
         }
         let asleep = &self.shared.asleep;
         if asleep.load(Ordering::SeqCst) && asleep.swap(false, Ordering::SeqCst) {
@@ -233,11 +233,16 @@ impl Drop for LogSender {
 impl Queue {
     fn new() -> Self {
         Self {
-            full: ArrayQueue::new(limits::LOG_LINES),
-            spare: ArrayQueue::new(limits::LOG_LINES),
+            full: ArrayQueue::new(settable::log_lines()),
+            spare: ArrayQueue::new(settable::log_lines()),
             dropped: AtomicU64::new(0),
             taken: AtomicBool::new(false),
         }
+    }
+
+    fn drop_line(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        settable::reached(Limit::LogLines);
     }
 
     fn give_back(&self, mut text: Vec<u8>) {

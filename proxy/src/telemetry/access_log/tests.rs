@@ -405,4 +405,5 @@ fn a_writer_that_is_behind_costs_lines_not_time() {
         sender.write(LogFile(0), &entry(), &redaction());
     }
     assert_eq!(shared.queues[0].dropped.load(Ordering::Relaxed), 10);
+    assert!(settable::count(Limit::LogLines) >= 10);
 }

@@ -18,6 +18,7 @@ use super::settings::DnsSettings;
 use super::transport::Transport;
 use super::{Address, Answer, Counts, Names, now};
 use crate::limits;
+use crate::settable::{self, Limit};
 use crate::worker::Mailbox;
 
 /// What the directory is told and asked.
@@ -260,8 +261,12 @@ impl Directory {
         entry.running = true;
         self.running += 1;
         // A thread that cannot be started is done without: the others take one name after the other.
-        if self.running > self.finders.count && self.finders.count < limits::RESOLVER_THREADS {
-            let _ = self.finders.start_one();
+        if self.running > self.finders.count {
+            if self.finders.count < settable::resolver_threads() {
+                let _ = self.finders.start_one();
+            } else {
+                settable::reached(Limit::ResolverThreads);
+            }
         }
         let _ = self.jobs.send((host.into(), entry.kind));
     }

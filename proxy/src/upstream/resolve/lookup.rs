@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::hosts::Hosts;
 use super::message::{Kind, Question, Reply, Service};
@@ -18,6 +18,7 @@ use super::settings::DnsSettings;
 use super::transport::Transport;
 use super::{Address, answer};
 use crate::limits;
+use crate::settable::{self, Limit};
 
 /// What a look-up came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +102,7 @@ impl Finder {
         }
         let mut left = Allowance {
             questions: limits::DNS_QUESTIONS,
-            deadline: now() + Duration::from_secs(limits::DNS_LOOKUP_S),
+            deadline: now() + settable::dns_lookup_s(),
         };
         let mut worst = Outcome::Nothing(limits::DNS_NOT_FOUND_S);
         for candidate in self.conf.content.candidates(name) {
@@ -114,6 +115,9 @@ impl Finder {
                 }
                 Outcome::Failed => worst = Outcome::Failed,
             }
+        }
+        if now() >= left.deadline {
+            settable::reached(Limit::DnsLookupS);
         }
         worst
     }
@@ -197,7 +201,10 @@ impl Finder {
                 }
             }
             if !all.is_empty() {
-                all.truncate(limits::DNS_RECORDS);
+                if all.len() > settable::dns_records() {
+                    settable::reached(Limit::DnsRecords);
+                    all.truncate(settable::dns_records());
+                }
                 return Outcome::Found(answer(all), Kind::Srv, ttl_s);
             }
         }

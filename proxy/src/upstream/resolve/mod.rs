@@ -27,6 +27,7 @@ use crossbeam::channel::{Sender, bounded};
 
 use super::balance::wheel::Wheel;
 use crate::limits;
+use crate::settable::{self, Limit};
 use crate::worker::clock::{self, Moment};
 use crate::worker::{self, Deadline, First, Mailbox, race};
 pub use directory::Listed;
@@ -159,8 +160,7 @@ impl Resolver {
     pub fn list(&self) -> Vec<Listed> {
         let (reply, list) = bounded(1);
         let _ = self.letters.send(Letter::List(reply));
-        list.recv_timeout(Duration::from_secs(limits::RESOLVE_WAIT_S))
-            .unwrap_or_default()
+        list.recv_timeout(settable::resolve_wait_s()).unwrap_or_default()
     }
 
     /// What was counted since start.
@@ -292,11 +292,12 @@ impl Names {
 
     async fn wait(&self, host: &str) -> Option<Address> {
         let patience = Deadline::on_waker();
-        patience.arm_in(Duration::from_secs(limits::RESOLVE_WAIT_S));
+        patience.arm_in(settable::resolve_wait_s());
         let answer = poll_fn(|context| self.poll(host, context.waker()));
         match race(answer, patience.wait()).await {
             First::Left(address) => address,
             First::Right(()) => {
+                settable::reached(Limit::ResolveWaitS);
                 Self::give_up(host);
                 None
             }

@@ -9,6 +9,7 @@ mod tests;
 use super::framing::is_token_byte;
 use crate::http::body::{BodyError, BodyStep};
 use crate::limits;
+use crate::settable::{self, Limit};
 
 /// Ends every chunk's data.
 pub const CHUNK_END: &[u8] = b"\r\n";
@@ -166,7 +167,8 @@ impl ChunkedDecoder {
             return Err(BodyError::TooLong);
         }
         let earned = (self.payload - self.left).saturating_mul(limits::CHUNK_OVERHEAD_RATIO);
-        if self.framing > limits::CHUNK_OVERHEAD_BYTES + earned {
+        if self.framing > settable::chunk_overhead_bytes() + earned {
+            settable::reached(Limit::ChunkOverheadBytes);
             return Err(BodyError::Overhead);
         }
         Ok(if self.left == 0 { State::Line } else { State::Data })
@@ -180,7 +182,8 @@ impl ChunkedDecoder {
     /// `*( ";" token [ "=" ( token / quoted-string ) ] )`; the optional whitespace of RFC 9112 is refused.
     fn extension(&mut self, byte: u8) -> Result<State, BodyError> {
         self.extension += 1;
-        if self.extension > limits::CHUNK_EXTENSION_BYTES {
+        if self.extension > settable::chunk_extension_bytes() {
+            settable::reached(Limit::ChunkExtensionBytes);
             return Err(BodyError::ChunkExtension);
         }
         let named = self.item > 0;
@@ -211,7 +214,13 @@ impl ChunkedDecoder {
             self.trailers += 1;
             self.item = 0;
         }
-        if self.trailer_bytes > limits::TRAILER_BYTES || self.trailers > limits::TRAILERS {
+        let limit = match () {
+            () if self.trailers > settable::trailers() => Some(Limit::Trailers),
+            () if self.trailer_bytes > settable::trailer_bytes() => Some(Limit::TrailerBytes),
+            () => None,
+        };
+        if let Some(limit) = limit {
+            settable::reached(limit);
             return Err(BodyError::TrailersTooLong);
         }
         self.item += 1;

@@ -65,3 +65,16 @@ fn answers_that_nobody_takes_do_not_hold_those_of_others() {
         assert_eq!(sent, limits::H2_STREAM_WINDOW_BYTES as usize, "stream {id}");
     }
 }
+
+#[test]
+fn who_sends_more_than_a_window_allows_is_told_and_counted() {
+    let data = |stream, count| frame(0, 0, stream, &[0; 16_384]).repeat(count);
+    let counts = || [Limit::H2StreamWindowBytes, Limit::H2WindowBytes].map(settable::count);
+    let before = counts();
+    let (server, fed) = attack(&[headers(1, false), data(1, 9)].concat());
+    assert!(fed.is_ok() && server.out.ends_with(&frame(3, 0, 1, &3_u32.to_be_bytes())));
+    let streams = [1, 3, 5].map(|id| [headers(id, false), data(id, 6)].concat());
+    let (_server, fed) = attack(&streams.concat());
+    assert_eq!(fed, Err(ErrorCode::FlowControl));
+    assert!(counts().iter().zip(before).all(|(after, before)| *after > before));
+}

@@ -17,6 +17,7 @@ use domain::base::{Message, MessageBuilder, Name, Rtype, Ttl};
 use domain::rdata::{A, Aaaa, Cname, Soa, Srv};
 
 use crate::limits;
+use crate::settable::{self, Limit};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,9 +173,11 @@ impl Question {
                 }
                 if record.rtype() == Rtype::CNAME {
                     alias = Some((target(&record)?, seconds(record.ttl())));
-                } else if record.rtype() == self.kind.rtype()
-                    && addresses.len() + services.len() < limits::DNS_RECORDS
-                {
+                } else if record.rtype() == self.kind.rtype() {
+                    if addresses.len() + services.len() >= settable::dns_records() {
+                        settable::reached(Limit::DnsRecords);
+                        break;
+                    }
                     ttl_s = ttl_s.min(seconds(record.ttl()));
                     match self.kind {
                         Kind::A => addresses.extend(data::<A>(&record)?.map(|it| IpAddr::V4(it.addr()))),
