@@ -258,6 +258,10 @@ pub const BODY_BYTES: usize = 8 * 1024 * 1024;
 pub const DRAIN_BYTES: u64 = 64 * 1024;
 /// Seconds between two reads of a client's body.
 pub const CLIENT_BODY_S: u64 = 60;
+/// Bytes of its body that a client sends in each second that it is waited for, as in IIS and Kestrel, ...
+pub const CLIENT_BODY_BYTES_PER_S: u64 = 240;
+/// ... once it has been waited for so many seconds.
+pub const CLIENT_BODY_GRACE_S: u64 = 10;
 /// Seconds between two writes to a client.
 pub const CLIENT_WRITE_S: u64 = 60;
 

@@ -55,6 +55,7 @@ mod request_transformer;
 mod response_transformer;
 mod routing;
 mod size;
+mod slow_bodies;
 mod stream;
 mod take_over;
 mod targets;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::exchange::{self, Client, Context, Peer};
+use crate::exchange::{self, Client, Context, Pace, Peer};
 use crate::http::h1::HeadError;
 use crate::http::h2::ErrorCode;
 use crate::multiplex::{self, Handle};
@@ -42,6 +42,7 @@ async fn exchange(context: Rc<Context>, peer: Rc<Peer>, handle: Handle, requests
         output: Buffer::empty(),
         peer,
         patience: Deadline::on_waker(),
+        pace: Pace::default(),
         requests,
     };
     if let Some(limit) = read.err().and_then(HeadError::limit) {

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use policy::unix;
 
-use crate::exchange::{self, After, Client, Context, Peer, timed_out};
+use crate::exchange::{self, After, Client, Context, Pace, Peer, timed_out};
 use crate::http::h1::HeadError;
 use crate::http::h1::head::RequestDecoder;
 use crate::http::h2::PREFACE;
@@ -179,6 +179,7 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
         output: Buffer::empty(),
         peer: Rc::new(peer),
         patience: Deadline::on_waker(),
+        pace: Pace::default(),
         requests: 0,
     })
 }

@@ -7,7 +7,7 @@ use crate::http::h1::{chunked, encode};
 use crate::http::h2::hpack;
 use crate::settable::{self, Limit};
 use crate::tls::StreamError;
-use crate::worker::{Buffer, ConnError};
+use crate::worker::{Buffer, ConnError, clock};
 
 impl Exchange<'_> {
     /// Reads the body to its end, at most `bound` bytes.
@@ -62,12 +62,16 @@ impl Exchange<'_> {
         if self.client.input.capacity() == 0 {
             self.client.input = Buffer::take();
         }
-        self.client.wire.arm(settable::client_body_s());
+        let (within, limit) = self.client.pace.within();
+        let since = clock::now();
+        self.client.wire.arm(within);
         let read = self.client.wire.read(&mut self.client.input).await;
         self.client.wire.disarm();
+        self.client.pace.waited(since);
         match read {
             Ok(count) => {
                 self.record.received(count);
+                self.client.pace.came(count);
                 Ok(())
             }
             // Frames mark the end of a message; bytes of a request that end with the connection are not one.
@@ -75,7 +79,7 @@ impl Exchange<'_> {
                 self.body.end().map_err(|_error| Vanished)
             }
             Err(error) => {
-                super::timed_out(error, Limit::ClientBodyS);
+                super::timed_out(error, limit);
                 Err(Vanished)
             }
         }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::body::push_chunk;
+use super::pace::Pace;
 use crate::http::body::{BodyLength, BodyReader};
 use crate::http::h1::chunked;
 use crate::http::h1::encode::{self, Connection, Framing};
@@ -32,6 +33,8 @@ pub struct Client {
     pub peer: Rc<Peer>,
     /// Wakes who waits long for an upstream.
     pub patience: Deadline,
+    /// What the body of its request has taken so far.
+    pub pace: Pace,
     /// Requests that its connection has carried.
     pub requests: u64,
 }

@@ -24,6 +24,7 @@ mod hedge;
 mod judge;
 mod log;
 mod model;
+mod pace;
 mod place;
 mod quota;
 mod receive;
@@ -46,12 +47,14 @@ pub use context::{Context, Instruments, Presence, Scratch};
 pub(crate) use hash_key::hash_of_client;
 pub use request_id::{RequestId, RequestIds, Uuid};
 
-use crate::http::body::BodyReader;
+use crate::http::body::{BodyLength, BodyReader};
+use crate::http::known::KnownHeader;
 use crate::settable::{self, Limit};
 use crate::snapshot::Epoch;
 use crate::tls::StreamError;
 use crate::worker::ConnError;
 use judge::Judgement;
+pub use pace::Pace;
 use record::Record;
 use refusal::Refusal;
 
@@ -128,6 +131,10 @@ impl<'e> Exchange<'e> {
             client.peer.address,
             client.peer.tls.is_some(),
         );
+        if scratch.head.body != BodyLength::None {
+            let headers = scratch.head.headers.on(&scratch.received);
+            client.pace = Pace::of(headers.get(KnownHeader::ContentType));
+        }
         Self {
             epoch: context.pin(),
             body: client.reader_of(scratch.head.body),

@@ -13,11 +13,10 @@ use crate::http::body::BodyStep;
 use crate::http::h1::chunked;
 use crate::http::h2::{self, hpack};
 use crate::multiplex::Handle;
-use crate::settable::{self, Limit};
 use crate::snapshot::Endpoint;
 use crate::upstream::retry::Progress;
 use crate::wire::Wire;
-use crate::worker::{Buffer, First, Pipe, race};
+use crate::worker::{Buffer, First, Pipe, clock, race};
 
 impl Exchange<'_> {
     /// Sends head and body. The body streams through; when the upstream answers before it has ended, sending stops, and the
@@ -168,13 +167,16 @@ impl Exchange<'_> {
 impl Client {
     /// Who can be read first, it or the upstream.
     pub(super) async fn hears_first(&self, upstream: &Wire) -> Result<Early, Failure> {
-        self.wire.arm(settable::client_body_s());
+        let (within, limit) = self.pace.within();
+        let since = clock::now();
+        self.wire.arm(within);
         let first = race(self.wire.readable(), upstream.readable()).await;
         self.wire.disarm();
+        self.pace.waited(since);
         match first {
             First::Left(Ok(())) => Ok(Early::Body),
             First::Left(Err(error)) => {
-                super::timed_out(error, Limit::ClientBodyS);
+                super::timed_out(error, limit);
                 Err(Failure::Vanished)
             }
             First::Right(_) => Ok(Early::Answer),

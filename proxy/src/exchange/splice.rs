@@ -107,6 +107,7 @@ impl Exchange<'_> {
                 progress.body_consumed = true;
                 self.body.pass(count);
                 self.record.received(count);
+                self.client.pace.came(count);
             }
             // Who takes no more of it may have said why.
             match race(empty(pipe, to, endpoint.write), to.readable()).await {

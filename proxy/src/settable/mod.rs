@@ -123,6 +123,10 @@ table! {
     ClientAgeS client_age_s: Duration = limits::CLIENT_AGE_S, 1..=31_536_000 Seconds;
     /// Between two pieces of a client's body
     ClientBodyS client_body_s: Duration = limits::CLIENT_BODY_S, 1..=86_400 Seconds;
+    /// How much of its body a client sends in each second that it is waited for; 0 asks for nothing
+    ClientBodyBytesPerS client_body_bytes_per_s: u64 = limits::CLIENT_BODY_BYTES_PER_S, 0..=1_073_741_824 Bytes;
+    /// How long it is waited for in all before that is asked
+    ClientBodyGraceS client_body_grace_s: Duration = limits::CLIENT_BODY_GRACE_S, 1..=3600 Seconds;
     /// How long a client may take nothing of what it is sent
     ClientWriteS client_write_s: Duration = limits::CLIENT_WRITE_S, 1..=86_400 Seconds;
     /// A TLS handshake of a client
