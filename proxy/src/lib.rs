@@ -6,6 +6,7 @@ pub mod admin;
 pub mod ai;
 pub mod confine;
 pub mod control;
+pub mod crowd;
 pub mod downstream;
 pub mod edit;
 pub mod exchange;

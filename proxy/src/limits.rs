@@ -210,6 +210,11 @@ pub const PROBE_NAP_S: u64 = 1;
 
 // --- downstream ---
 
+/// Client connections of the process, over all workers.
+pub const CONNECTIONS_MOST: usize = 1_000_000;
+/// Client connections from one address of IPv4, or from one /64 of IPv6; 0 for as many as there are.
+pub const CONNECTIONS_PER_ADDRESS: u32 = 0;
+
 /// What follows the fixed part of a PROXY header (version 2), in bytes.
 pub const PROXY_HEADER_BYTES: usize = 2048;
 /// Seconds for a PROXY header.

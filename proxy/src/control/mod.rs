@@ -22,6 +22,8 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, select, tick, unbounded};
 
+use crate::crowd::Crowd;
+use crate::exchange::Shared;
 use crate::limits;
 use crate::node::Node;
 use crate::overload::Memory;
@@ -84,10 +86,13 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     quotas.expect(first.policy.callers().len());
     let resolver = Resolver::start(node.dns.clone()).map_err(StartError::Thread)?;
     let memory = Arc::new(Memory::new(node.memory_most));
-    let shelf = Arc::new(Shelf::new(node.workers));
+    let shared = Shared {
+        memory: Arc::clone(&memory),
+        shelf: Arc::new(Shelf::new(node.workers)),
+        crowd: Crowd::new(node.workers * node.connections),
+    };
     let crew = Crew {
-        memory: &memory,
-        shelf: &shelf,
+        shared: &shared,
         driver,
         node: &node,
         first: &first,
@@ -104,7 +109,7 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     let gauged = Gauged {
         counters,
         memory: Arc::clone(&memory),
-        shelf: Arc::clone(&shelf),
+        shelf: Arc::clone(&shared.shelf),
         quotas,
         log: Arc::downgrade(&log),
         resolver,
@@ -129,7 +134,7 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
         listeners.end(ending == Ending::HandedOver);
     }
     // Who still needs one opens it: servers get back what nobody uses, however long this takes.
-    shelf.close();
+    shared.shelf.close();
     drain(&node, &inbox, &workers, ending, &mut || memory.look(&workers));
     // The last owner of the log waits until everything is written.
     drop(publisher);

@@ -14,17 +14,17 @@ use crossbeam::channel::{Sender, bounded};
 
 use super::listeners::Serves;
 use super::{Event, StartError};
+use crate::crowd::Place;
 use crate::downstream;
-use crate::exchange::{Context, Instruments, Presence};
+use crate::exchange::{Context, Instruments, Presence, Shared};
 use crate::limits;
 use crate::node::Node;
-use crate::overload::Memory;
 use crate::quota;
+use crate::settable::{self, Limit};
 use crate::snapshot::{Epoch, Snapshot};
 use crate::stream;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::{Counters, Tally};
-use crate::upstream::pool::{Pool, Shelf};
 use crate::upstream::resolve::{Names, Resolver};
 use crate::worker::{self, Accepted, Acceptor, Driver, Listening};
 
@@ -166,8 +166,7 @@ fn instruments(
 
 /// What all workers are started with.
 pub(super) struct Crew<'c> {
-    pub(super) memory: &'c Arc<Memory>,
-    pub(super) shelf: &'c Arc<Shelf>,
+    pub(super) shared: &'c Shared,
     pub(super) driver: Driver,
     pub(super) node: &'c Arc<Node>,
     pub(super) first: &'c Arc<Snapshot>,
@@ -201,9 +200,8 @@ impl Crew<'_> {
     ) -> Result<WorkerHandle, StartError> {
         let presence = Arc::new(Presence::default());
         let drained = Arc::new(AtomicBool::new(false));
-        let (memory, shelf, node, first, resolver) = (
-            Arc::clone(self.memory),
-            Arc::clone(self.shelf),
+        let (shared, node, first, resolver) = (
+            self.shared.clone(),
             Arc::clone(self.node),
             Arc::clone(self.first),
             self.resolver.clone(),
@@ -215,8 +213,7 @@ impl Crew<'_> {
             let Ok(mailbox) = mailbox_in.recv() else { return };
             let names = Names::new(resolver, mailbox);
             let epoch = Epoch::new(first, number, names.clone(), None);
-            let pool = Pool::beside(shelf);
-            let context = Context::new(node, epoch, names, own_presence, memory, pool, instruments);
+            let context = Context::new(node, epoch, names, own_presence, shared, instruments);
             worker::on_tick(ticking(Rc::clone(&context)));
             let own = Worker {
                 number,
@@ -258,14 +255,16 @@ async fn accept(context: Rc<Context>, acceptor: Rc<Acceptor>, serves: Serves, op
         }
         match acceptor.accept().await {
             Accepted::Conn(conn) => {
-                serve_conn(&context, conn, serves);
+                let place = place(&context, &acceptor).await;
+                serve_conn(&context, conn, serves, place);
                 // Each wait for a connection is a turn of the worker, in which all others have theirs.
                 let mut more = limits::ACCEPTED_AT_ONCE.min(room(&context).saturating_sub(1));
                 while more > 0
                     && context.overload.accepts()
+                    && let Some(place) = context.crowd.enter()
                     && let Some(conn) = acceptor.another()
                 {
-                    serve_conn(&context, conn, serves);
+                    serve_conn(&context, conn, serves, place);
                     more -= 1;
                 }
             }
@@ -295,10 +294,28 @@ fn room(context: &Context) -> usize {
         .saturating_sub(context.presence.connections())
 }
 
-fn serve_conn(context: &Rc<Context>, conn: worker::Conn, serves: Serves) {
+/// A connection's place among those of the process. While there is none, it is kept waiting, and those behind it are left to
+/// the kernel, which asks their clients for patience; a listener that closes serves all who are queued.
+async fn place(context: &Context, acceptor: &Acceptor) -> Place {
+    let mut told = false;
+    loop {
+        if let Some(place) = context.crowd.enter() {
+            return place;
+        }
+        if acceptor.is_closed() {
+            return context.crowd.press_in();
+        }
+        if !std::mem::replace(&mut told, true) {
+            settable::reached(Limit::ConnectionsMost);
+        }
+        worker::sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MS)).await;
+    }
+}
+
+fn serve_conn(context: &Rc<Context>, conn: worker::Conn, serves: Serves, place: Place) {
     let tls = match serves {
         Serves::Stream { secure } => {
-            return worker::spawn(stream::serve(Rc::clone(context), conn, secure));
+            return worker::spawn(stream::serve(Rc::clone(context), conn, secure, place));
         }
         Serves::Http => None,
         // A policy that lost its certificates cannot speak TLS: the connection is closed.
@@ -307,7 +324,7 @@ fn serve_conn(context: &Rc<Context>, conn: worker::Conn, serves: Serves) {
             None => return,
         },
     };
-    worker::spawn(downstream::serve(Rc::clone(context), conn, tls));
+    worker::spawn(downstream::serve(Rc::clone(context), conn, tls, place));
 }
 
 /// Closes idle upstream connections now and then.

@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use policy::unix;
 
+use crate::crowd::Place;
 use crate::exchange::{self, After, Client, Context, Pace, Peer, timed_out};
 use crate::http::h1::HeadError;
 use crate::http::h1::head::RequestDecoder;
@@ -26,10 +27,10 @@ use crate::worker::{Activity, Buffer, Conn, Deadline, clock};
 use proxy_protocol::Announced;
 
 /// Serves a connection to its end.
-pub async fn serve(context: Rc<Context>, conn: Conn, tls: Option<ServerTls>) {
+pub async fn serve(context: Rc<Context>, conn: Conn, tls: Option<ServerTls>, mut place: Place) {
     context.opened();
     let open = Open(Rc::clone(&context));
-    match client(&context, conn, tls).await {
+    match client(&context, conn, tls, &mut place).await {
         Ok(mut client) => {
             let peer = Rc::clone(&client.peer);
             let mut begun = None;
@@ -42,9 +43,9 @@ pub async fn serve(context: Rc<Context>, conn: Conn, tls: Option<ServerTls>) {
                 context.pool.borrow_mut().forget(peer.number);
             }
         }
-        Err(unready) => context.instruments.recorder.tally(unready.tally()),
+        Err(unready) => unready.count(&context),
     }
-    drop(open);
+    drop((open, place));
 }
 
 /// Which protocol a client speaks: what TLS agreed on, or its first bytes. `None` when it is gone. `begun` becomes when those
@@ -112,18 +113,28 @@ enum Unready {
     Handshake,
     /// It should have begun with a PROXY header.
     Unannounced,
+    /// As many come from where it does as may.
+    Crowded,
 }
 
 impl Unready {
-    const fn tally(self) -> Tally {
+    fn count(self, context: &Context) {
+        let recorder = &context.instruments.recorder;
         match self {
-            Self::Handshake => Tally::HandshakesFailed,
-            Self::Unannounced => Tally::ProxyHeadersRefused,
+            Self::Handshake => recorder.tally(Tally::HandshakesFailed),
+            Self::Unannounced => recorder.tally(Tally::ProxyHeadersRefused),
+            // The limit was counted.
+            Self::Crowded => {}
         }
     }
 }
 
-async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Result<Client, Unready> {
+async fn client(
+    context: &Context,
+    mut conn: Conn,
+    tls: Option<ServerTls>,
+    place: &mut Place,
+) -> Result<Client, Unready> {
     let (mut peer, local, since) = (conn.peer(), conn.local(), clock::now());
     let mut received = Buffer::empty();
     if context.node.proxy_protocol && context.node.trusts(peer.map(bits)) {
@@ -133,6 +144,9 @@ async fn client(context: &Context, mut conn: Conn, tls: Option<ServerTls>) -> Re
             Announced::Client(client) => peer = Some(client),
             Announced::Peer => {}
         }
+    }
+    if !has_room(context, place, peer) {
+        return Err(Unready::Crowded);
     }
     let within = settable::tls_handshake_s();
     let stream = match tls {
@@ -196,6 +210,12 @@ pub(crate) fn protocol(session: &rustls::Connection) -> Option<&'static str> {
 /// An address as policy compares it.
 pub(crate) fn bits(end: SocketAddr) -> u128 {
     address_bits(end.ip())
+}
+
+/// Whether one more connection may come from where this one does. Who is trusted comes for many clients, and is not counted.
+pub(crate) fn has_room(context: &Context, place: &mut Place, client: Option<SocketAddr>) -> bool {
+    let address = client.map(bits);
+    context.node.trusts(address) || place.comes_from(address)
 }
 
 /// Reads a PROXY header, and perhaps more. `None` when there is none.

@@ -10,6 +10,7 @@ use policy::vm::{Effects, State};
 
 use super::edits::EditMemory;
 use super::request_id::RequestIds;
+use crate::crowd::Crowd;
 use crate::http::date::HttpDate;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::outgoing::OutgoingHeaders;
@@ -21,7 +22,7 @@ use crate::quota;
 use crate::snapshot::Epoch;
 use crate::telemetry::access_log::LogSender;
 use crate::telemetry::counter::{Recorder, Tally};
-use crate::upstream::pool::Pool;
+use crate::upstream::pool::{Pool, Shelf};
 use crate::upstream::resolve::Names;
 use crate::upstream::retry::RetryBudget;
 use crate::worker::Buffer;
@@ -48,6 +49,8 @@ pub struct Context {
     pub leaving: Cell<bool>,
     /// How busy it is.
     pub presence: Arc<Presence>,
+    /// The client connections of all workers.
+    pub crowd: Arc<Crowd>,
     /// What it admits.
     pub overload: Overload,
     /// What it counts with.
@@ -60,6 +63,17 @@ pub struct Context {
     spare: RefCell<Vec<Box<Scratch>>>,
 }
 
+/// What all workers have together.
+#[derive(Clone)]
+pub struct Shared {
+    /// The memory of the process.
+    pub memory: Arc<Memory>,
+    /// Idle upstream connections that any of them may take.
+    pub shelf: Arc<Shelf>,
+    /// Client connections.
+    pub crowd: Arc<Crowd>,
+}
+
 impl Context {
     /// For a worker that starts with this epoch.
     pub fn new(
@@ -67,22 +81,22 @@ impl Context {
         epoch: Rc<Epoch>,
         names: Names,
         presence: Arc<Presence>,
-        memory: Arc<Memory>,
-        pool: Pool,
+        shared: Shared,
         instruments: Instruments,
     ) -> Rc<Self> {
         Rc::new(Self {
-            overload: Overload::new(node.shed_after, memory),
+            overload: Overload::new(node.shed_after, shared.memory),
             retries: RetryBudget::new(node.retry_budget),
             node,
             epoch: RefCell::new(epoch),
-            pool: RefCell::new(pool),
+            pool: RefCell::new(Pool::beside(shared.shelf)),
             names,
             ids: RequestIds::default(),
             date: HttpDate::default(),
             draining: Rc::default(),
             leaving: Cell::new(false),
             presence,
+            crowd: shared.crowd,
             instruments,
             numbered: Cell::new(0),
             waiting: Cell::new(0),

@@ -43,7 +43,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 pub use client::{Client, Peer};
-pub use context::{Context, Instruments, Presence, Scratch};
+pub use context::{Context, Instruments, Presence, Scratch, Shared};
 pub(crate) use hash_key::hash_of_client;
 pub use request_id::{RequestId, RequestIds, Uuid};
 

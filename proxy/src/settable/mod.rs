@@ -105,6 +105,10 @@ macro_rules! table {
 }
 
 table! {
+    /// Client connections of the process, over all workers
+    ConnectionsMost connections_most: usize = limits::CONNECTIONS_MOST, 1..=100_000_000 Count;
+    /// Client connections from one address, or one /64 of IPv6; 0 for as many as there are
+    ConnectionsPerAddress connections_per_address: u32 = limits::CONNECTIONS_PER_ADDRESS, 0..=100_000_000 Count;
     /// Header lines of one message
     Headers headers: usize = limits::HEADERS, 8..=100 Count;
     /// One message head, from its start line to the empty line

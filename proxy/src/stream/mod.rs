@@ -20,6 +20,7 @@ use policy::stream::{self, Connection, End, TLS};
 use policy::table::{Id, Route, StreamRoute};
 use policy::vm::{self, State, Verdict};
 
+use crate::crowd::Place;
 use crate::downstream::proxy_protocol::Announced;
 use crate::downstream::{self, Open};
 use crate::exchange::{Context, timed_out};
@@ -33,15 +34,16 @@ use finish::Record;
 use view::View;
 
 /// Serves a connection to its end. `secure` is whether its listener expects TLS.
-pub async fn serve(context: Rc<Context>, mut conn: Conn, secure: bool) {
+pub async fn serve(context: Rc<Context>, mut conn: Conn, secure: bool, mut place: Place) {
     context.opened();
     let open = Open(Rc::clone(&context));
     // Boxed, as everything that a session does once: it must not carry the memory for good.
-    match Box::pin(arrive(&context, &mut conn, secure)).await {
+    match Box::pin(arrive(&context, &mut conn, secure, &mut place)).await {
         Ok(arrival) => session(&context, conn, arrival).await,
-        Err(tally) => context.instruments.recorder.tally(tally),
+        Err(Some(tally)) => context.instruments.recorder.tally(tally),
+        Err(None) => {}
     }
-    drop(open);
+    drop((open, place));
 }
 
 /// What is known of a connection before its route.
@@ -54,19 +56,27 @@ struct Arrival {
     received: Buffer,
 }
 
-/// Reads a PROXY header and a ClientHello, where they are due.
-async fn arrive(context: &Context, conn: &mut Conn, secure: bool) -> Result<Arrival, Tally> {
+/// Reads a PROXY header and a ClientHello, where they are due. Who may not come is an error without a count of its own.
+async fn arrive(
+    context: &Context,
+    conn: &mut Conn,
+    secure: bool,
+    place: &mut Place,
+) -> Result<Arrival, Option<Tally>> {
     let (mut peer, mut received) = (conn.peer(), Buffer::empty());
     if context.node.proxy_protocol && context.node.trusts(peer.map(downstream::bits)) {
         match downstream::announced(conn, &mut received).await {
             Some(Announced::Client(client)) => peer = Some(client),
             Some(Announced::Peer) => {}
-            None => return Err(Tally::ProxyHeadersRefused),
+            None => return Err(Some(Tally::ProxyHeadersRefused)),
         }
+    }
+    if !downstream::has_room(context, place, peer) {
+        return Err(None);
     }
     let server_name = if secure {
         let name = hello(conn, &mut received).await;
-        Some(name.ok_or(Tally::HandshakesFailed)?)
+        Some(name.ok_or(Some(Tally::HandshakesFailed))?)
     } else {
         None
     };
