@@ -279,11 +279,11 @@ async fn accept(context: Rc<Context>, acceptor: Rc<Acceptor>, serves: Serves, op
 
 /// Whether the worker may have one more connection.
 fn has_room(context: &Context) -> bool {
-    let full = !context.overload.accepts();
-    if full {
+    let may = context.overload.accepts() && room(context) > 0;
+    if !may {
         context.instruments.recorder.tally(Tally::AcceptPaused);
     }
-    !full && room(context) > 0
+    may
 }
 
 /// How many connections more the worker may have.

@@ -163,7 +163,8 @@ pub enum Tally {
     RetriesRefused,
     /// HTTP/2 streams refused because the worker had as many exchanges as it takes.
     StreamsRefused,
-    /// Times accepting paused for want of descriptors or memory, or since the process uses too much.
+    /// Times accepting paused: for want of descriptors or memory, since the process uses too much, or since the worker has as
+    /// many connections as it takes.
     AcceptPaused,
     /// Connections to stream listeners that no route fits.
     SessionsUnmatched,

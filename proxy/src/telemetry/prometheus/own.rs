@@ -44,7 +44,7 @@ const TALLIES: [(Tally, &str, &str); 8] = [
     (
         Tally::AcceptPaused,
         "tollgate_accept_paused_total",
-        "Times accepting paused for want of descriptors or memory",
+        "Times accepting paused for want of descriptors, memory, or places on the worker",
     ),
 ];
 
