@@ -243,3 +243,48 @@ fn the_metrics_listener_serves_as_many_as_was_said() -> Result<()> {
     reached(&gateway, "admin_clients", 1.0);
     Ok(())
 }
+
+#[test]
+fn connections_to_upstreams_are_kept_as_was_said() -> Result<()> {
+    for (flag, limit, connections) in [
+        ("upstream_requests=2", "upstream_requests", 2),
+        ("upstream_idle_s=1", "upstream_idle_s", 3),
+    ] {
+        let origin = Origin::echo()?;
+        let gateway = gateway(&origin, &[flag])?;
+        let mut client = Client::connect(gateway.addr())?;
+        for _ in 0..3 {
+            assert_eq!(client.ask("GET", "/", &[], b"")?.status, 200);
+            if limit == "upstream_idle_s" {
+                std::thread::sleep(Duration::from_millis(1200));
+            }
+        }
+        assert_eq!(origin.connections(), connections, "{limit}");
+        reached(&gateway, limit, 1.0);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_worker_keeps_as_many_idle_connections_as_was_said() -> Result<()> {
+    let origins = [Origin::echo()?, Origin::echo()?];
+    let services = [0, 1].map(|at: usize| {
+        format!(
+            "- name: s{at}\n  url: {}\n  routes:\n  - {{name: r{at}, paths: [/{at}]}}\n",
+            origins[at].url()
+        )
+    });
+    let gateway = Gateway::builder(format!(
+        "_format_version: \"3.0\"\nservices:\n{}",
+        services.concat()
+    ))
+    .workers(1)
+    .flag("--limit=upstream_idle=1")
+    .start()?;
+    for path in ["/0", "/1", "/0"] {
+        assert_eq!(Client::get(gateway.addr(), path, &[])?.status, 200);
+    }
+    assert_eq!(origins.map(|origin| origin.connections()), [2, 1]);
+    reached(&gateway, "upstream_idle", 2.0);
+    Ok(())
+}

@@ -120,7 +120,7 @@ impl Multiplexed {
     /// Begins HTTP/2 on a connection.
     pub fn connect(stream: Stream) -> Self {
         let (reader, writer, silence) = stream.split();
-        let patience = Duration::from_secs(limits::UPSTREAM_IDLE_S);
+        let patience = settable::upstream_idle_s();
         let shared = Shared::new(Role::Client, silence, patience, Rc::default());
         worker::spawn(send(Rc::clone(&shared), writer));
         let receiving = Rc::clone(&shared);

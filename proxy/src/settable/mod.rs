@@ -179,6 +179,12 @@ table! {
     H2OutMostBytes h2_out_most_bytes: usize = limits::H2_OUT_MOST_BYTES, 262_144..=67_108_864 Bytes;
     /// Interim responses to one request
     InterimResponses interim_responses: usize = limits::INTERIM_RESPONSES, 0..=1000 Count;
+    /// Connections to upstreams that a worker keeps while nobody uses them
+    UpstreamIdle upstream_idle: usize = limits::UPSTREAM_IDLE, 1..=1_000_000 Count;
+    /// How long it keeps one
+    UpstreamIdleS upstream_idle_s: Duration = limits::UPSTREAM_IDLE_S, 1..=86_400 Seconds;
+    /// Requests that a connection to an upstream carries
+    UpstreamRequests upstream_requests: u32 = limits::UPSTREAM_REQUESTS, 1..=1_000_000_000 Count;
     /// How long a request waits for the address of a name that nobody knows yet
     ResolveWaitS resolve_wait_s: Duration = limits::RESOLVE_WAIT_S, 1..=60 Seconds;
     /// All questions of one look-up

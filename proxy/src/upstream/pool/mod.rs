@@ -19,6 +19,7 @@ use policy::table::{HttpVersion, ProxyProtocol};
 use super::ConnectError;
 use crate::limits;
 use crate::multiplex::Multiplexed;
+use crate::settable::{self, Limit};
 use crate::tls::{Stream, StreamError};
 use crate::wire::Wire;
 use crate::worker::Address;
@@ -99,7 +100,10 @@ impl Pool {
         }
         while let Some(idle) = self.idle.get_mut(key).and_then(Vec::pop) {
             self.count -= 1;
-            let fresh = clock::now() - idle.since < Duration::from_secs(limits::UPSTREAM_IDLE_S);
+            let fresh = clock::now() - idle.since < settable::upstream_idle_s();
+            if !fresh {
+                settable::reached(Limit::UpstreamIdleS);
+            }
             if fresh && !idle.stream.conn().is_stale() {
                 return Some(Leased {
                     wire: Wire::Bytes(idle.stream),
@@ -174,10 +178,11 @@ impl Pool {
         let Wire::Bytes(stream) = leased.wire else {
             return;
         };
-        if requests >= limits::UPSTREAM_REQUESTS {
-            return;
+        if requests >= settable::upstream_requests() {
+            return settable::reached(Limit::UpstreamRequests);
         }
-        if self.count >= limits::UPSTREAM_IDLE {
+        if self.count >= settable::upstream_idle() {
+            settable::reached(Limit::UpstreamIdle);
             self.close_oldest();
         }
         stream.conn().disarm();
@@ -226,7 +231,13 @@ impl Pool {
         let now = clock::now();
         let mut count = 0;
         self.idle.retain(|_, list| {
-            list.retain(|idle| now - idle.since < Duration::from_secs(limits::UPSTREAM_IDLE_S));
+            list.retain(|idle| {
+                let fresh = now - idle.since < settable::upstream_idle_s();
+                if !fresh {
+                    settable::reached(Limit::UpstreamIdleS);
+                }
+                fresh
+            });
             count += list.len();
             !list.is_empty()
         });
