@@ -22,16 +22,13 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, select, tick, unbounded};
 
-use crate::crowd::Crowd;
 use crate::exchange::Shared;
 use crate::limits;
 use crate::node::Node;
-use crate::overload::Memory;
 use crate::quota;
 use crate::settable;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counter::Counters;
-use crate::upstream::pool::Shelf;
 use crate::upstream::resolve::Resolver;
 use crate::worker::{self, Driver};
 pub use error::StartError;
@@ -85,12 +82,7 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     let quotas = Arc::new(quota::Table::new(node.quota_entries));
     quotas.expect(first.policy.callers().len());
     let resolver = Resolver::start(node.dns.clone()).map_err(StartError::Thread)?;
-    let memory = Arc::new(Memory::new(node.memory_most));
-    let shared = Shared {
-        memory: Arc::clone(&memory),
-        shelf: Arc::new(Shelf::new(node.workers)),
-        crowd: Crowd::new(node.workers * node.connections),
-    };
+    let shared = Shared::new(&node);
     let crew = Crew {
         shared: &shared,
         driver,
@@ -108,7 +100,7 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     let line = ready_line(&open.listeners, &node, driver, &publisher);
     let gauged = Gauged {
         counters,
-        memory: Arc::clone(&memory),
+        memory: Arc::clone(&shared.memory),
         shelf: Arc::clone(&shared.shelf),
         quotas,
         log: Arc::downgrade(&log),
@@ -125,7 +117,7 @@ pub fn run(node: Node, source: Source, take_over: bool, ready: impl FnOnce(&str)
     );
     let metrics = open.begin(&node, &workers, Arc::new(panel), &sockets)?;
     ready(&line);
-    let mut memory = MemoryWatch::new(memory);
+    let mut memory = MemoryWatch::new(shared.memory);
     let ending = serve(&inbox, &mut publisher, &log, &mut || memory.look(&workers));
     drop(metrics);
     // Nothing is handed over any more, and the listeners end with the workers' own.

@@ -74,6 +74,17 @@ pub struct Shared {
     pub crowd: Arc<Crowd>,
 }
 
+impl Shared {
+    /// As many places as a node has.
+    pub fn new(node: &Node) -> Self {
+        Self {
+            memory: Arc::new(Memory::new(node.memory_most)),
+            shelf: Arc::new(Shelf::new(node.workers)),
+            crowd: Crowd::new(node.workers * node.connections),
+        }
+    }
+}
+
 impl Context {
     /// For a worker that starts with this epoch.
     pub fn new(

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::{Idle, Key, Leased, Pool};
 use crate::limits;
+use crate::settable;
 use crate::tls::ParkedStream;
 use crate::wire::Wire;
 use crate::worker::clock::{self, Moment};
@@ -46,7 +47,7 @@ impl Parked {
 
     fn is_good(&self) -> bool {
         let idled = Duration::from_nanos(clock::uptime_ns().saturating_sub(self.used_ns));
-        idled < Duration::from_secs(limits::UPSTREAM_IDLE_S) && !self.stream.is_stale()
+        idled < settable::upstream_idle_s() && !self.stream.is_stale()
     }
 }
 
