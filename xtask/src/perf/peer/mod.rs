@@ -171,7 +171,8 @@ fn tollgate(stem: &Path, deck: &str, plain: u16, tls: u16) -> Result<Child> {
         .arg("--listen-tls")
         .arg(format!("127.0.0.1:{tls}"));
     command
-        .arg("--admin")
+        // As many as the peers are told to serve on one connection.
+        .args(["--limit", "client_requests=100000000", "--admin"])
         .arg(stem.with_extension("sock"))
         .stdout(Stdio::null());
     // Workers pin themselves to the cores that the process may use, so the mask decides.
