@@ -110,6 +110,9 @@ fn a_thousand_reloads_under_load_lose_no_request() -> Result<()> {
                 answer.header("x-mark")
             );
             served.fetch_add(1, Ordering::Relaxed);
+            if answer.header("connection") == "close" {
+                client = Client::connect(addr)?;
+            }
         }
         Ok(())
     };

@@ -5,7 +5,7 @@ use std::io;
 use rustls::Connection;
 
 use super::stream::{Session, Stream};
-use crate::worker::ParkedConn;
+use crate::worker::{Duplicate, ParkedConn};
 
 /// A stream that any worker may adopt. It holds no byte in either direction. Dropping it closes it.
 pub struct ParkedStream {
@@ -14,9 +14,9 @@ pub struct ParkedStream {
 }
 
 impl Stream {
-    /// Takes a stream that nothing is done with away from this worker. `None` when it holds bytes, which nobody asked for,
-    /// or the process is out of descriptors; it is closed then.
-    pub fn park(self) -> Option<ParkedStream> {
+    /// Takes a stream that nothing is done with away from this worker. `None` when it holds bytes, which nobody asked for;
+    /// it is closed then.
+    pub fn park(self, duplicate: Duplicate) -> Option<ParkedStream> {
         let (conn, tls) = match self {
             Self::Plain(conn) => (*conn, None),
             Self::Tls(session) => {
@@ -33,8 +33,10 @@ impl Stream {
                 (conn, Some(Box::new(tls)))
             }
         };
-        let conn = conn.park().ok()?;
-        Some(ParkedStream { conn, tls })
+        Some(ParkedStream {
+            conn: conn.park(duplicate),
+            tls,
+        })
     }
 }
 

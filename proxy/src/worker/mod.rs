@@ -34,7 +34,7 @@ pub use conn::{Aborter, Activity, Arrived, Conn, ConnError};
 pub use deadline::{Deadline, close_all, close_idle, is_closing, on_tick};
 pub use halves::{ConnReader, ConnWriter, SilenceDeadline};
 pub use mailbox::Mailbox;
-pub use parked::ParkedConn;
+pub use parked::{Duplicate, ParkedConn};
 pub use socket::{cores, passed};
 pub use splice::Pipe;
 pub use task::{First, panics, race, sleep, spawn, take_turn};

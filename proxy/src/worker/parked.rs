@@ -20,17 +20,28 @@ pub struct ParkedConn {
     local: Option<SocketAddr>,
 }
 
+/// What [`Conn::park`] needs, which may not be there to be had.
+#[derive(Debug)]
+pub struct Duplicate(OwnedFd);
+
 impl Conn {
     /// Takes the connection away from this worker. No read or write of it may be under way.
-    ///
-    /// # Errors
-    /// When the process is out of descriptors; the connection is closed then.
-    pub fn park(self) -> io::Result<ParkedConn> {
-        Ok(ParkedConn {
-            socket: super::socket::borrow(self.stream()).try_clone_to_owned()?,
+    pub fn park(self, duplicate: Duplicate) -> ParkedConn {
+        ParkedConn {
+            socket: duplicate.0,
             peer: self.peer(),
             local: self.local(),
-        })
+        }
+    }
+
+    /// Another descriptor of this connection.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn duplicate(&self) -> io::Result<Duplicate> {
+        super::socket::borrow(self.stream())
+            .try_clone_to_owned()
+            .map(Duplicate)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::limits;
 use crate::settable;
 use crate::tls::ParkedStream;
 use crate::wire::Wire;
+use crate::worker::Duplicate;
 use crate::worker::clock::{self, Moment};
 use slots::{Place, Slots};
 
@@ -32,14 +33,14 @@ struct Parked {
 
 impl Parked {
     /// What idles on this worker, unless its server has closed it meanwhile.
-    fn of(key: &Key, idle: Idle, now: Moment) -> Option<Self> {
+    fn of(key: &Key, idle: Idle, duplicate: Duplicate, now: Moment) -> Option<Self> {
         if idle.stream.conn().is_stale() {
             return None;
         }
         let idled_ns = u64::try_from((now - idle.since).as_nanos()).unwrap_or(u64::MAX);
         Some(Self {
             key: key.clone(),
-            stream: idle.stream.park()?,
+            stream: idle.stream.park(duplicate)?,
             requests: idle.requests,
             used_ns: clock::uptime_ns().saturating_sub(idled_ns),
         })
@@ -158,11 +159,15 @@ impl Pool {
                 let Some(place) = shelf.reserve(key) else {
                     break;
                 };
+                // Without descriptors it is of more use where it is.
+                let Ok(duplicate) = list[surplus - 1].stream.conn().duplicate() else {
+                    return;
+                };
                 // The newest of them is the last one that its server closes.
                 surplus -= 1;
                 left -= 1;
                 self.count -= 1;
-                if let Some(parked) = Parked::of(key, list.remove(surplus), now) {
+                if let Some(parked) = Parked::of(key, list.remove(surplus), duplicate, now) {
                     place.put(parked);
                 }
             }
